@@ -1,0 +1,76 @@
+"""Analyzer: analyse a hidden scan inside its stego, and answer with an image that still looks like the cover."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import ClassVar, final
+
+import torch
+from torch import Tensor
+
+from privmed.errors import InputError
+from privmed.interfaces import door
+from privmed.interfaces.base import Method
+
+
+class Analyzer(Method):
+    """Contract of covert analysis (HideMIA, Sec. 3.1: ``M`` on the server, decoding on the client).
+
+    A plugin implements :meth:`_analyze` (server) and :meth:`_decode` (client). Both are differentiable and return
+    unbounded values; the core clamps the response and turns logits into probabilities.
+    """
+
+    kind: ClassVar[str] = "analyzer"
+    multiple = 32
+
+    @final
+    def analyze(self, stego: Tensor, *, generator: torch.Generator | int | None = None) -> Tensor:
+        """Answer to a stego, on the server.
+
+        Args:
+            stego: (B, 1 or 3, H, W) in [0, 1], sides at least 32.
+            generator: source of randomness for methods that need any; a generator or a seed (default 0).
+
+        Returns:
+            The response, (B, 3, H, W) float32 in [0, 1], not yet rounded to 8 bits.
+
+        Raises:
+            InputError: for wrong types, shapes, ranges, NaN, or sides below 32.
+        """
+        stego_ = door.image("stego", stego).to(self.device)
+        with self._at_work(stego):
+            padded = door.pad(stego_, self.multiple)
+            response = self._analyze(padded, door.generator_for(generator, self.device))
+            response = door.crop(self._check_output(response, padded.shape, "response"), stego_.shape[-2:])
+            return response.clamp(0, 1).to(stego.device)
+
+    @final
+    def decode(self, recovered: Tensor) -> Tensor:
+        """Read the result out of what the hider recovered from the response, on the client.
+
+        Args:
+            recovered: (B, 1 or 3, H, W), best unclamped (``hider.recover(response, clamp=False)``).
+
+        Returns:
+            Segmentation: probabilities of the foreground, (B, 1, H, W) in [0, 1]; classification: (B, classes).
+
+        Raises:
+            InputError: for wrong types, shapes, NaN, or sides below 32.
+        """
+        recovered_ = door.image("recovered", recovered, bounded=False).to(self.device)
+        with self._at_work(recovered):
+            logits = self._decode(recovered_).float()
+            b, _, h, w = recovered_.shape
+            if logits.ndim == 4:
+                return self._check_output(logits, (b, 1, h, w), "decoded").sigmoid().to(recovered.device)
+            if logits.ndim == 2 and logits.shape[0] == b:
+                return logits.softmax(dim=1).to(recovered.device)
+            raise InputError(f"analyzer {self.name!r} broke its contract: decoded has shape {tuple(logits.shape)}.")
+
+    @abstractmethod
+    def _analyze(self, stego: Tensor, generator: torch.Generator) -> Tensor:
+        """Return the response, unclamped, in the shape of ``stego``."""
+
+    @abstractmethod
+    def _decode(self, recovered: Tensor) -> Tensor:
+        """Return logits: (B, 1, H, W) for segmentation, (B, classes) for classification."""

@@ -1,0 +1,278 @@
+"""Settings: frozen attrs classes whose mistakes are told all at once, each with its path and the way out.
+
+A method's settings read like a table of its paper::
+
+    @frozen(kw_only=True)
+    class HiNetConfig:
+        blocks: int = setting(16, "invertible blocks", at_least(1))
+        alpha: float = setting(2.0, "clamp of the log-scale", positive())
+"""
+
+from __future__ import annotations
+
+import typing
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+import attrs
+import cattrs
+from cattrs.gen import make_dict_structure_fn
+
+from privmed.errors import SettingsError, did_you_mean
+
+T = TypeVar("T")
+Check = Callable[[Any, attrs.Attribute, Any], None]
+
+
+def setting(default: Any, doc: str, *checks: Check) -> Any:
+    """Declare one setting with its default, its one-line description and its validators."""
+    if isinstance(default, attrs.Factory):  # type: ignore[arg-type]
+        return attrs.field(factory=default.factory, validator=list(checks), metadata={"doc": doc})
+    return attrs.field(default=default, validator=list(checks), metadata={"doc": doc})
+
+
+def required(doc: str, *checks: Check) -> Any:
+    """Declare a setting that has no default."""
+    return attrs.field(validator=list(checks), metadata={"doc": doc})
+
+
+def one_of(*choices: Any) -> Check:
+    """Accept only the given values."""
+
+    def check(_: Any, attribute: attrs.Attribute, value: Any) -> None:
+        if value not in choices:
+            hint = did_you_mean(value, [c for c in choices if isinstance(c, str)]) if isinstance(value, str) else ""
+            raise ValueError(f"{attribute.name} must be one of {', '.join(map(repr, choices))}, got {value!r}.{hint}")
+
+    check.says = f"one of {', '.join(map(repr, choices))}"  # type: ignore[attr-defined]
+    return check
+
+
+def between(low: float, high: float) -> Check:
+    """Accept finite numbers with ``low <= value <= high``."""
+
+    def check(_: Any, attribute: attrs.Attribute, value: Any) -> None:
+        if not low <= value <= high:
+            raise ValueError(f"{attribute.name} must lie in [{low}, {high}], got {value!r}")
+
+    check.says = f"{low} to {high}"  # type: ignore[attr-defined]
+    return check
+
+
+def at_least(low: float) -> Check:
+    """Accept numbers with ``value >= low`` (NaN is refused)."""
+
+    def check(_: Any, attribute: attrs.Attribute, value: Any) -> None:
+        if not value >= low:
+            raise ValueError(f"{attribute.name} must be at least {low}, got {value!r}")
+
+    check.says = f"at least {low}"  # type: ignore[attr-defined]
+    return check
+
+
+def positive() -> Check:
+    """Accept numbers greater than zero (NaN is refused)."""
+
+    def check(_: Any, attribute: attrs.Attribute, value: Any) -> None:
+        if not value > 0:
+            raise ValueError(f"{attribute.name} must be greater than 0, got {value!r}")
+
+    check.says = "greater than 0"  # type: ignore[attr-defined]
+    return check
+
+
+def structure(cls: type[T], values: Mapping[str, Any], where: str) -> T:
+    """Build ``cls`` from plain data (YAML, JSON, keywords), or say everything that is wrong with it.
+
+    Args:
+        cls: an attrs class, possibly nested.
+        values: its settings by name.
+        where: what the settings belong to, for messages: a method's name or a recipe's path.
+
+    Raises:
+        SettingsError: listing *all* unknown names, wrong types and out-of-range values, each with its path.
+    """
+    if not isinstance(values, Mapping):
+        raise SettingsError(f"{where}: expected settings by name, got {type(values).__name__}.")
+    try:
+        return _converter.structure(values, cls)
+    except Exception as error:
+        mistakes = list(_mistakes(error, cls, ""))
+        if len(mistakes) == 1:
+            raise SettingsError(f"{where}: {mistakes[0]}") from error
+        lines = "".join(f"\n  - {mistake}" for mistake in mistakes)
+        raise SettingsError(f"{where}: {len(mistakes)} mistakes in the settings:{lines}") from error
+
+
+def unstructure(config: Any) -> dict[str, Any]:
+    """Turn a settings object back into plain data; ``structure`` of the result gives an equal object."""
+    return _converter.unstructure(config)
+
+
+def describe(cls: type) -> list[dict[str, Any]]:
+    """Describe a settings class: one dict (name, type, default, allowed, doc) a setting."""
+    hints = typing.get_type_hints(cls)
+    rows = []
+    for a in attrs.fields(cls):
+        default = a.default.factory() if isinstance(a.default, attrs.Factory) else a.default  # type: ignore[arg-type]
+        rows.append({
+            "name": a.name,
+            "type": _type_name(hints[a.name]),
+            "default": None if default is attrs.NOTHING else _converter.unstructure(default),
+            "allowed": "; ".join(filter(None, (getattr(v, "says", "") for v in _validators(a)))),
+            "doc": a.metadata.get("doc", ""),
+        })
+    return rows
+
+
+def parse_assignments(pairs: list[str]) -> dict[str, Any]:
+    """Turn ``["blocks=4", "loss.beta=2"]`` into ``{"blocks": 4, "loss": {"beta": 2}}``; values are YAML.
+
+    Raises:
+        SettingsError: for a pair without ``=`` or a value that is not YAML.
+    """
+    import yaml
+
+    out: dict[str, Any] = {}
+    for pair in pairs:
+        path, sign, value = pair.partition("=")
+        if not sign or not path:
+            raise SettingsError(f"--set {pair!r}: expected name=value.")
+        try:
+            parsed = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise SettingsError(f"--set {pair!r}: {value!r} is not a YAML value.") from error
+        *parents, last = path.split(".")
+        node = out
+        for name in parents:
+            node = node.setdefault(name, {})
+        node[last] = _number(parsed)
+    return out
+
+
+def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Return ``base`` with ``changes`` laid over it, descending into nested mappings."""
+    out = dict(base)
+    for key, value in changes.items():
+        nested = isinstance(value, Mapping) and isinstance(out.get(key), Mapping)
+        out[key] = merge(out[key], value) if nested else value
+    return out
+
+
+class _OutOfRange(ValueError):
+    """What a validator said; the message begins with the setting's name."""
+
+
+# --- inside -----------------------------------------------------------------------------------------------------------
+
+
+def _number(value: Any) -> Any:
+    """YAML reads ``1e-3`` as text, and knows no fractions; people write both (``epsilon=4/255``)."""
+    if isinstance(value, str):
+        top, slash, bottom = value.partition("/")
+        try:
+            return float(top) / float(bottom) if slash else float(value)
+        except (ValueError, ZeroDivisionError):
+            return value
+    return value
+
+
+def _validators(attribute: attrs.Attribute) -> list[Check]:
+    v = attribute.validator
+    return [] if v is None else list(getattr(v, "_validators", (v,)))
+
+
+def _type_name(hint: Any) -> str:
+    return hint.__name__ if isinstance(hint, type) else str(hint).replace("typing.", "")
+
+
+def _strict(kind: type, accepted: tuple[type, ...], noun: str) -> Callable[[Any, Any], Any]:
+    def hook(value: Any, _: Any) -> Any:
+        value = _number(value) if kind is float else value
+        if isinstance(value, bool) and kind is not bool or not isinstance(value, accepted):
+            raise ValueError(f"must be {noun}, got {value!r}")
+        return kind(value)
+
+    return hook
+
+
+def _mistakes(error: BaseException, cls: Any, path: str) -> typing.Iterator[str]:
+    """Walk an exception tree of cattrs and yield one sentence a leaf."""
+    if isinstance(error, cattrs.ForbiddenExtraKeysError):
+        known = [a.name for a in attrs.fields(error.cl)]
+        for name in sorted(error.extra_fields):
+            yield f"no setting {_at(path, name)!r}; there are {', '.join(sorted(known))}.{did_you_mean(name, known)}"
+    elif isinstance(error, BaseExceptionGroup):
+        for sub in error.exceptions:
+            yield from _mistakes(sub, cls, path + _step(sub))
+    elif isinstance(error, KeyError):
+        yield f"{_at(path, error.args[0])} is missing."
+    elif isinstance(error, _OutOfRange):
+        yield f"{path}.{error}".lstrip(".")
+    else:
+        yield f"{path} {error}".strip(" .")
+
+
+def _step(error: BaseException) -> str:
+    """The part of the path that cattrs noted on an exception (``.name`` or ``[index]``)."""
+    for note in getattr(error, "__notes__", ()):
+        if isinstance(note, cattrs.AttributeValidationNote):
+            return "" if isinstance(error, KeyError) else f".{note.name}"
+        if isinstance(note, cattrs.IterableValidationNote):
+            return f"[{note.index!r}]"
+    return ""
+
+
+def _at(path: str, name: str) -> str:
+    return f"{path}.{name}".lstrip(".")
+
+
+def _make_converter() -> cattrs.Converter:
+    converter = cattrs.Converter(forbid_extra_keys=True, detailed_validation=True)
+    for kind, accepted, noun in (
+        (int, (int,), "a whole number"),
+        (float, (int, float), "a number"),
+        (bool, (bool,), "true or false"),
+        (str, (str,), "text"),
+    ):
+        converter.register_structure_hook(kind, _strict(kind, accepted, noun))
+
+    def checked(cls: type) -> Callable[[Any, Any], Any]:
+        inner = make_dict_structure_fn(cls, converter, _cattrs_forbid_extra_keys=True, _cattrs_detailed_validation=True)
+
+        def hook(values: Any, target: Any) -> Any:
+            if not isinstance(values, Mapping):
+                raise ValueError(f"must be settings by name, got {values!r}")
+            with attrs.validators.disabled():
+                try:
+                    made, early = inner(values, target), None
+                except Exception as error:
+                    made, early = None, error
+            late = list(_validate(cls, made, values))
+            if early is None and not late:
+                return made
+            raise ExceptionGroup("settings", [e for e in (early, *late) if e is not None])
+
+        return hook
+
+    converter.register_structure_hook_factory(attrs.has, checked)
+    return converter
+
+
+def _validate(cls: type, made: Any, values: Mapping[str, Any]) -> typing.Iterator[Exception]:
+    """Run every validator, so that out-of-range values are told beside unknown names and wrong types."""
+    for a in attrs.fields(cls):
+        if made is None and a.name not in values:
+            continue
+        value = values[a.name] if made is None else getattr(made, a.name)
+        for check in _validators(a):
+            try:
+                check(made, a, value)
+            except ValueError as error:
+                yield _OutOfRange(str(error))
+                break
+            except TypeError:
+                break  # a value of the wrong type: already told by the structuring step
+
+
+_converter = _make_converter()

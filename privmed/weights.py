@@ -1,0 +1,140 @@
+"""Weights: a ``.safetensors`` file in half precision, and a JSON model card of the same name beside it.
+
+The card says what the weights are (architecture, settings, data, recipe, figures) and holds the sha256 of the file. Nothing is ever
+unpickled. Bundled weights live in the folder ``weights`` of a plugin's package, as ``METHOD-NAME.safetensors``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.resources
+import json
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+
+from privmed.errors import WeightsError, did_you_mean
+from privmed.settings import unstructure
+
+if TYPE_CHECKING:
+    from privmed.interfaces import Method
+
+CARD_VERSION = 1
+
+
+def bundled(cls: type[Method]) -> dict[str, Path]:
+    """Return the weights that ship with a method, by name."""
+    package = sys.modules[cls.__module__].__package__ or ""
+    if not package:
+        return {}
+    folder = Path(str(importlib.resources.files(package.partition(".")[0]))) / "weights"
+    prefix = f"{cls.name}-"
+    return {p.stem.removeprefix(prefix): p for p in sorted(folder.glob(f"{prefix}*.safetensors"))}
+
+
+def locate(cls: type[Method], weights: str | os.PathLike[str] | None) -> Path | None:
+    """Turn what a user gave (a bundled name, a path, None) into a path.
+
+    Raises:
+        WeightsError: when there is no such name or file.
+    """
+    if weights is None:
+        return None
+    known = bundled(cls)
+    if isinstance(weights, str) and weights in known:
+        return known[weights]
+    path = Path(weights)
+    if path.is_file():
+        return path
+    names = ", ".join(known) or "none"
+    raise WeightsError(
+        f"weights {os.fspath(weights)!r}: no such file, and no bundled weights of {cls.name!r} "
+        f"(there are: {names}).{did_you_mean(os.fspath(weights), known)}"
+    )
+
+
+def card_path(path: Path) -> Path:
+    """The model card beside a weights file."""
+    return path.with_suffix(".json")
+
+
+def read_card(path: Path, cls: type[Method] | None = None) -> dict[str, Any]:
+    """Read the model card of a weights file, and check that it describes ``cls``.
+
+    Raises:
+        WeightsError: when the card is missing, unreadable, or belongs to another method.
+    """
+    beside = card_path(path)
+    try:
+        card = json.loads(beside.read_text(encoding="utf-8"))
+        method, _ = card["method"], card["config"]
+    except FileNotFoundError as error:
+        raise WeightsError(f"weights {path}: the model card {beside.name} is missing beside them.") from error
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise WeightsError(f"weights {path}: the model card {beside.name} cannot be read ({error}).") from error
+    if cls is not None and method != f"{cls.kind}:{cls.name}":
+        raise WeightsError(f"weights {path} are for {method}, not for {cls.kind}:{cls.name}.")
+    return card
+
+
+def load_into(method: Method, path: Path, card: dict[str, Any]) -> None:
+    """Load weights into a method and remember their card.
+
+    Raises:
+        WeightsError: when the file is truncated, altered, or does not fit the method's settings.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise WeightsError(f"weights {path}: cannot be read ({error.strerror}).") from error
+    promised = card.get("sha256")
+    if promised and hashlib.sha256(data).hexdigest() != promised:
+        raise WeightsError(f"weights {path}: the file is damaged or was altered (its sha256 is not that of its card).")
+    try:
+        state = load_tensors(data)
+    except SafetensorError as error:
+        raise WeightsError(f"weights {path}: not a whole safetensors file ({error}).") from error
+    mine = method.state_dict()
+    wrong = sorted(k for k in mine.keys() | state.keys() if k not in mine or k not in state or mine[k].shape != state[k].shape)
+    if wrong:
+        raise WeightsError(
+            f"weights {path} do not fit {method.name} with these settings: {len(wrong)} of {len(mine)} tensors differ "
+            f"(first: {wrong[0]}). They were made with {card['config']}."
+        )
+    method.load_state_dict({k: v.to(mine[k].dtype) for k, v in state.items()})
+    method.card = card
+
+
+def save(method: Method, path: str | os.PathLike[str], **card: Any) -> dict[str, Any]:
+    """Write a method's weights in half precision, with a model card beside them; returns the card.
+
+    Args:
+        method: what to save.
+        path: a ``.safetensors`` file; the card gets the same name with ``.json``.
+        card: further entries of the card: ``data``, ``recipe``, ``metrics``, ``license`` and so on.
+    """
+    path = Path(path)
+    half = {
+        k: (v.half() if v.is_floating_point() else v).contiguous() for k, v in method.cpu().state_dict().items()
+    }
+    data = save_tensors(half)
+    full = {
+        "card_version": CARD_VERSION,
+        "method": f"{method.kind}:{method.name}",
+        "config": unstructure(method.config),
+        "parameters": sum(p.numel() for p in method.parameters()),
+        "bytes": len(data),
+        "sha256": hashlib.sha256(data).hexdigest(),
+        **card,
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    for target, content in ((path, data), (card_path(path), (json.dumps(full, indent=2) + "\n").encode())):
+        temporary = target.with_name(f".{target.name}.part")
+        temporary.write_bytes(content)
+        os.replace(temporary, target)
+    return full
