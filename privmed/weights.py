@@ -120,7 +120,7 @@ def save(method: Method, path: str | os.PathLike[str], **card: Any) -> dict[str,
     """
     path = Path(path)
     half = {
-        k: (v.half() if v.is_floating_point() else v).contiguous() for k, v in method.cpu().state_dict().items()
+        k: (v.half() if v.is_floating_point() else v).cpu().contiguous() for k, v in method.state_dict().items()
     }
     data = save_tensors(half)
     full = {

@@ -1,0 +1,1 @@
+"""Hiders of privmed's first release."""

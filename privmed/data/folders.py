@@ -1,0 +1,101 @@
+"""Data-set folders: what lies in them, which part is for training, and a validation part cut out of it.
+
+A set is a folder with ``images/`` and ``masks/`` (segmentation), with one sub-folder a class (classification), or simply with pictures
+in it. An optional ``split.csv`` (``file,split``) names the train and test part, an optional ``groups.csv`` (``file,group``) the images that
+show the same patient or lesion, which must not be torn apart.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+from pathlib import Path
+from typing import NamedTuple
+
+from privmed.errors import InputError
+
+PICTURES = {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".dcm"}
+
+
+class Item(NamedTuple):
+    """One image of a set."""
+
+    image: Path
+    mask: Path | None
+    label: str | None
+    group: str
+
+
+class ImageFolder:
+    """The files of one data set, by split.
+
+    Args:
+        path: the folder.
+
+    Raises:
+        InputError: when the folder does not exist, holds no picture, or its tables name files that are not there.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        if not self.path.is_dir():
+            raise InputError(f"data set {self.path}: no such folder.")
+        self.root = self.path / "images" if (self.path / "images").is_dir() else self.path
+        masks = self.path / "masks"
+        self.masks = masks if self.root != self.path and masks.is_dir() else None
+        self._split = self._table("split.csv", "split")
+        self._groups = self._table("groups.csv", "group")
+
+    def items(self, split: str | None = None) -> list[Item]:
+        """Return the images of ``"train"``, ``"test"`` or (None) of the whole set, in a fixed order.
+
+        Raises:
+            InputError: when there is no picture in that split, or a mask is missing.
+        """
+        if self._split:
+            names = [name for name, part in self._split.items() if split in (None, part)]
+        else:
+            names = [p.relative_to(self.root).as_posix() for p in self.root.rglob("*") if p.suffix.lower() in PICTURES]
+        if not names:
+            raise InputError(f"data set {self.path}: no pictures" + (f" in its {split} split." if split else "."))
+        return [self._item(name) for name in sorted(names)]
+
+    def digest(self, split: str | None = None) -> str:
+        """Hash of the names and sizes of a split's files: tells whether two runs saw the same data."""
+        names = (f"{i.image.relative_to(self.root).as_posix()}:{i.image.stat().st_size}" for i in self.items(split))
+        return hashlib.sha256("\n".join(names).encode()).hexdigest()[:16]
+
+    def _item(self, name: str) -> Item:
+        image = self.root / name
+        mask = self.masks / name if self.masks else None
+        for path in (image, mask):
+            if path is not None and not path.is_file():
+                raise InputError(f"data set {self.path}: {path.relative_to(self.path)} is missing.")
+        label = name.split("/")[0] if "/" in name and not self.masks else None
+        return Item(image, mask, label, self._groups.get(name, f"{self.path.name}/{name}"))
+
+    def _table(self, name: str, column: str) -> dict[str, str]:
+        path = self.path / name
+        if not path.is_file():
+            return {}
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = csv.DictReader(file)
+            if not {"file", column} <= set(rows.fieldnames or ()):
+                raise InputError(f"data set {self.path}: {name} must have the columns file and {column}.")
+            return {row["file"]: row[column] for row in rows}
+
+
+def cut_validation(items: list[Item], fraction: float, seed: int = 0) -> tuple[list[Item], list[Item]]:
+    """Cut a validation part out of a training part, along groups.
+
+    Whether a group goes to validation depends on its name and the seed alone, so sets that share their groups share the cut.
+
+    Returns:
+        (training, validation); their union is ``items``.
+    """
+
+    def draw(group: str) -> float:
+        return int.from_bytes(hashlib.sha256(f"{seed}:{group}".encode()).digest()[:8], "big") / 2**64
+
+    held = [draw(item.group) < fraction for item in items]
+    return [i for i, h in zip(items, held) if not h], [i for i, h in zip(items, held) if h]

@@ -1,0 +1,52 @@
+"""The guard: tells an explosion of the loss from its ordinary noise."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections import deque
+
+WINDOW = 64
+
+
+class Guard:
+    """Watch the loss of an invertible network, whose product of scales can explode without warning (reference, Sec. 3.1.3).
+
+    Args:
+        factor: a loss above this many running medians is an explosion.
+        patience: how many explosions in a row make a rollback.
+    """
+
+    def __init__(self, factor: float, patience: int) -> None:
+        self.factor, self.patience = factor, patience
+        self.recent: deque[float] = deque(maxlen=WINDOW)
+        self.in_a_row = 0
+        self.rollbacks = 0
+
+    def judge(self, loss: float) -> str:
+        """Return ``"step"`` to go on, ``"skip"`` to leave this step out, ``"rollback"`` to restore and halve the rate."""
+        usual = statistics.median(self.recent) if len(self.recent) >= 8 else math.inf
+        if math.isfinite(loss) and loss <= self.factor * usual:
+            self.recent.append(loss)
+            self.in_a_row = 0
+            return "step"
+        self.in_a_row += 1
+        if self.in_a_row < self.patience:
+            return "skip"
+        self.in_a_row = 0
+        self.rollbacks += 1
+        return "rollback"
+
+    @property
+    def rate(self) -> float:
+        """Factor on the learning rate: halved by every rollback."""
+        return 0.5**self.rollbacks
+
+    def state(self) -> dict:
+        """Plain data for a checkpoint."""
+        return {"recent": list(self.recent), "in_a_row": self.in_a_row, "rollbacks": self.rollbacks}
+
+    def restore(self, state: dict) -> None:
+        """Undo :meth:`state`."""
+        self.recent = deque(state["recent"], maxlen=WINDOW)
+        self.in_a_row, self.rollbacks = state["in_a_row"], state["rollbacks"]

@@ -1,0 +1,136 @@
+"""Recipes: everything that decides what weights come out, in one YAML file."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import yaml
+from attrs import Factory, frozen
+
+from privmed.errors import InputError, SettingsError
+from privmed.settings import at_least, between, merge, one_of, parse_assignments, positive, required, setting, structure
+
+
+@frozen(kw_only=True)
+class Source:
+    """One data set that secrets are drawn from."""
+
+    folder: str = required("folder of the set, relative to data.root")
+    share: float = setting(1.0, "how often it is drawn, relative to the others", positive())
+
+
+@frozen(kw_only=True)
+class DataRecipe:
+    """What is trained on."""
+
+    root: str = setting("$PRIVMED_DATA", "folder that holds the data sets; environment variables are expanded")
+    covers: str = setting("covers", "folder of photographs, relative to root")
+    secrets: list[Source] = setting(Factory(list), "sets that secrets (or the images to segment) come from")
+    size: int = setting(224, "shorter side the pictures are resized to", at_least(32))
+    crop: int = setting(64, "side of the training windows (hiding) or of the training images (analysis)", at_least(32))
+    batch: int = setting(8, "images a step", at_least(1))
+    validation: float = setting(0.1, "part of the training split kept for validation, along groups", between(0.01, 0.5))
+    augment: float = setting(1.0, "strength of the augmentation in analysis", between(0, 3))
+
+
+@frozen(kw_only=True)
+class LossRecipe:
+    """Weights of the losses; all losses are means."""
+
+    stego: float = setting(1.0, "mean squared error of stego and cover", at_least(0))
+    low: float = setting(0.0, "mean squared error of their LL bands", at_least(0))
+    secret: float = setting(1.0, "mean squared error of recovered and secret", at_least(0))
+    response: float = setting(200.0, "mean squared error of response and cover (beta2)", at_least(0))
+    task: float = setting(1.0, "Dice and cross-entropy of the decoded answer (beta1)", at_least(0))
+    rounding: bool = setting(True, "round to 8 bits in the loop, straight-through")
+
+
+@frozen(kw_only=True)
+class OptimizerRecipe:
+    """How the weights move."""
+
+    name: str = setting("adam", "which optimizer", one_of("adam", "muon"))
+    rate: float = setting(1e-3, "learning rate", positive())
+    vector_rate: float = setting(1e-3, "learning rate of biases and other vectors under muon", positive())
+    decay: float = setting(0.0, "decoupled weight decay (adam)", at_least(0))
+    clip: float = setting(1.0, "largest gradient norm", positive())
+    average: float = setting(0.998, "decay of the running average of the weights that is validated and saved", between(0, 0.99999))
+
+
+@frozen(kw_only=True)
+class ScheduleRecipe:
+    """How long, and how the rate changes."""
+
+    steps: int = setting(1000, "optimizer steps in all", at_least(1))
+    warmup: int = setting(100, "steps of linear warm-up", at_least(0))
+    cooldown: float = setting(0.3, "last part of the steps, in which the rate falls to zero along a cosine", between(0, 1))
+    validate: int = setting(250, "steps between validations, which are also checkpoints", at_least(1))
+
+
+@frozen(kw_only=True)
+class GuardRecipe:
+    """What is done when the loss explodes (HiNet is known for it)."""
+
+    factor: float = setting(6.0, "a loss above this many running medians is an explosion", at_least(1.5))
+    patience: int = setting(2, "explosions in a row before the last checkpoint is restored at half the rate", at_least(1))
+
+
+@frozen(kw_only=True)
+class Recipe:
+    """A training, whole."""
+
+    name: str = required("name of the weights it makes")
+    task: str = required("what is trained", one_of("hiding", "segmentation", "covert"))
+    method: str = required("kind:name of the method that is trained, e.g. hider:lightih")
+    settings: dict[str, Any] = setting(Factory(dict), "settings of the method")
+    start: str | None = setting(None, "weights to start from (a bundled name or a path); None starts afresh")
+    start_method: str | None = setting(None, "kind:name of the method `start` belongs to, when it is a smaller relative")
+    hider: str = setting("lightih", "covert: the hider the analyzer is tuned to")
+    hider_weights: str = setting("general", "covert: its weights (a bundled name or a path)")
+    joint: bool = setting(False, "covert: train the hider as well (stage 3 of Algorithm 1)")
+    seed: int = setting(0, "where every draw comes from", at_least(0))
+    about: str = setting("", "what these weights are for, in a sentence (goes into the model card)")
+    data: DataRecipe = setting(Factory(DataRecipe), "data")
+    loss: LossRecipe = setting(Factory(LossRecipe), "losses")
+    optimizer: OptimizerRecipe = setting(Factory(OptimizerRecipe), "optimizer")
+    schedule: ScheduleRecipe = setting(Factory(ScheduleRecipe), "schedule")
+    guard: GuardRecipe = setting(Factory(GuardRecipe), "guard against explosions")
+
+
+def read_recipe(path: str | Path, overrides: list[str] | tuple[str, ...] = ()) -> Recipe:
+    """Read a recipe and lay ``name=value`` overrides over it.
+
+    Raises:
+        InputError: when the file is missing or not YAML.
+        SettingsError: listing every mistake in it.
+    """
+    path = Path(path)
+    try:
+        plain = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(f"recipe {path}: cannot be read ({error.strerror}).") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"recipe {path}: is not YAML ({str(error).splitlines()[0]}).") from error
+    if not isinstance(plain, dict):
+        raise SettingsError(f"recipe {path}: expected settings by name.")
+    recipe = structure(Recipe, merge(plain, parse_assignments(list(overrides))), f"recipe {path}")
+    if not recipe.data.secrets:
+        raise SettingsError(f"recipe {path}: data.secrets names no data set.")
+    return recipe
+
+
+def data_root(recipe: Recipe) -> Path:
+    """Where the data sets of a recipe lie.
+
+    Raises:
+        InputError: when an environment variable in it is not set, or there is no such folder.
+    """
+    text = os.path.expandvars(os.path.expanduser(recipe.data.root))
+    if "$" in text:
+        raise InputError(f"data.root is {recipe.data.root!r}, and that variable is not set: use --set data.root=FOLDER.")
+    root = Path(text)
+    if not root.is_dir():
+        raise InputError(f"data.root {root}: no such folder.")
+    return root

@@ -1,0 +1,117 @@
+"""``privmed train``: a recipe in, weights with a card out."""
+
+from __future__ import annotations
+
+import json
+import signal
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+
+from privmed.errors import InputError, OutputError, SettingsError
+from privmed.settings import unstructure
+from privmed.training.loop import Trainer
+from privmed.training.recipe import Recipe, read_recipe
+from privmed.training.start import load_start
+from privmed.training.tasks import make_task
+
+
+def run(
+    recipe: str | Path,
+    *,
+    overrides: list[str] | tuple[str, ...] = (),
+    out: str | Path | None = None,
+    resume: bool = False,
+    device: str = "auto",
+    seed: int | None = None,
+    quiet: bool = False,
+) -> dict[str, Any]:
+    """Train as a recipe says.
+
+    Args:
+        recipe: a YAML file.
+        overrides: ``name=value`` pairs laid over it.
+        out: folder for checkpoint, metrics and weights; ``runs/NAME`` by default.
+        resume: go on from the checkpoint in ``out``; the result equals that of an uninterrupted run on the same machine.
+        device: ``"auto"``, ``"cpu"``, ``"cuda"`` ...
+        seed: replaces the recipe's.
+        quiet: no progress bar.
+
+    Returns:
+        Name, steps, seconds, last validation figures, and the folder.
+
+    Raises:
+        InputError, SettingsError, OutputError: one sentence each; nothing is overwritten without ``resume``.
+    """
+    plan = read_recipe(recipe, [*overrides, *([f"seed={seed}"] if seed is not None else [])])
+    folder = Path(out) if out else Path("runs") / plan.name
+    prepare(folder, plan, resume)
+    torch.manual_seed(plan.seed)
+    task = make_task(plan, pick_device(device))
+    load_start(task)
+    trainer = Trainer(task, folder)
+    if resume:
+        trainer.resume()
+    with Progress(folder / "metrics.jsonl", plan.schedule.steps, trainer.step, quiet) as progress:
+        figures = trainer.fit(progress)
+    return {"name": plan.name, "out": str(folder), "steps": trainer.step, "seconds": round(trainer.seconds), **figures}
+
+
+def prepare(folder: Path, recipe: Recipe, resume: bool) -> None:
+    """Make the output folder, or say why it cannot be used."""
+    checkpoint = folder / "checkpoint.pt"
+    if resume and not checkpoint.is_file():
+        raise InputError(f"{folder}: nothing to resume, there is no checkpoint.pt in it.")
+    if not resume and checkpoint.exists():
+        raise OutputError(f"{folder}: holds a training already. Go on with --resume, or choose another folder with -o.")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "recipe.yaml").write_text(yaml.safe_dump(unstructure(recipe), sort_keys=False), encoding="utf-8")
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot be written ({error.strerror}).") from error
+
+
+def pick_device(device: str) -> str:
+    """Resolve ``"auto"``."""
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise SettingsError(f"device {device!r} cannot be used on this machine.") from error
+    return device
+
+
+class Progress:
+    """Metrics as JSON lines, and a bar on a terminal."""
+
+    def __init__(self, path: Path, total: int, done: int, quiet: bool) -> None:
+        self.path, self.total, self.done, self.quiet = path, total, done, quiet
+
+    def __enter__(self) -> Progress:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress as Bar, TextColumn, TimeRemainingColumn
+
+        kept = self.path.read_text(encoding="utf-8").splitlines() if self.path.exists() else []
+        kept = [line for line in kept if json.loads(line)["step"] <= self.done] if self.done else []
+        self.path.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+        self.file = self.path.open("a", encoding="utf-8")
+        console = Console(stderr=True)
+        columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.description}"))
+        self.bar = Bar(*columns, console=console, disable=self.quiet or not console.is_terminal)
+        self.bar.start()
+        self.task = self.bar.add_task("", total=self.total, completed=self.done)
+        self._term = signal.getsignal(signal.SIGTERM)
+        return self
+
+    def __call__(self, step: int, figures: dict[str, Any]) -> None:
+        self.file.write(json.dumps({"step": step, **figures}) + "\n")
+        self.file.flush()
+        words = "  ".join(f"{k} {v:.4g}" for k, v in figures.items() if isinstance(v, float))
+        self.bar.update(self.task, completed=step, description=words)
+
+    def __exit__(self, *_: object) -> None:
+        self.bar.stop()
+        self.file.close()
