@@ -1,0 +1,1 @@
+"""Analyzers of privmed's first release."""

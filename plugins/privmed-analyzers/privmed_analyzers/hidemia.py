@@ -1,0 +1,109 @@
+"""HideMIA: mine a hidden scan in the wavelet sub-bands of its stego, and answer inside the photograph.
+
+X. Lin et al., "HideMIA: Hidden Wavelet Mining for Privacy-Enhancing Medical Image Analysis", ACM MM 2024. Four U-Nets, one a Haar
+sub-band; MoDC in their encoders (Sec. 3.2), AsyWA between them (Sec. 3.3), and the stego's LL band added to the answer (Eq. 1).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from attrs import frozen
+from torch import Tensor, nn
+
+from privmed import Analyzer, hookimpl
+from privmed.imaging.wavelets import Subbands, haar, inverse_haar
+from privmed.nn.asywa import BANDS, AsyWA
+from privmed.nn.modc import MoDC
+from privmed.nn.unet import LEVELS, UNet
+from privmed.settings import at_least, between, one_of, setting
+from privmed_analyzers.reading import Reading, ReadingConfig
+
+
+def subset_of(*choices: Any):
+    """Accept a list of distinct values among ``choices``."""
+
+    def check(_: Any, attribute: Any, value: Any) -> None:
+        if len(set(value)) != len(value) or not set(value) <= set(choices):
+            raise ValueError(f"{attribute.name} must be distinct values among {', '.join(map(str, choices))}, got {list(value)}")
+
+    check.says = f"some of {', '.join(map(str, choices))}"  # type: ignore[attr-defined]
+    return check
+
+
+@frozen(kw_only=True)
+class HideMIAConfig(ReadingConfig):
+    """Settings of :class:`HideMIA`; the defaults are the paper's, every ablation of its Tables 3 to 6 is a value here."""
+
+    width: int = setting(16, "channels of the first level of each sub-band's U-Net (the paper does not say)", at_least(2))
+    k: int = setting(2, "difference convolutions in use at once; 0 for vanilla convolutions", between(0, 5))
+    candidates: list[int] = setting([1, 2, 3, 4, 5], "difference convolutions to choose from", subset_of(1, 2, 3, 4, 5))
+    strength: float = setting(0.5, "lambda, the weight of the difference convolutions", between(0, 1))
+    attention: str = setting("both", "which attention", one_of("none", "inner", "inter", "both"))
+    symmetric: bool = setting(False, "whether high bands listen to LL too")
+    attention_kernel: str = setting("softmax", "softmax, or linear as printed", one_of("softmax", "linear"))
+    query_from: str = setting("receiver", "who asks; printed: source", one_of("receiver", "source"))
+    attention_levels: list[int] = setting([1, 2, 3, 4], "encoder levels followed by attention", subset_of(*range(LEVELS)))
+    residual_bands: list[str] = setting(["ll"], "bands that keep the stego's band; the paper: ll", subset_of(*BANDS))
+
+    def __attrs_post_init__(self) -> None:
+        if self.k > len(self.candidates):
+            raise ValueError(f"k is {self.k}, but there are only {len(self.candidates)} candidates")
+
+
+class HideMIA(Analyzer):
+    """Four sub-band U-Nets with MoDC and AsyWA."""
+
+    name = "hidemia"
+    Config = HideMIAConfig
+    default_weights = "busi"
+
+    def __init__(self, config: HideMIAConfig | None = None) -> None:
+        super().__init__(config)
+        c = self.config
+
+        def conv(inputs: int, outputs: int) -> nn.Module:
+            return MoDC(inputs, outputs, c.k, c.strength, tuple(c.candidates))
+
+        self.networks = nn.ModuleDict({band: UNet(width=c.width, conv=conv) for band in BANDS})
+        self.attention = nn.ModuleDict({
+            str(level): AsyWA(
+                c.width * 2**level,
+                inner=c.attention in ("inner", "both"),
+                inter=c.attention in ("inter", "both"),
+                symmetric=c.symmetric,
+                kernel=c.attention_kernel,
+                query_from=c.query_from,
+            )
+            for level in (c.attention_levels if c.attention != "none" else [])
+        })
+        self.reading = Reading(c)
+        self.to(memory_format=torch.channels_last)
+
+    def _analyze(self, stego: Tensor, generator: torch.Generator) -> Tensor:
+        bands = haar(stego)._asdict()
+        with self.subnets():
+            answer = dict(zip(BANDS, self._mine([bands[b] for b in BANDS])))
+        kept = {b: bands[b] if b in self.config.residual_bands else 0 for b in BANDS}
+        return inverse_haar(Subbands(**{b: answer[b].float() + kept[b] for b in BANDS}))
+
+    def _mine(self, bands: list[Tensor]) -> list[Tensor]:
+        """Walk the four U-Nets side by side, attending between their levels."""
+        networks = list(self.networks.values())
+        x = [band.contiguous(memory_format=torch.channels_last) for band in bands]
+        features: list[list[Tensor]] = []
+        for level in range(LEVELS):
+            x = [network.down(level, band) for network, band in zip(networks, x)]
+            if str(level) in self.attention:
+                x = self.attention[str(level)](x)
+            features.append(x)
+        return [network.climb(list(own)) for network, own in zip(networks, zip(*features))]
+
+    def _decode(self, recovered: Tensor) -> Tensor:
+        return self.reading(recovered)
+
+
+@hookimpl
+def privmed_register(register) -> None:
+    register(HideMIA)

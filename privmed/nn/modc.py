@@ -1,0 +1,87 @@
+"""MoDC: a mixture of difference convolutions, merged into one dynamic convolution (HideMIA, Sec. 3.2, Eq. 2 and 3).
+
+A difference convolution subtracts from every tap the value of a reference pixel: the centre (D1), the tap's foot on the horizontal (D2)
+or vertical (D3) line through it, or on one of the diagonals (D4, D5). The reference does not depend on the tap within a class, so D_i is an
+ordinary convolution whose kernel is the same nine numbers, summed into fewer places: ``T_i K``. The mixture is linear in K as well and
+therefore *one* convolution with a kernel of its own for every image.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+# Row-major taps of a 3x3 kernel: tap q of K adds to tap PLACES[i][q] of T_i K (reference, Sec. 2.3.2).
+PLACES = {
+    1: (4, 4, 4, 4, 4, 4, 4, 4, 4),
+    2: (3, 4, 5, 3, 4, 5, 3, 4, 5),
+    3: (1, 1, 1, 4, 4, 4, 7, 7, 7),
+    4: (0, 0, 4, 0, 4, 8, 4, 8, 8),
+    5: (4, 2, 2, 6, 4, 2, 6, 6, 4),
+}
+
+
+def collapse_matrices(candidates: tuple[int, ...]) -> Tensor:
+    """The maps M_i with ``vec(T_i K) = M_i vec(K)``, (len(candidates), 9, 9)."""
+    maps = torch.zeros(len(candidates), 9, 9)
+    for n, i in enumerate(candidates):
+        maps[n, list(PLACES[i]), range(9)] = 1
+    return maps
+
+
+class Gate(nn.Module):
+    """Weights of the difference convolutions, per image: pooled features, an MLP, and a softmax over the k largest."""
+
+    def __init__(self, channels: int, candidates: int, k: int) -> None:
+        super().__init__()
+        self.k = k
+        hidden = max(8, channels // 4)
+        self.mlp = nn.Sequential(nn.Linear(channels, hidden), nn.GELU(), nn.Linear(hidden, candidates))
+        nn.init.normal_(self.mlp[2].weight, std=0.01)  # small but random: exact ties would always pick the first ones
+        nn.init.zeros_(self.mlp[2].bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, C, H, W) to weights (B, candidates): k of them positive with sum 1, the rest zero."""
+        with torch.autocast(x.device.type, enabled=False):
+            logits = self.mlp(x.float().mean((2, 3)))
+            chosen = logits.topk(self.k, dim=1).indices
+            masked = torch.full_like(logits, -torch.inf).scatter(1, chosen, logits.gather(1, chosen))
+            return masked.softmax(1)
+
+
+class MoDC(nn.Module):
+    """``D0(x) - strength * sum_i weight_i D_i(x)``, as one convolution an image (reference, Sec. 2.3.4).
+
+    Args:
+        inputs, outputs: channels.
+        k: how many difference convolutions an image uses; 0 makes it a vanilla convolution without a gate.
+        strength: lambda of the paper.
+        candidates: which of D1 to D5 there are.
+    """
+
+    def __init__(
+        self, inputs: int, outputs: int, k: int = 2, strength: float = 0.5, candidates: tuple[int, ...] = (1, 2, 3, 4, 5)
+    ) -> None:
+        super().__init__()
+        like = nn.Conv2d(inputs, outputs, 3)
+        self.weight, self.bias = like.weight, like.bias
+        self.strength = strength
+        self.gate = Gate(inputs, len(candidates), k) if k else None
+        self.register_buffer("maps", collapse_matrices(candidates), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map (B, inputs, H, W) to (B, outputs, H, W)."""
+        if self.gate is None or self.strength == 0:
+            return F.conv2d(x, self.weight, self.bias, padding=1)
+        kernels = self.merged(self.gate(x))
+        return torch.cat([F.conv2d(image, kernel, self.bias, padding=1) for image, kernel in zip(x.split(1), kernels)])
+
+    def merged(self, weights: Tensor) -> list[Tensor]:
+        """One kernel an image, (outputs, inputs, 3, 3) each, for gate weights (B, candidates)."""
+        with torch.autocast(weights.device.type, enabled=False):
+            identity = torch.eye(9, dtype=self.weight.dtype, device=self.weight.device)
+            mixed = torch.einsum("bn,nij->bij", weights.to(self.weight.dtype), self.maps.to(self.weight.dtype))
+            change = identity - self.strength * mixed
+            flat = self.weight.flatten(2).flatten(0, 1)
+            return [(flat @ a.mT).view_as(self.weight) for a in change]
