@@ -178,9 +178,9 @@ def _discover(kind: str) -> list[PluginInfo]:
         dist = entry.dist
         name, ver = (dist.name, dist.version) if dist is not None else ("unknown", "")
         if allowed is None or _normal(name) in allowed:
-            rows.append(PluginInfo(
-                kind=kind, name=entry.name, distribution=name, version=ver, module=entry.value, entry=entry
-            ))
+            rows.append(
+                PluginInfo(kind=kind, name=entry.name, distribution=name, version=ver, module=entry.value, entry=entry)
+            )
     rows = sorted(set(rows), key=lambda r: (r.name, r.distribution))
     return [_screened(row, rows) for row in rows]
 

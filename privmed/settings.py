@@ -115,13 +115,15 @@ def describe(cls: type) -> list[dict[str, Any]]:
     rows = []
     for a in attrs.fields(cls):
         default = a.default.factory() if isinstance(a.default, attrs.Factory) else a.default  # type: ignore[arg-type]
-        rows.append({
-            "name": a.name,
-            "type": _type_name(hints[a.name]),
-            "default": None if default is attrs.NOTHING else _converter.unstructure(default),
-            "allowed": "; ".join(filter(None, (getattr(v, "says", "") for v in _validators(a)))),
-            "doc": a.metadata.get("doc", ""),
-        })
+        rows.append(
+            {
+                "name": a.name,
+                "type": _type_name(hints[a.name]),
+                "default": None if default is attrs.NOTHING else _converter.unstructure(default),
+                "allowed": "; ".join(filter(None, (getattr(v, "says", "") for v in _validators(a)))),
+                "doc": a.metadata.get("doc", ""),
+            }
+        )
     return rows
 
 
@@ -189,7 +191,7 @@ def _type_name(hint: Any) -> str:
 def _strict(kind: type, accepted: tuple[type, ...], noun: str) -> Callable[[Any, Any], Any]:
     def hook(value: Any, _: Any) -> Any:
         value = _number(value) if kind is float else value
-        if isinstance(value, bool) and kind is not bool or not isinstance(value, accepted):
+        if (isinstance(value, bool) and kind is not bool) or not isinstance(value, accepted):
             raise ValueError(f"must be {noun}, got {value!r}")
         return kind(value)
 

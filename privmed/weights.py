@@ -100,7 +100,9 @@ def load_into(method: Method, path: Path, card: dict[str, Any]) -> None:
     except SafetensorError as error:
         raise WeightsError(f"weights {path}: not a whole safetensors file ({error}).") from error
     mine = method.state_dict()
-    wrong = sorted(k for k in mine.keys() | state.keys() if k not in mine or k not in state or mine[k].shape != state[k].shape)
+    wrong = sorted(
+        k for k in mine.keys() | state.keys() if k not in mine or k not in state or mine[k].shape != state[k].shape
+    )
     if wrong:
         raise WeightsError(
             f"weights {path} do not fit {method.name} with these settings: {len(wrong)} of {len(mine)} tensors differ "
@@ -119,9 +121,7 @@ def save(method: Method, path: str | os.PathLike[str], **card: Any) -> dict[str,
         card: further entries of the card: ``data``, ``recipe``, ``metrics``, ``license`` and so on.
     """
     path = Path(path)
-    half = {
-        k: (v.half() if v.is_floating_point() else v).cpu().contiguous() for k, v in method.state_dict().items()
-    }
+    half = {k: (v.half() if v.is_floating_point() else v).cpu().contiguous() for k, v in method.state_dict().items()}
     data = save_tensors(half)
     full = {
         "card_version": CARD_VERSION,

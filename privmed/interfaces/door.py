@@ -39,7 +39,9 @@ def tensor(name: str, x: Tensor, *, channels: tuple[int, ...]) -> None:
             "Read files with privmed.imaging.read, or use torch.from_numpy."
         )
     if not x.is_floating_point():
-        raise InputError(f"{name}: expected floating point in [0, 1], got {x.dtype}. Divide by the largest value first.")
+        raise InputError(
+            f"{name}: expected floating point in [0, 1], got {x.dtype}. Divide by the largest value first."
+        )
     if x.ndim != 4:
         hint = " Add a batch dimension with x[None]." if x.ndim == 3 else ""
         raise InputError(f"{name}: expected 4 dimensions (B, C, H, W), got shape {tuple(x.shape)}.{hint}")
@@ -84,7 +86,9 @@ def mask(name: str, x: Tensor, like: Tensor) -> Tensor:
             f"got batch {x.shape[0]} of {x.shape[-2]} x {x.shape[-1]}."
         )
     if not ((x == 0) | (x == 1)).all():
-        raise InputError(f"{name}: expected only 0 and 1, got values in [{x.min():g}, {x.max():g}]. Threshold it first.")
+        raise InputError(
+            f"{name}: expected only 0 and 1, got values in [{x.min():g}, {x.max():g}]. Threshold it first."
+        )
     return x
 
 

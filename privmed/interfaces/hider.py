@@ -51,9 +51,7 @@ class Hider(Method):
             return stego.clamp(0, 1).to(secret.device)
 
     @final
-    def recover(
-        self, stego: Tensor, *, clamp: bool = True, generator: torch.Generator | int | None = None
-    ) -> Tensor:
+    def recover(self, stego: Tensor, *, clamp: bool = True, generator: torch.Generator | int | None = None) -> Tensor:
         """Read the hidden image out of ``stego`` (or out of a server's ``response``).
 
         Args:

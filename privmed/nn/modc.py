@@ -61,7 +61,12 @@ class MoDC(nn.Module):
     """
 
     def __init__(
-        self, inputs: int, outputs: int, k: int = 2, strength: float = 0.5, candidates: tuple[int, ...] = (1, 2, 3, 4, 5)
+        self,
+        inputs: int,
+        outputs: int,
+        k: int = 2,
+        strength: float = 0.5,
+        candidates: tuple[int, ...] = (1, 2, 3, 4, 5),
     ) -> None:
         super().__init__()
         like = nn.Conv2d(inputs, outputs, 3)

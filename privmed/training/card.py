@@ -20,7 +20,12 @@ def save_weights(task: Task, out: Path, step: int, seconds: float, figures: dict
         "about": recipe.about,
         "recipe": unstructure(recipe),
         "data": {s.path.name: s.digest("train") for s in task.sources},
-        "trained": {"steps": step, "seconds": round(seconds), "threads": torch.get_num_threads(), "device": task.device.type},
+        "trained": {
+            "steps": step,
+            "seconds": round(seconds),
+            "threads": torch.get_num_threads(),
+            "device": task.device.type,
+        },
         "validation": {k: round(v, 4) for k, v in figures.items()},
         "torch": torch.__version__,
         "licence": "Apache-2.0",
@@ -28,7 +33,9 @@ def save_weights(task: Task, out: Path, step: int, seconds: float, figures: dict
     if isinstance(task, Covert):
         card["hider"] = {"name": recipe.hider, "weights": recipe.hider_weights, "sha256": task.hider.card["sha256"]}
         if recipe.joint:
-            tuned = weights.save(task.hider, out / f"{recipe.hider}-{recipe.name}.safetensors", **card | {"hider": None})
+            tuned = weights.save(
+                task.hider, out / f"{recipe.hider}-{recipe.name}.safetensors", **card | {"hider": None}
+            )
             card["hider"] = {"name": recipe.hider, "weights": recipe.name, "sha256": tuned["sha256"]}
     weights.save(task.method, out / f"{task.method.name}-{recipe.name}.safetensors", **card)
 

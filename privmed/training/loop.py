@@ -93,7 +93,12 @@ class Trainer:
             self.guard.restore({**guard, "recent": []})
             return {**seen, "loss": float(loss.detach()), "rate": rate, "guard": verdict}
         self.step += 1
-        return {**seen, "loss": round(float(loss.detach()), 7), "rate": rate, **({"guard": verdict} if verdict != "step" else {})}
+        return {
+            **seen,
+            "loss": round(float(loss.detach()), 7),
+            "rate": rate,
+            **({"guard": verdict} if verdict != "step" else {}),
+        }
 
     def descend(self, loss: Tensor, rate: float) -> str:
         """One optimizer step, unless the gradient is not finite."""

@@ -56,7 +56,9 @@ class OptimizerRecipe:
     vector_rate: float = setting(1e-3, "learning rate of biases and other vectors under muon", positive())
     decay: float = setting(0.0, "decoupled weight decay (adam)", at_least(0))
     clip: float = setting(1.0, "largest gradient norm", positive())
-    average: float = setting(0.998, "decay of the running average of the weights that is validated and saved", between(0, 0.99999))
+    average: float = setting(
+        0.998, "decay of the running average of the weights that is validated and saved", between(0, 0.99999)
+    )
 
 
 @frozen(kw_only=True)
@@ -65,7 +67,9 @@ class ScheduleRecipe:
 
     steps: int = setting(1000, "optimizer steps in all", at_least(1))
     warmup: int = setting(100, "steps of linear warm-up", at_least(0))
-    cooldown: float = setting(0.3, "last part of the steps, in which the rate falls to zero along a cosine", between(0, 1))
+    cooldown: float = setting(
+        0.3, "last part of the steps, in which the rate falls to zero along a cosine", between(0, 1)
+    )
     validate: int = setting(250, "steps between validations, which are also checkpoints", at_least(1))
 
 
@@ -74,7 +78,9 @@ class GuardRecipe:
     """What is done when the loss explodes (HiNet is known for it)."""
 
     factor: float = setting(6.0, "a loss above this many running medians is an explosion", at_least(1.5))
-    patience: int = setting(2, "explosions in a row before the last checkpoint is restored at half the rate", at_least(1))
+    patience: int = setting(
+        2, "explosions in a row before the last checkpoint is restored at half the rate", at_least(1)
+    )
 
 
 @frozen(kw_only=True)
@@ -86,7 +92,9 @@ class Recipe:
     method: str = required("kind:name of the method that is trained, e.g. hider:lightih")
     settings: dict[str, Any] = setting(Factory(dict), "settings of the method")
     start: str | None = setting(None, "weights to start from (a bundled name or a path); None starts afresh")
-    start_method: str | None = setting(None, "kind:name of the method `start` belongs to, when it is a smaller relative")
+    start_method: str | None = setting(
+        None, "kind:name of the method `start` belongs to, when it is a smaller relative"
+    )
     hider: str = setting("lightih", "covert: the hider the analyzer is tuned to")
     hider_weights: str = setting("general", "covert: its weights (a bundled name or a path)")
     joint: bool = setting(False, "covert: train the hider as well (stage 3 of Algorithm 1)")
@@ -129,7 +137,9 @@ def data_root(recipe: Recipe) -> Path:
     """
     text = os.path.expandvars(os.path.expanduser(recipe.data.root))
     if "$" in text:
-        raise InputError(f"data.root is {recipe.data.root!r}, and that variable is not set: use --set data.root=FOLDER.")
+        raise InputError(
+            f"data.root is {recipe.data.root!r}, and that variable is not set: use --set data.root=FOLDER."
+        )
     root = Path(text)
     if not root.is_dir():
         raise InputError(f"data.root {root}: no such folder.")

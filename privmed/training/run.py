@@ -92,7 +92,8 @@ class Progress:
 
     def __enter__(self) -> Progress:
         from rich.console import Console
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress as Bar, TextColumn, TimeRemainingColumn
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+        from rich.progress import Progress as Bar
 
         kept = self.path.read_text(encoding="utf-8").splitlines() if self.path.exists() else []
         kept = [line for line in kept if json.loads(line)["step"] <= self.done] if self.done else []

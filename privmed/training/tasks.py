@@ -50,7 +50,9 @@ class Task(ABC):
         self.training, self.held = [c[0] for c in cuts], [c[1] for c in cuts]
         empty = [s.path for s, t, v in zip(self.sources, self.training, self.held) if not t or not v]
         if empty:
-            raise InputError(f"data set {empty[0]}: too few images to cut {recipe.data.validation:g} of them off for validation.")
+            raise InputError(
+                f"data set {empty[0]}: too few images to cut {recipe.data.validation:g} of them off for validation."
+            )
         shares = np.array([s.share for s in recipe.data.secrets])
         self.shares = shares / shares.sum()
         kind, _, name = recipe.method.partition(":")

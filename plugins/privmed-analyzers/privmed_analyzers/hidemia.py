@@ -26,7 +26,9 @@ def subset_of(*choices: Any):
 
     def check(_: Any, attribute: Any, value: Any) -> None:
         if len(set(value)) != len(value) or not set(value) <= set(choices):
-            raise ValueError(f"{attribute.name} must be distinct values among {', '.join(map(str, choices))}, got {list(value)}")
+            raise ValueError(
+                f"{attribute.name} must be distinct values among {', '.join(map(str, choices))}, got {list(value)}"
+            )
 
     check.says = f"some of {', '.join(map(str, choices))}"  # type: ignore[attr-defined]
     return check
@@ -36,7 +38,9 @@ def subset_of(*choices: Any):
 class HideMIAConfig(ReadingConfig):
     """Settings of :class:`HideMIA`; the defaults are the paper's, every ablation of its Tables 3 to 6 is a value here."""
 
-    width: int = setting(16, "channels of the first level of each sub-band's U-Net (the paper does not say)", at_least(2))
+    width: int = setting(
+        16, "channels of the first level of each sub-band's U-Net (the paper does not say)", at_least(2)
+    )
     k: int = setting(2, "difference convolutions in use at once; 0 for vanilla convolutions", between(0, 5))
     candidates: list[int] = setting([1, 2, 3, 4, 5], "difference convolutions to choose from", subset_of(1, 2, 3, 4, 5))
     strength: float = setting(0.5, "lambda, the weight of the difference convolutions", between(0, 1))
@@ -44,7 +48,9 @@ class HideMIAConfig(ReadingConfig):
     symmetric: bool = setting(False, "whether high bands listen to LL too")
     attention_kernel: str = setting("softmax", "softmax, or linear as printed", one_of("softmax", "linear"))
     query_from: str = setting("receiver", "who asks; printed: source", one_of("receiver", "source"))
-    attention_levels: list[int] = setting([1, 2, 3, 4], "encoder levels followed by attention", subset_of(*range(LEVELS)))
+    attention_levels: list[int] = setting(
+        [1, 2, 3, 4], "encoder levels followed by attention", subset_of(*range(LEVELS))
+    )
     residual_bands: list[str] = setting(["ll"], "bands that keep the stego's band; the paper: ll", subset_of(*BANDS))
 
     def __attrs_post_init__(self) -> None:
@@ -67,17 +73,19 @@ class HideMIA(Analyzer):
             return MoDC(inputs, outputs, c.k, c.strength, tuple(c.candidates))
 
         self.networks = nn.ModuleDict({band: UNet(width=c.width, conv=conv) for band in BANDS})
-        self.attention = nn.ModuleDict({
-            str(level): AsyWA(
-                c.width * 2**level,
-                inner=c.attention in ("inner", "both"),
-                inter=c.attention in ("inter", "both"),
-                symmetric=c.symmetric,
-                kernel=c.attention_kernel,
-                query_from=c.query_from,
-            )
-            for level in (c.attention_levels if c.attention != "none" else [])
-        })
+        self.attention = nn.ModuleDict(
+            {
+                str(level): AsyWA(
+                    c.width * 2**level,
+                    inner=c.attention in ("inner", "both"),
+                    inter=c.attention in ("inter", "both"),
+                    symmetric=c.symmetric,
+                    kernel=c.attention_kernel,
+                    query_from=c.query_from,
+                )
+                for level in (c.attention_levels if c.attention != "none" else [])
+            }
+        )
         self.reading = Reading(c)
         self.to(memory_format=torch.channels_last)
 

@@ -1,0 +1,206 @@
+"""DICOM: pixels in their stored units, the chain of PS3.3 C.11 that makes them visible, and an honest derived file.
+
+Needs ``pip install 'privmed[dicom]'``: pydicom reads and writes, pylibjpeg decodes compressed transfer syntaxes.
+"""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from privmed.errors import InputError, LossError, MissingDependencyError
+from privmed.imaging.chain import Chain, Clip, Linear, Palette, Sigmoid, Step, Table
+from privmed.imaging.picture import Picture
+from privmed.imaging.raster import check_area
+
+DERIVATION = "Pixel values changed by privmed"
+
+
+def read_dicom(path: Path, data: bytes, frame: int | None) -> Picture:
+    """Read one frame of a DICOM file.
+
+    Raises:
+        MissingDependencyError: when pydicom or the decoder of a transfer syntax is not installed.
+        InputError: when there are no pixels, the frame does not exist, or the file is damaged.
+    """
+    try:
+        import pydicom
+    except ImportError as error:
+        raise MissingDependencyError(f"{path}: reading DICOM needs pydicom: pip install 'privmed[dicom]'.") from error
+    try:
+        dataset = pydicom.dcmread(io.BytesIO(data), force=False)
+    except Exception as error:  # pydicom raises many kinds on damaged files
+        raise InputError(f"{path}: the DICOM file is cut off or damaged ({error}).") from error
+    if "PixelData" not in dataset:
+        kind = "float pixels" if "FloatPixelData" in dataset or "DoubleFloatPixelData" in dataset else "no pixels"
+        raise InputError(f"{path}: the DICOM file holds {kind}; an image with integer pixels is needed.")
+    check_area(path, int(dataset.Rows), int(dataset.Columns))
+    frames = int(dataset.get("NumberOfFrames", 1) or 1)
+    index = _frame(path, frames, frame)
+    pixels = _decode(path, dataset, index)
+    extra = {"dataset": dataset, "data": data}
+    lossy = f"is one of {frames} frames; the others would be lost. Split the file first." if frames > 1 else ""
+    if pixels.ndim == 3:
+        top = 2 ** int(dataset.BitsStored) - 1
+        return Picture(
+            pixels, Chain((Linear(1 / top),), 0, top), "dicom", int(dataset.BitsStored), write_dicom, path, extra, lossy
+        )
+    return Picture(pixels, grey_chain(dataset), "dicom", int(dataset.BitsStored), write_dicom, path, extra, lossy)
+
+
+def _frame(path: Path, frames: int, frame: int | None) -> int:
+    if frame is None and frames > 1:
+        raise InputError(f"{path}: has {frames} frames. Choose one with --frame (0 to {frames - 1}).")
+    if not 0 <= (frame or 0) < frames:
+        raise InputError(f"{path}: has no frame {frame}; there are 0 to {frames - 1}.")
+    return frame or 0
+
+
+def _decode(path: Path, dataset: Any, index: int) -> np.ndarray:
+    """Stored values of one frame; YBR becomes RGB."""
+    from pydicom.pixels import convert_color_space, get_decoder
+
+    syntax = dataset.file_meta.TransferSyntaxUID
+    try:
+        pixels, meta = (
+            get_decoder(syntax).as_array(dataset, index=index, raw=True)
+            if syntax.is_encapsulated
+            else _native(dataset, index)
+        )
+    except Exception as error:  # the decoders raise many kinds
+        missing = "missing dependencies" in str(error) or isinstance(error, NotImplementedError)
+        kind, hint = (MissingDependencyError, " Try: pip install 'privmed[dicom]'.") if missing else (InputError, "")
+        raise kind(
+            f"{path}: the pixels ({syntax.name}) cannot be decoded ({str(error).splitlines()[0]}).{hint}"
+        ) from error
+    colour = str(meta.get("photometric_interpretation", dataset.PhotometricInterpretation))
+    if pixels.ndim == 3 and colour.startswith("YBR") and colour not in ("YBR_RCT", "YBR_ICT"):
+        pixels = convert_color_space(pixels, colour, "RGB")
+    return np.ascontiguousarray(pixels)
+
+
+def _native(dataset: Any, index: int) -> tuple[np.ndarray, dict[str, Any]]:
+    from pydicom.pixels import get_decoder
+
+    return get_decoder(dataset.file_meta.TransferSyntaxUID).as_array(dataset, index=index, raw=True)
+
+
+def grey_chain(dataset: Any) -> Chain:
+    """The chain of a grey image: modality, VOI, photometric interpretation (PS3.3 C.11.1, C.11.2, C.7.6.3.1.2)."""
+    stored, signed = int(dataset.BitsStored), bool(dataset.PixelRepresentation)
+    low, high = (-(2 ** (stored - 1)), 2 ** (stored - 1) - 1) if signed else (0, 2**stored - 1)
+    photometric = dataset.PhotometricInterpretation
+    if photometric == "PALETTE COLOR":
+        return Chain((_palette(dataset),), low, high)
+    modality = _modality(dataset)
+    ends = sorted(float(x) for x in Chain(modality, low, high).forward(np.array([low, high])))
+    steps: list[Step] = [*modality, *_voi(dataset, *ends)]
+    if photometric == "MONOCHROME1":
+        steps.append(Linear(-1.0, 1.0))
+    return Chain(tuple(steps), low, high)
+
+
+def _modality(dataset: Any) -> tuple[Step, ...]:
+    if dataset.get("ModalityLUTSequence"):
+        return (_table(dataset.ModalityLUTSequence[0], dataset)[0],)
+    slope, intercept = float(dataset.get("RescaleSlope", 1) or 1), float(dataset.get("RescaleIntercept", 0) or 0)
+    return () if (slope, intercept) == (1, 0) else (Linear(slope, intercept),)
+
+
+def _voi(dataset: Any, low: float, high: float) -> list[Step]:
+    """VOI LUT if there is one (it takes precedence), else the first window, else the whole range of values."""
+    if dataset.get("VOILUTSequence"):
+        table, top = _table(dataset.VOILUTSequence[0], dataset)
+        return [table, Linear(1 / top), Clip()]
+    centre, width = (_first(dataset.get(name)) for name in ("WindowCenter", "WindowWidth"))
+    if centre is None or width is None or width <= 0:
+        return [Linear(1 / (high - low), -low / (high - low)), Clip()]
+    function = str(dataset.get("VOILUTFunction", "LINEAR") or "LINEAR").upper()
+    if function == "SIGMOID":
+        return [Sigmoid(centre, width)]
+    if function == "LINEAR" and width > 1:  # PS3.3 C.11.2.1.2.1: the half-pixel convention
+        centre, width = centre - 0.5, width - 1
+    return [Linear(1 / width, 0.5 - centre / width), Clip()]
+
+
+def _first(value: Any) -> float | None:
+    if value is None or value == "":
+        return None
+    return float(value[0]) if hasattr(value, "__len__") and not isinstance(value, str) else float(value)
+
+
+def _table(item: Any, dataset: Any) -> tuple[Table, float]:
+    count, first, bits = (int(v) for v in item.LUTDescriptor)
+    count = count or 2**16
+    if dataset.PixelRepresentation and first >= 2**15:
+        first -= 2**16  # stored as unsigned, meant as signed
+    raw = item.LUTData
+    if isinstance(raw, bytes):
+        entries = np.frombuffer(raw, dtype=np.uint8 if len(raw) == count else "<u2")[:count]
+    else:
+        entries = np.asarray(raw, dtype=np.int64)[:count]
+    return Table(entries, first), float(2**bits - 1)
+
+
+def _palette(dataset: Any) -> Palette:
+    from pydicom.pixels import apply_color_lut
+
+    count, first, _ = (int(v) for v in dataset.RedPaletteColorLookupTableDescriptor)
+    indices = np.arange(first, first + (count or 2**16)).astype(np.uint16)[None]
+    colours = apply_color_lut(indices, dataset)[0]
+    return Palette(colours / np.iinfo(colours.dtype).max, first)
+
+
+def write_dicom(picture: Picture, path: Path) -> None:
+    """Write the file back: byte for byte if nothing changed, else as a derived image with a UID of its own."""
+    if not picture.changed:
+        path.write_bytes(picture.extra["data"])
+        return
+    import copy
+
+    dataset = copy.deepcopy(picture.extra["dataset"])
+    _derive(dataset)
+    _put_pixels(dataset, picture)
+    dataset.save_as(path, enforce_file_format=True)
+
+
+def _derive(dataset: Any) -> None:
+    """Say that this is a derived image, and of which (PS3.3 C.7.6.1.1.2 and C.12.4)."""
+    from pydicom.dataset import Dataset
+    from pydicom.sequence import Sequence
+    from pydicom.uid import generate_uid
+
+    source = Dataset()
+    source.ReferencedSOPClassUID = dataset.get("SOPClassUID", "")
+    source.ReferencedSOPInstanceUID = dataset.get("SOPInstanceUID", "")
+    dataset.SourceImageSequence = Sequence([source])
+    dataset.DerivationDescription = DERIVATION
+    kind = list(dataset.get("ImageType", ["ORIGINAL", "PRIMARY"]) or ["ORIGINAL", "PRIMARY"])
+    dataset.ImageType = ["DERIVED", *kind[1:]]
+    dataset.SOPInstanceUID = generate_uid()
+    dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
+
+
+def _put_pixels(dataset: Any, picture: Picture) -> None:
+    """Store pixels uncompressed, in the depth they came in."""
+    from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
+
+    pixels = picture.pixels
+    if dataset.file_meta.TransferSyntaxUID not in (ExplicitVRLittleEndian, ImplicitVRLittleEndian):
+        dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    if pixels.ndim == 3:
+        dataset.PhotometricInterpretation, dataset.PlanarConfiguration = "RGB", 0
+    if pixels.dtype.itemsize * 8 != dataset.BitsAllocated:
+        raise LossError(
+            f"{picture.source}: {dataset.BitsAllocated} allocated bits cannot be written back. Convert the file first."
+        )
+    dataset.PixelData = np.ascontiguousarray(pixels.astype(pixels.dtype.newbyteorder("<"))).tobytes()
+    dataset["PixelData"].VR = "OB" if dataset.BitsAllocated <= 8 else "OW"
+    if len(dataset.PixelData) % 2:
+        dataset.PixelData += b"\0"
+    for word in ("SmallestImagePixelValue", "LargestImagePixelValue"):
+        if word in dataset:
+            del dataset[word]

@@ -1,0 +1,95 @@
+"""One object for a picture: its pixels in their own units, the chain that makes them visible, and what writes them back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from attrs import evolve, field, frozen
+from torch import Tensor
+
+from privmed.errors import InputError, LossError
+from privmed.imaging.chain import Chain
+
+Writer = Callable[["Picture", Path], None]
+
+
+@frozen(eq=False)
+class Picture:
+    """A picture as it lies in its file.
+
+    Attributes:
+        pixels: stored values, (H, W) or (H, W, 3), never rescaled.
+        chain: how stored values become what a human or a network sees, in [0, 1].
+        format: ``"png"``, ``"jpeg"``, ``"tiff"`` or ``"dicom"``.
+        bits: significant bits of a stored value.
+        writer: puts a picture of this kind into a file.
+        source: where it was read.
+        extra: what the writer needs besides (DICOM tags, TIFF tags, an opaque alpha channel).
+        lossy: what saving in this format cannot keep, or an empty string.
+        changed: whether the pixels differ from those of the source.
+    """
+
+    pixels: np.ndarray
+    chain: Chain
+    format: str
+    bits: int
+    writer: Writer
+    source: Path
+    extra: dict[str, Any] = field(factory=dict, repr=False)
+    lossy: str = ""
+    changed: bool = False
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width."""
+        return self.pixels.shape[0], self.pixels.shape[1]
+
+    @property
+    def channels(self) -> int:
+        """1 for grey, 3 for colour, of what :meth:`tensor` returns."""
+        return 3 if self.pixels.ndim == 3 or self.chain.makes_colour else 1
+
+    def tensor(self) -> Tensor:
+        """What a human or a network sees: (1, 1 or 3, H, W) float32 in [0, 1]."""
+        seen = self.chain.forward(self.pixels)
+        seen = seen[None] if seen.ndim == 2 else np.moveaxis(seen, 2, 0)
+        return torch.from_numpy(np.ascontiguousarray(seen, dtype=np.float32))[None]
+
+    def with_view(self, view: Tensor) -> Picture:
+        """Return the picture whose view is ``view``, by adding only the *residual* to the stored pixels.
+
+        Pixels whose view did not change keep their stored value bit for bit, also where the window saturates. A residual is
+        turned into stored units with the slope of the chain at that pixel.
+
+        Raises:
+            InputError: when ``view`` has another shape.
+            LossError: when stored values are palette indices, to which nothing can be added.
+        """
+        old = self.tensor()
+        if view.shape != old.shape:
+            raise InputError(f"{self.source}: expected a view of shape {tuple(old.shape)}, got {tuple(view.shape)}.")
+        residual = (view.detach().cpu().double() - old.double())[0].numpy()
+        residual = residual[0] if self.pixels.ndim == 2 and not self.chain.makes_colour else np.moveaxis(residual, 0, 2)
+        if not residual.any():
+            return self
+        pixels = self.chain.add(self.pixels, residual, self.source)
+        return evolve(self, pixels=pixels, changed=not np.array_equal(pixels, self.pixels))
+
+    def save(self, path: str | Path, *, overwrite: bool = False) -> Path:
+        """Write the picture in its own format, depth and tags.
+
+        Raises:
+            LossError: when the format cannot keep these pixels (an altered JPEG).
+            OutputError: when ``path`` exists or cannot be written.
+        """
+        from privmed.files import whole_file
+
+        if self.changed and self.lossy:
+            raise LossError(f"{self.source}: {self.lossy}")
+        with whole_file(path, overwrite=overwrite) as temporary:
+            self.writer(self, temporary)
+        return Path(path)

@@ -1,0 +1,193 @@
+"""PNG, JPEG and TIFF: read without losing anything silently, written back in their own depth.
+
+Pillow opens a 16-bit RGB PNG as 8 bits and clips 16-bit grey without a word, so deep PNG goes through imagecodecs and TIFF through
+tifffile; Pillow reads the rest and the headers.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from privmed.errors import InputError, LossError
+from privmed.imaging.chain import Chain, Palette, unit_chain
+from privmed.imaging.picture import Picture
+
+LARGEST = 200_000_000  # pixels; beyond it a header is taken for a decompression bomb
+PNG_COLOURS = {0: "grey", 2: "RGB", 3: "palette", 4: "grey with alpha", 6: "RGB with alpha"}
+
+
+def check_area(path: Path, height: int, width: int) -> None:
+    """Refuse to decode what its header says is enormous."""
+    if height * width > LARGEST:
+        raise InputError(
+            f"{path}: says it is {width} x {height} pixels, more than {LARGEST // 10**6} million. Refused unread."
+        )
+
+
+def read_png(path: Path, data: bytes) -> Picture:
+    """Read a PNG of 1 to 16 bits; grey, RGB or palette, with an opaque alpha channel at most."""
+    import imagecodecs
+
+    if len(data) < 33 or data[12:16] != b"IHDR":
+        raise InputError(f"{path}: the PNG is cut off or damaged (no header).")
+    width, height, depth, colour = struct.unpack(">IIBB", data[16:26])
+    check_area(path, height, width)
+    if colour not in PNG_COLOURS:
+        raise InputError(f"{path}: the PNG is damaged (colour type {colour}).")
+    if b"IEND" not in data[-16:]:
+        raise InputError(f"{path}: the PNG is cut off (its end is missing).")
+    try:
+        if colour == 3 or depth < 8:
+            return _small_png(path, data)
+        pixels = imagecodecs.png_decode(data)
+    except (RuntimeError, ValueError, OSError, SyntaxError) as error:
+        raise InputError(f"{path}: the PNG is damaged ({error}).") from error
+    pixels, extra = split_alpha(path, np.asarray(pixels))
+    return Picture(pixels, unit_chain(pixels.dtype), "png", depth, write_png, path, extra)
+
+
+def _small_png(path: Path, data: bytes) -> Picture:
+    """Palette and 1- to 4-bit pictures, expanded to 8 bits by Pillow, exactly."""
+    from PIL import Image
+
+    with Image.open(io.BytesIO(data)) as file:
+        if "transparency" in file.info:
+            raise LossError(f"{path}: has transparent pixels, which would be lost. Flatten it first.")
+        palette = file.getpalette() if file.mode == "P" else None
+        grey = file if palette else file.convert("L")
+        pixels = np.array(grey)
+    if palette is None:
+        return Picture(pixels, unit_chain(pixels.dtype), "png", 8, write_png, path)
+    colours = np.array(palette, dtype=np.float64).reshape(-1, 3) / 255
+    return Picture(pixels, Chain((Palette(colours),), 0, 255), "png", 8, write_png, path, {"palette": palette})
+
+
+def split_alpha(path: Path, pixels: np.ndarray) -> tuple[np.ndarray, dict[str, Any]]:
+    """Take an opaque alpha channel off, to be put back on writing; refuse one that says something."""
+    if pixels.ndim == 2 or pixels.shape[2] == 3:
+        return pixels, {}
+    if pixels.ndim != 3 or pixels.shape[2] not in (1, 2, 4):
+        raise InputError(f"{path}: expected grey or RGB, got pixels of shape {pixels.shape}.")
+    if pixels.shape[2] == 1:
+        return pixels[..., 0], {}
+    if (pixels[..., -1] != np.iinfo(pixels.dtype).max).any():
+        raise LossError(f"{path}: has transparent pixels, which would be lost. Flatten it onto a background first.")
+    opaque = pixels[..., :-1]
+    return (opaque[..., 0] if opaque.shape[2] == 1 else np.ascontiguousarray(opaque)), {"alpha": True}
+
+
+def write_png(picture: Picture, path: Path) -> None:
+    """Write a PNG with nothing but pixels, in the depth of the picture."""
+    if "palette" in picture.extra:
+        from PIL import Image
+
+        image = Image.fromarray(picture.pixels, "P")
+        image.putpalette(picture.extra["palette"])
+        image.save(path, "PNG")
+        return
+    path.write_bytes(encode_png(_with_alpha(picture)))
+
+
+def encode_png(pixels: np.ndarray) -> bytes:
+    """PNG bytes of (H, W), (H, W, 3) or (H, W, 4) integers, of 8 or 16 bits; no chunk but header, pixels and end."""
+    import imagecodecs
+
+    return imagecodecs.png_encode(np.ascontiguousarray(pixels), level=6)
+
+
+def _with_alpha(picture: Picture) -> np.ndarray:
+    if not picture.extra.get("alpha"):
+        return picture.pixels
+    pixels = picture.pixels if picture.pixels.ndim == 3 else picture.pixels[..., None]
+    opaque = np.full((*picture.size, 1), np.iinfo(pixels.dtype).max, dtype=pixels.dtype)
+    return np.concatenate([pixels, opaque], axis=2)
+
+
+def read_jpeg(path: Path, data: bytes) -> Picture:
+    """Read a JPEG, grey or RGB, turned upright as its EXIF says."""
+    from PIL import Image, ImageOps
+
+    try:
+        with Image.open(io.BytesIO(data)) as file:
+            check_area(path, file.height, file.width)
+            if file.mode not in ("L", "RGB"):
+                raise InputError(f"{path}: is a {file.mode} JPEG. Convert it to RGB first.")
+            pixels = np.array(ImageOps.exif_transpose(file))
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+        raise InputError(f"{path}: the JPEG is cut off or damaged ({error}).") from error
+    lossy = "is a JPEG, which cannot keep changed pixels. Save the result as PNG."
+    return Picture(pixels, unit_chain(pixels.dtype), "jpeg", 8, _copy, path, lossy=lossy)
+
+
+def _copy(picture: Picture, path: Path) -> None:
+    path.write_bytes(picture.source.read_bytes())
+
+
+def read_tiff(path: Path, data: bytes, frame: int | None) -> Picture:
+    """Read a page of a TIFF, 8 or 16 bits, grey or RGB."""
+    import tifffile
+
+    try:
+        with tifffile.TiffFile(io.BytesIO(data)) as file:
+            page = _page(path, file, frame)
+            check_area(path, page.imagelength, page.imagewidth)
+            photometric = page.photometric.name
+            pixels, tags = page.asarray(), _kept_tags(page)
+            frames = len(file.pages)
+    except (tifffile.TiffFileError, ValueError, RuntimeError, OSError, struct.error) as error:
+        raise InputError(f"{path}: the TIFF is cut off or damaged ({error}).") from error
+    if photometric not in ("MINISBLACK", "MINISWHITE", "RGB") or pixels.dtype not in (np.uint8, np.uint16):
+        raise InputError(
+            f"{path}: is a {photometric} TIFF of {pixels.dtype}. Convert it to 8- or 16-bit grey or RGB first."
+        )
+    pixels, extra = split_alpha(path, pixels)
+    chain = unit_chain(pixels.dtype)
+    if photometric == "MINISWHITE":
+        top = chain.high
+        chain = Chain((type(chain.steps[0])(-1 / top, 1.0),), 0, top)
+    lossy = f"is one of {frames} pages; the others would be lost. Split the file first." if frames > 1 else ""
+    extra |= {"photometric": photometric.lower(), **tags}
+    return Picture(pixels, chain, "tiff", 8 * pixels.dtype.itemsize, write_tiff, path, extra, lossy)
+
+
+def _page(path: Path, file: Any, frame: int | None) -> Any:
+    if not len(file.pages):
+        raise InputError(f"{path}: the TIFF is cut off or damaged (it has no page).")
+    if frame is None and len(file.pages) > 1:
+        raise InputError(f"{path}: has {len(file.pages)} pages. Choose one with --frame (0 to {len(file.pages) - 1}).")
+    if not 0 <= (frame or 0) < len(file.pages):
+        raise InputError(f"{path}: has no frame {frame}; there are 0 to {len(file.pages) - 1}.")
+    return file.pages[frame or 0]
+
+
+def _kept_tags(page: Any) -> dict[str, Any]:
+    tags: dict[str, Any] = {}
+    if "XResolution" in page.tags and "YResolution" in page.tags:
+        tags["resolution"] = (page.tags["XResolution"].value, page.tags["YResolution"].value)
+        tags["unit"] = page.tags["ResolutionUnit"].value if "ResolutionUnit" in page.tags else 2
+    if page.description:
+        tags["description"] = page.description
+    return tags
+
+
+def write_tiff(picture: Picture, path: Path) -> None:
+    """Write a TIFF of one page with the photometric interpretation, resolution and description of the source."""
+    import tifffile
+
+    extra = picture.extra
+    tifffile.imwrite(
+        path,
+        _with_alpha(picture),
+        photometric=extra["photometric"],
+        extrasamples=["unassalpha"] if extra.get("alpha") else None,
+        resolution=extra.get("resolution"),
+        resolutionunit=extra.get("unit"),
+        description=extra.get("description"),
+        metadata=None,
+        software=False,
+    )

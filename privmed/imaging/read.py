@@ -1,0 +1,76 @@
+"""Open a picture, whatever its name says it is."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from privmed.errors import InputError
+from privmed.imaging.dicom import read_dicom
+from privmed.imaging.picture import Picture
+from privmed.imaging.raster import read_jpeg, read_png, read_tiff
+
+MAGIC = {
+    b"\x89PNG\r\n\x1a\n": "png",
+    b"\xff\xd8\xff": "jpeg",
+    b"II*\0": "tiff",
+    b"MM\0*": "tiff",
+    b"II+\0": "tiff",
+    b"MM\0+": "tiff",
+}
+
+
+def sniff(path: Path) -> str:
+    """Tell a file's format from its first bytes.
+
+    Raises:
+        InputError: when it is missing, unreadable, empty, or none of PNG, JPEG, TIFF and DICOM.
+    """
+    head = _head(path)
+    if not head:
+        raise InputError(f"{path}: the file is empty.")
+    if head[128:132] == b"DICM":  # first: the preamble of a DICOM file may pose as a TIFF header
+        return "dicom"
+    for magic, kind in MAGIC.items():
+        if head.startswith(magic):
+            return kind
+    raise InputError(f"{path}: is neither PNG, JPEG, TIFF nor DICOM, whatever its name says.")
+
+
+def _head(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(132)
+    except FileNotFoundError as error:
+        raise InputError(f"{path}: no such file.") from error
+    except IsADirectoryError as error:
+        raise InputError(f"{path}: is a folder, expected a picture.") from error
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}).") from error
+
+
+def read(path: str | os.PathLike[str], *, frame: int | None = None) -> Picture:
+    """Read a picture with everything needed to write it back.
+
+    Args:
+        path: a PNG, JPEG, TIFF or DICOM file; told by content, not by name.
+        frame: which frame of a multi-frame DICOM or page of a TIFF, from 0.
+
+    Returns:
+        A :class:`Picture`.
+
+    Raises:
+        InputError: when the file is missing, damaged, too large, or of another kind.
+        LossError: when reading on would silently lose something, such as transparency.
+        MissingDependencyError: for DICOM without its extra.
+    """
+    path = Path(path)
+    kind = sniff(path)
+    data = path.read_bytes()
+    if kind == "dicom":
+        return read_dicom(path, data, frame)
+    if kind == "tiff":
+        return read_tiff(path, data, frame)
+    if frame not in (None, 0):
+        raise InputError(f"{path}: has no frame {frame}; it holds one picture.")
+    return read_png(path, data) if kind == "png" else read_jpeg(path, data)

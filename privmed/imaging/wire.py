@@ -1,0 +1,102 @@
+"""The wire: an 8-bit PNG that carries pixels and nothing else."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from privmed.errors import InputError, VerificationError
+from privmed.files import whole_file
+from privmed.imaging.raster import encode_png
+from privmed.imaging.read import read, sniff
+
+
+def to_bytes(image: Tensor) -> np.ndarray:
+    """Round (1, C, H, W) in [0, 1] to 8 bits, (H, W) or (H, W, 3) uint8."""
+    if image.ndim != 4 or image.shape[0] != 1 or image.shape[1] not in (1, 3):
+        raise InputError(f"expected one image (1, 1 or 3, H, W), got shape {tuple(image.shape)}.")
+    if not torch.isfinite(image).all():
+        raise InputError("the image holds NaN or infinite values, which cannot be written.")
+    pixels = (image[0].detach().float().cpu().clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()
+    return pixels[..., 0] if pixels.shape[2] == 1 else pixels
+
+
+def from_bytes(pixels: np.ndarray) -> Tensor:
+    """(H, W) or (H, W, 3) uint8 to (1, C, H, W) float32 in [0, 1]."""
+    stacked = pixels[..., None] if pixels.ndim == 2 else pixels
+    return torch.from_numpy(np.ascontiguousarray(stacked)).permute(2, 0, 1)[None].float() / 255
+
+
+def write_view(path: str | Path, image: Tensor, *, overwrite: bool = False) -> Path:
+    """Write an image in [0, 1] as an ordinary 8-bit PNG."""
+    data = encode_png(to_bytes(image))
+    with whole_file(path, overwrite=overwrite) as temporary:
+        temporary.write_bytes(data)
+    return Path(path)
+
+
+def write_wire(path: str | Path, image: Tensor, *, overwrite: bool = False) -> Tensor:
+    """Write what is transmitted, and read it back.
+
+    Args:
+        path: a name that ends in ``.png``.
+        image: (1, 1 or 3, H, W) in [0, 1]; rounded to 8 bits.
+
+    Returns:
+        What the file holds, (1, 3, H, W) float32.
+
+    Raises:
+        InputError: when the name is not that of a PNG or the image cannot be written.
+        OutputError: when the file exists or cannot be written.
+        VerificationError: when the file does not hold the pixels it was given, or anything besides them.
+    """
+    path = Path(path)
+    if path.suffix.lower() != ".png":
+        raise InputError(f"{path}: what is transmitted must be a PNG. Name it {path.with_suffix('.png').name}.")
+    colour = image.expand(-1, 3, -1, -1) if image.ndim == 4 and image.shape[1] == 1 else image
+    pixels = to_bytes(colour)
+    data = encode_png(pixels)
+    if set(chunks(data)) != {"IHDR", "IDAT", "IEND"}:
+        raise VerificationError(
+            f"{path}: the encoder put more than pixels into the PNG ({', '.join(sorted(set(chunks(data))))})."
+        )
+    with whole_file(path, overwrite=overwrite) as temporary:
+        temporary.write_bytes(data)
+    held = read_wire(path)
+    if not np.array_equal(to_bytes(held), pixels):
+        raise VerificationError(f"{path}: the file does not hold the pixels that were written. Is the disk damaged?")
+    return held
+
+
+def read_wire(path: str | Path) -> Tensor:
+    """Read a stego or a response: (1, 3, H, W) float32 in [0, 1].
+
+    Raises:
+        InputError: for anything but an 8-bit PNG: any re-encoding destroys what is hidden.
+    """
+    path = Path(path)
+    kind = sniff(path)
+    if kind != "png":
+        reason = "whose compression destroys what is hidden" if kind == "jpeg" else "not a PNG"
+        raise InputError(f"{path}: is a {kind.upper()} file, {reason}. Use the PNG that was sent, unchanged.")
+    picture = read(path)
+    if picture.bits != 8 or "palette" in picture.extra:
+        raise InputError(
+            f"{path}: is not a plain 8-bit PNG, so it is not what was sent. Use the PNG that was sent, unchanged."
+        )
+    x = picture.tensor()
+    return x.expand(-1, 3, -1, -1).contiguous()
+
+
+def chunks(data: bytes) -> list[str]:
+    """Names of the chunks of a PNG, in order."""
+    names, at = [], 8
+    while at + 8 <= len(data):
+        length, name = struct.unpack(">I4s", data[at : at + 8])
+        names.append(name.decode("latin1"))
+        at += 12 + length
+    return names

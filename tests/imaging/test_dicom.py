@@ -1,0 +1,172 @@
+"""DICOM against pydicom's own transforms, on the files that come with pydicom and on made-up ones."""
+
+import numpy as np
+import pytest
+import torch
+
+pydicom = pytest.importorskip("pydicom", reason="needs privmed[dicom]")
+
+from pydicom.data import get_testdata_file  # noqa: E402
+from pydicom.dataset import Dataset, FileMetaDataset  # noqa: E402
+from pydicom.pixels import apply_color_lut, apply_modality_lut, apply_voi_lut  # noqa: E402
+from pydicom.sequence import Sequence  # noqa: E402
+from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid  # noqa: E402
+
+from privmed.errors import InputError, LossError  # noqa: E402
+from privmed.imaging import read  # noqa: E402
+
+RNG = np.random.default_rng(0)
+
+
+def bundled(name):
+    path = get_testdata_file(name, download=False)
+    if path is None:
+        pytest.skip(f"{name} does not come with this pydicom")
+    return path
+
+
+def made(path, pixels, **tags):
+    """Write a small DICOM file of given stored values."""
+    ds = Dataset()
+    ds.file_meta = FileMetaDataset()
+    ds.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    ds.file_meta.MediaStorageSOPClassUID = ds.SOPClassUID = CTImageStorage
+    ds.file_meta.MediaStorageSOPInstanceUID = ds.SOPInstanceUID = generate_uid()
+    ds.PatientName, ds.Rows, ds.Columns = "Test^Case", *pixels.shape[:2]
+    ds.SamplesPerPixel, ds.PhotometricInterpretation = 1, "MONOCHROME2"
+    ds.BitsAllocated = pixels.dtype.itemsize * 8
+    ds.BitsStored, ds.PixelRepresentation = ds.BitsAllocated, int(pixels.dtype.kind == "i")
+    for name, value in tags.items():
+        setattr(ds, name, value)
+    ds.HighBit = ds.BitsStored - 1
+    ds.PixelData = pixels.tobytes()
+    ds["PixelData"].VR = "OW"
+    ds.save_as(path, enforce_file_format=True)
+    return path
+
+
+@pytest.fixture
+def stored():
+    return RNG.integers(-1000, 2000, (40, 36)).astype(np.int16)
+
+
+@pytest.mark.parametrize("name", ["CT_small.dcm", "MR_small.dcm", "MR_small_RLE.dcm", "MR_small_bigendian.dcm", "JPEG2000.dcm"])
+def test_bundled_grey_files_equal_pydicom(name):
+    ds = pydicom.dcmread(bundled(name))
+    picture = read(bundled(name))
+    np.testing.assert_array_equal(picture.pixels, ds.pixel_array)
+    seen = apply_voi_lut(apply_modality_lut(ds.pixel_array, ds), ds, index=0).astype(float)
+    mine = picture.tensor()[0, 0].double().numpy()
+    inside = (mine > 0) & (mine < 1)
+    assert inside.any()
+    assert np.corrcoef(seen[inside], mine[inside])[0, 1] > 0.9999
+
+
+@pytest.mark.parametrize("name", ["SC_rgb.dcm", "SC_rgb_rle.dcm", "SC_rgb_jpeg_dcmtk.dcm", "examples_ybr_color.dcm", "SC_rgb_16bit.dcm"])
+def test_bundled_colour_files_are_rgb(name):
+    path = bundled(name)
+    ds = pydicom.dcmread(path)
+    frames = int(ds.get("NumberOfFrames", 1) or 1)
+    picture = read(path, frame=0)
+    theirs = ds.pixel_array if frames == 1 else ds.pixel_array[0]
+    np.testing.assert_array_equal(picture.pixels, theirs)
+    assert picture.tensor().shape[1] == 3
+
+
+def test_palette_colours_equal_pydicom():
+    path = bundled("examples_palette.dcm")
+    ds = pydicom.dcmread(path)
+    rgb = apply_color_lut(ds.pixel_array, ds)
+    np.testing.assert_allclose(read(path).tensor()[0].permute(1, 2, 0), rgb / np.iinfo(rgb.dtype).max, atol=1e-6)
+    with pytest.raises(LossError, match="palette indices"):
+        read(path).with_view(torch.zeros_like(read(path).tensor()))
+
+
+@pytest.mark.parametrize("function", ["LINEAR", "LINEAR_EXACT", "SIGMOID"])
+def test_windows_equal_pydicom(tmp_path, stored, function):
+    tags = {"RescaleSlope": 2, "RescaleIntercept": -1024, "WindowCenter": [40, 600], "WindowWidth": [400, 1500], "VOILUTFunction": function}
+    path = made(tmp_path / "x.dcm", stored, **tags)
+    ds = pydicom.dcmread(path)
+    hu = apply_modality_lut(stored, ds)
+    theirs = apply_voi_lut(hu, ds, index=0)
+    low, high = (float(v) for v in (hu.dtype.type(-32768 * 2 - 1024), 32767 * 2 - 1024))
+    np.testing.assert_allclose(read(path).tensor()[0, 0], (theirs - low) / (high - low), atol=2e-4)
+
+
+def test_voi_and_modality_tables_equal_pydicom(tmp_path):
+    stored = RNG.integers(0, 256, (40, 36)).astype(np.uint16)
+
+    def table(entries, first, bits):
+        item = Dataset()
+        item.LUTDescriptor = [len(entries), first, bits]
+        item.add_new(0x00283006, "US", [int(e) for e in entries])
+        return Sequence([item])
+
+    modality, voi = np.arange(256) * 3 + 100, (np.linspace(0, 1, 700) ** 2 * 4095).astype(int)
+    path = made(tmp_path / "x.dcm", stored, ModalityLUTSequence=table(modality, 0, 16), VOILUTSequence=table(voi, 100, 12), BitsStored=8)
+    ds = pydicom.dcmread(path)
+    theirs = apply_voi_lut(apply_modality_lut(stored, ds), ds)
+    np.testing.assert_allclose(read(path).tensor()[0, 0], theirs / 4095, atol=1e-6)
+
+
+def test_monochrome1_is_inverted(tmp_path):
+    stored = RNG.integers(0, 4096, (40, 36)).astype(np.uint16)
+    plain = read(made(tmp_path / "a.dcm", stored, BitsStored=12)).tensor()
+    inverted = read(made(tmp_path / "b.dcm", stored, BitsStored=12, PhotometricInterpretation="MONOCHROME1")).tensor()
+    torch.testing.assert_close(inverted, 1 - plain)
+    assert plain.max() <= 1
+    np.testing.assert_allclose(plain[0, 0], stored / 4095, atol=1e-6)
+
+
+def test_changed_file_is_an_honest_derivative(tmp_path, stored):
+    path = made(tmp_path / "x.dcm", stored, RescaleIntercept=-1024, RescaleSlope=1, WindowCenter=40, WindowWidth=400)
+    before = pydicom.dcmread(path)
+    picture = read(path)
+    view = picture.tensor()
+    row, column = np.argwhere((view[0, 0].numpy() > 0.2) & (view[0, 0].numpy() < 0.8))[0]
+    view[0, 0, row, column] += 20 / 399
+    picture.with_view(view).save(tmp_path / "y.dcm")
+    after = pydicom.dcmread(tmp_path / "y.dcm")
+    difference = after.pixel_array.astype(int) - stored
+    assert difference[row, column] == 20
+    assert np.count_nonzero(difference) == 1
+    assert after.PatientName == before.PatientName
+    assert after.SOPInstanceUID != before.SOPInstanceUID
+    assert after.file_meta.MediaStorageSOPInstanceUID == after.SOPInstanceUID
+    assert after.ImageType[0] == "DERIVED"
+    assert after.DerivationDescription
+    assert after.SourceImageSequence[0].ReferencedSOPInstanceUID == before.SOPInstanceUID
+
+
+def test_unchanged_file_is_the_same_file(tmp_path, stored):
+    path = made(tmp_path / "x.dcm", stored)
+    read(path).save(tmp_path / "y.dcm")
+    assert (tmp_path / "y.dcm").read_bytes() == path.read_bytes()
+
+
+def test_changed_colour_and_compressed_files_can_be_read_back(tmp_path):
+    for name in ("SC_rgb.dcm", "MR_small_RLE.dcm"):
+        picture = read(bundled(name))
+        changed = picture.with_view((picture.tensor() * 0.5 + 0.25).clamp(0, 1))
+        again = read(changed.save(tmp_path / name))
+        np.testing.assert_array_equal(again.pixels, changed.pixels)
+
+
+def test_frames_must_be_chosen():
+    path = bundled("examples_ybr_color.dcm")
+    frames = int(pydicom.dcmread(path).NumberOfFrames)
+    with pytest.raises(InputError, match=f"has {frames} frames"):
+        read(path)
+    assert not np.array_equal(read(path, frame=0).pixels, read(path, frame=frames - 1).pixels)
+
+
+def test_no_pixels_and_damage_are_told(tmp_path, stored):
+    path = made(tmp_path / "x.dcm", stored)
+    ds = pydicom.dcmread(path)
+    del ds.PixelData
+    ds.save_as(tmp_path / "none.dcm")
+    with pytest.raises(InputError, match="holds no pixels"):
+        read(tmp_path / "none.dcm")
+    (tmp_path / "cut.dcm").write_bytes(path.read_bytes()[:-1000])
+    with pytest.raises(InputError, match=r"cut\.dcm"):
+        read(tmp_path / "cut.dcm")
