@@ -1,0 +1,41 @@
+"""``privmed analyze``: what the server does. It sees a photograph, and answers with one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from privmed.cli.common import Debug, Device, Force, Json, Quiet, Seed, Set, Voice, check_outputs, decibels, make
+
+
+def command(
+    stego: Annotated[Path, typer.Argument(help="A PNG made by privmed hide.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The response, a PNG.")],
+    analyzer: Annotated[str, typer.Option(help="Method.")] = "hidemia",
+    weights: Annotated[str | None, typer.Option(help="Bundled name (busi, isic) or file.")] = None,
+    set_: Set = None,
+    force: Force = False,
+    seed: Seed = 0,
+    device: Device = "auto",
+    json: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Analyse a hidden scan without extracting it."""
+    check_outputs([output], force)
+    from privmed.evaluation.metrics import psnr, ssim
+    from privmed.imaging import read_wire, write_wire
+
+    seen = read_wire(stego)
+    method = make("analyzer", analyzer, weights, device, set_)
+    held = write_wire(output, method.analyze(seen, generator=seed), overwrite=force)
+    figures = {"response_psnr": float(psnr(held, seen)), "response_ssim": float(ssim(held, seen))}
+    tuned = (method.card or {}).get("hider") or {}
+    voice = Voice(json, quiet)
+    rows = [("response against stego", f"{decibels(figures['response_psnr'])}, SSIM {figures['response_ssim']:.3f}")]
+    if tuned:
+        rows.append(("made for stegos of", f"{tuned['name']} (weights {tuned['weights']})"))
+    voice.table(f"{output} answers {stego.name}", rows)
+    voice.finish({"output": str(output), "analyzer": analyzer, "hider": tuned or None, **figures})

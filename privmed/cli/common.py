@@ -1,0 +1,85 @@
+"""What all commands share: their common options, what they say and where, and the sentence for every error."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from attrs import frozen
+
+Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout; everything else goes to stderr.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+Device = Annotated[str, typer.Option(help="Where to compute: auto, cpu, cuda, ...")]
+Seed = Annotated[int, typer.Option(help="Where all randomness comes from.")]
+Force = Annotated[bool, typer.Option("--force", "-f", help="Overwrite outputs that exist.")]
+Frame = Annotated[int | None, typer.Option(help="Which frame of a multi-frame file, from 0.")]
+Set = Annotated[list[str] | None, typer.Option("--set", help="A setting of the method, name=value; may be repeated.")]
+
+
+@frozen
+class Voice:
+    """Where a command speaks: people read stderr or a terminal, programs read one JSON object on stdout."""
+
+    json: bool
+    quiet: bool
+
+    def say(self, text: str = "") -> None:
+        """Tell people something."""
+        if not self.quiet:
+            print(text, file=sys.stderr if self.json else sys.stdout)
+
+    def table(self, title: str, rows: list[tuple[str, str]]) -> None:
+        """Show names and values."""
+        if self.quiet:
+            return
+        from rich.console import Console
+        from rich.table import Table
+
+        table = Table(title=title, title_justify="left", show_header=False, box=None, padding=(0, 2, 0, 0))
+        for name, value in rows:
+            table.add_row(f"[dim]{name}[/dim]", value)
+        Console(stderr=self.json).print(table)
+
+    def finish(self, result: dict[str, Any]) -> None:
+        """Hand the result to programs."""
+        if self.json:
+            print(json.dumps(result, allow_nan=False, default=str))
+
+
+def pick_device(device: str) -> str:
+    """Resolve ``auto``."""
+    from privmed.training.run import pick_device as pick
+
+    return pick(device)
+
+
+def settings(pairs: list[str] | None) -> dict[str, Any]:
+    """Settings given as ``--set name=value``."""
+    from privmed.settings import parse_assignments
+
+    return parse_assignments(pairs or [])
+
+
+def make(kind: str, name: str, weights: str | None, device: str, pairs: list[str] | None = None, **more: Any) -> Any:
+    """Create a method as the command line names it."""
+    from privmed import registry
+
+    chosen = registry.BUNDLED if weights is None else weights
+    return registry.create(kind, name, weights=chosen, device=pick_device(device), **{**more, **settings(pairs)})
+
+
+def check_outputs(paths: list[Path], force: bool) -> None:
+    """Say before any work that an output cannot be written."""
+    from privmed.files import check_writable
+
+    for path in paths:
+        check_writable(path, overwrite=force)
+
+
+def decibels(value: float) -> str:
+    """A PSNR as people read it."""
+    return f"{value:.2f} dB"

@@ -1,0 +1,79 @@
+"""``privmed hide``: put a scan into a photograph, and prove on the written file that it comes back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from privmed.cli.common import Debug, Device, Force, Frame, Json, Quiet, Seed, Set, Voice, check_outputs, decibels, make
+
+USABLE = 25.0  # dB; a recovered scan below this is not worth sending
+
+
+def command(
+    secret: Annotated[Path, typer.Argument(help="The scan: PNG, JPEG, TIFF or DICOM.")],
+    cover: Annotated[Path, typer.Argument(help="The photograph; scaled and cropped to the scan's size.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The stego, a PNG.")],
+    hider: Annotated[str, typer.Option(help="Method.")] = "lightih",
+    weights: Annotated[str | None, typer.Option(help="Bundled name or file; the method's own by default.")] = None,
+    frame: Frame = None,
+    set_: Set = None,
+    force: Force = False,
+    seed: Seed = 0,
+    device: Device = "auto",
+    json: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Hide a scan in a photograph."""
+    check_outputs([output], force)
+    from privmed.errors import VerificationError
+    from privmed.evaluation.metrics import psnr, ssim
+    from privmed.imaging import read, write_wire
+    from privmed.interfaces import door
+
+    scan, photograph = read(secret, frame=frame).tensor(), read(cover).tensor()
+    method = make("hider", hider, weights, device, set_)
+    stego = method.hide(scan, photograph, generator=seed)
+    _refuse_unusable(method, stego, scan, seed, secret)
+    held = write_wire(output, stego, overwrite=force)
+    filled = door.fill(door.image("cover", photograph), scan.shape[-2:])
+    recovered = method.recover(held, generator=seed)
+    figures = {
+        "stego_psnr": float(psnr(held, filled)),
+        "stego_psnr_y": float(psnr(held, filled, channel="y")),
+        "stego_ssim": float(ssim(held, filled)),
+        "recovered_psnr": float(psnr(recovered, door.image("secret", scan))),
+    }
+    if figures["recovered_psnr"] < USABLE:
+        output.unlink(missing_ok=True)
+        raise VerificationError(f"{output}: the scan does not come back from the written file; it was removed.")
+    voice = Voice(json, quiet)
+    voice.table(
+        f"{secret.name} is in {output}",
+        [
+            (
+                "stego against cover",
+                f"{decibels(figures['stego_psnr'])} RGB, {decibels(figures['stego_psnr_y'])} Y, SSIM {figures['stego_ssim']:.3f}",
+            ),
+            ("scan recovered from the file", decibels(figures["recovered_psnr"])),
+        ],
+    )
+    voice.finish({"output": str(output), "hider": hider, "size": list(scan.shape[-2:]), **figures})
+
+
+def _refuse_unusable(method, stego, scan, seed: int, secret: Path) -> None:
+    """Nothing is written that the scan could not be read from."""
+    from privmed.errors import VerificationError
+    from privmed.evaluation.metrics import psnr
+    from privmed.imaging import quantise
+    from privmed.interfaces import door
+
+    back = float(psnr(method.recover(quantise(stego), generator=seed), door.image("secret", scan)))
+    if back < USABLE:
+        hint = " It has no trained weights." if method.card is None else " Try another cover or hider."
+        raise VerificationError(
+            f"{secret}: {method.name} would give it back at {back:.1f} dB only, so nothing was written.{hint}"
+        )

@@ -1,0 +1,90 @@
+"""``privmed plugins``: what is installed, and what is wrong with it. Listing reads metadata only and imports no plugin."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from privmed.cli.common import Debug, Json, Quiet, Voice
+
+app = typer.Typer(help="List installed methods, or show one.", invoke_without_command=True, add_completion=False)
+
+
+@app.callback()
+def listing(
+    context: typer.Context,
+    kind: Annotated[str | None, typer.Option(help="Only hider, analyzer, protector or watermarker.")] = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="Also import every plugin and hold it against the contract.")
+    ] = False,
+    json: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """List installed methods; broken ones with their reason."""
+    if context.invoked_subcommand:
+        return
+    from privmed import registry
+
+    rows = registry.plugins(kind, check=check)
+    voice = Voice(json, quiet)
+    _show_listing(voice, rows)
+    fields = ("kind", "name", "distribution", "version", "status", "reason")
+    voice.finish({"plugins": [{f: getattr(row, f) for f in fields} for row in rows]})
+
+
+def _show_listing(voice: Voice, rows: list) -> None:
+    if voice.quiet or voice.json:
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    if not rows:
+        voice.say("No methods are installed. Try: pip install privmed-hiders privmed-analyzers")
+        return
+    table = Table("kind", "name", "from", "status", box=None, padding=(0, 2, 0, 0), title_justify="left")
+    for row in rows:
+        colour = "red" if row.status == "broken" else "green"
+        table.add_row(row.kind, f"[bold]{row.name}[/bold]", row.origin, f"[{colour}]{row.status}[/{colour}]")
+    console = Console()
+    console.print(table)
+    for row in rows:
+        if row.reason:
+            console.print(f"[red]![/red] {row.reason}", highlight=False)
+
+
+@app.command()
+def show(
+    method: Annotated[str, typer.Argument(help="kind:name, e.g. hider:lightih")],
+    json: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Show a method: what it is, its settings, its weights."""
+    from privmed import registry, weights
+    from privmed.errors import SettingsError
+    from privmed.settings import describe
+
+    kind, colon, name = method.partition(":")
+    if not colon:
+        raise SettingsError(f"{method!r}: expected kind:name, e.g. hider:lightih.")
+    cls = registry.load(kind, name)
+    cards = {n: weights.read_card(p, cls) for n, p in weights.bundled(cls).items()}
+    about = (cls.__doc__ or "").strip().splitlines()[0]
+    voice = Voice(json, quiet)
+    rows = describe(cls.Config)
+    if not json:
+        voice.say(f"{method}: {about}\n")
+        voice.table(
+            "Settings",
+            [
+                (r["name"], f"{r['default']!r}  {r['doc']}" + (f" ({r['allowed']})" if r["allowed"] else ""))
+                for r in rows
+            ],
+        )
+        voice.table(
+            "\nWeights",
+            [(n, f"{c['bytes'] / 1e6:.1f} MB  {c.get('about', '')}") for n, c in cards.items()] or [("none", "")],
+        )
+    voice.finish({"method": method, "about": about, "settings": rows, "weights": cards})

@@ -1,0 +1,70 @@
+"""``privmed recover``: read the scan out of a stego, or the result out of a response."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from privmed.cli.common import Debug, Device, Force, Json, Quiet, Seed, Set, Voice, check_outputs, make
+
+
+def command(
+    image: Annotated[Path, typer.Argument(help="A stego or a response: the PNG that was sent, unchanged.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="What was hidden, a PNG.")],
+    as_: Annotated[str, typer.Option("--as", help="image: the hidden scan; mask: the analyzer's result.")] = "image",
+    hider: Annotated[
+        str | None, typer.Option(help="Method; by default lightih, or the one the analyzer was tuned to.")
+    ] = None,
+    weights: Annotated[str | None, typer.Option(help="The hider's weights: bundled name or file.")] = None,
+    analyzer: Annotated[str, typer.Option(help="Whose answer a mask is read from.")] = "hidemia",
+    analyzer_weights: Annotated[str | None, typer.Option(help="Its weights: busi, isic or a file.")] = None,
+    set_: Set = None,
+    force: Force = False,
+    seed: Seed = 0,
+    device: Device = "auto",
+    json: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Read the hidden scan, or the analyzer's result."""
+    from privmed.errors import SettingsError
+
+    if as_ not in ("image", "mask"):
+        raise SettingsError(f"--as must be image or mask, got {as_!r}.")
+    check_outputs([output], force)
+    from privmed.imaging import read_wire, write_view
+
+    seen = read_wire(image)
+    server = make("analyzer", analyzer, analyzer_weights, device) if as_ == "mask" else None
+    tuned = (getattr(server, "card", None) or {}).get("hider") or {}
+    name = hider or tuned.get("name", "lightih")
+    chosen = weights or (tuned.get("weights") if name == tuned.get("name") else None)
+    method = make("hider", name, chosen, device, set_)
+    voice, result = Voice(json, quiet), {"output": str(output), "hider": name, "as": as_}
+    if server is None:
+        write_view(output, method.recover(seen, generator=seed), overwrite=force)
+        voice.say(f"{output}: the hidden scan.")
+    else:
+        found = server.decode(method.recover(seen, clamp=False, generator=seed))
+        result |= _write_result(found, output, force, voice)
+    voice.finish(result)
+
+
+def _write_result(found, output: Path, force: bool, voice: Voice) -> dict:
+    """Write a mask (or name the class), and say what was found."""
+    from privmed.imaging import write_view
+
+    if found.ndim == 2:
+        from privmed.errors import SettingsError
+
+        best = int(found.argmax())
+        raise SettingsError(
+            f"this analyzer classifies (class {best}, probability {float(found.max()):.2f}); there is no mask to write."
+        )
+    mask = (found > 0.5).float()
+    write_view(output, mask, overwrite=force)
+    share = float(mask.mean())
+    voice.say(f"{output}: {share:.1%} of the image is foreground." if share else f"{output}: nothing was found.")
+    return {"foreground": share}

@@ -1,0 +1,75 @@
+"""Figures of merit, per item of a batch, for images in [0, 1]."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from privmed.errors import InputError
+
+STUDIO = (65.481 / 255, 128.553 / 255, 24.966 / 255)  # ITU-R BT.601 luma in studio range (16 to 235)
+
+
+def luma(x: Tensor) -> Tensor:
+    """Y of YCbCr in studio range, (B, 1, H, W), as HiNet's published PSNR measures it (reference, Sec. 10); grey passes as it is."""
+    if x.shape[1] == 1:
+        return x
+    weights = torch.tensor(STUDIO, dtype=x.dtype, device=x.device).view(1, 3, 1, 1)
+    return (x * weights).sum(1, keepdim=True) + 16 / 255
+
+
+def psnr(a: Tensor, b: Tensor, *, channel: str = "rgb") -> Tensor:
+    """Peak signal-to-noise ratio in dB with data range 1, (B,).
+
+    Args:
+        a, b: (B, C, H, W) in [0, 1].
+        channel: ``"rgb"`` over all channels, ``"y"`` over the luma. The luma figure is higher: always say which.
+
+    Returns:
+        dB per item; infinite for equal images.
+
+    Raises:
+        InputError: for different shapes or another channel.
+    """
+    _alike(a, b)
+    if channel not in ("rgb", "y"):
+        raise InputError(f"psnr: channel must be 'rgb' or 'y', got {channel!r}.")
+    if channel == "y":
+        a, b = luma(a), luma(b)
+    return -10 * torch.log10((a.double() - b.double()).square().flatten(1).mean(1)).float()
+
+
+def ssim(a: Tensor, b: Tensor) -> Tensor:
+    """Structural similarity (11x11 Gaussian window, sigma 1.5, data range 1), averaged over channels, (B,).
+
+    Reference:
+        Z. Wang et al., "Image Quality Assessment: From Error Visibility to Structural Similarity", TIP 2004.
+    """
+    _alike(a, b)
+    from torchmetrics.functional.image import structural_similarity_index_measure
+
+    return structural_similarity_index_measure(a.float(), b.float(), data_range=1.0, reduction="none").reshape(-1)
+
+
+def dice(found: Tensor, mask: Tensor) -> Tensor:
+    """Dice coefficient of probabilities (or a mask) thresholded at 0.5, (B,); 1 when both are empty."""
+    overlap, total = _overlap(found, mask)
+    return torch.where(total > 0, 2 * overlap / total.clamp_min(1), torch.ones_like(total))
+
+
+def iou(found: Tensor, mask: Tensor) -> Tensor:
+    """Jaccard index of probabilities (or a mask) thresholded at 0.5, (B,); 1 when both are empty."""
+    overlap, total = _overlap(found, mask)
+    union = total - overlap
+    return torch.where(union > 0, overlap / union.clamp_min(1), torch.ones_like(union))
+
+
+def _overlap(found: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    _alike(found, mask)
+    p, y = (found > 0.5).flatten(1).double(), (mask > 0.5).flatten(1).double()
+    return (p * y).sum(1), p.sum(1) + y.sum(1)
+
+
+def _alike(a: Tensor, b: Tensor) -> None:
+    if a.shape != b.shape:
+        raise InputError(f"expected two tensors of one shape, got {tuple(a.shape)} and {tuple(b.shape)}.")

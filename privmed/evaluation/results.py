@@ -1,0 +1,287 @@
+"""One schema and one writer for every figure privmed publishes: JSON first, Markdown and HTML rendered from it.
+
+A table is a list of figures, each with what a paper reported beside what was measured here, and the provenance of the whole: the
+command, the commit, the versions, the machine, the data, the date. Nobody types a number into a document.
+"""
+
+from __future__ import annotations
+
+import datetime
+import html
+import json
+import math
+import os
+import platform
+import statistics
+import subprocess
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from attrs import Factory, frozen
+
+from privmed.errors import InputError
+from privmed.settings import structure, unstructure
+
+SCHEMA = 1
+MARKS = ("<!-- results:{name} -->", "<!-- /results -->")
+
+
+@frozen(kw_only=True)
+class Figure:
+    """One number: what it is, what a paper says, what was measured.
+
+    Attributes:
+        name: what is measured, with its channel or range.
+        method: of which method.
+        data: on which data, in words.
+        measured: mean over items (and seeds), in ``unit``.
+        spread: standard deviation over ``over``; None for a single value.
+        over: what the spread is taken over, e.g. ``"100 pairs"``.
+        n: how many values went into it.
+        unit: ``"dB"``, ``"x"``, ``""`` ...
+        reported: the paper's value, or None; ``source`` says which.
+        target: what this project aims at, or None.
+        better: ``"higher"`` or ``"lower"``.
+        note: anything a reader must know.
+    """
+
+    name: str
+    method: str
+    data: str = ""
+    measured: float | None
+    spread: float | None = None
+    over: str = ""
+    n: int = 1
+    unit: str = ""
+    reported: float | None = None
+    source: str = ""
+    target: float | None = None
+    better: str = "higher"
+    note: str = ""
+
+    @property
+    def met(self) -> bool | None:
+        """Whether the target is met; None without one."""
+        if self.target is None or self.measured is None:
+            return None
+        return self.measured >= self.target if self.better == "higher" else self.measured <= self.target
+
+
+@frozen(kw_only=True)
+class Provenance:
+    """Where figures come from."""
+
+    command: str
+    commit: str
+    date: str
+    device: str
+    threads: int
+    versions: dict[str, str]
+    data: dict[str, str] = Factory(dict)
+    weights: dict[str, str] = Factory(dict)
+    seeds: list[int] = Factory(list)
+
+
+@frozen(kw_only=True)
+class Curve:
+    """A line: how a figure changed with something."""
+
+    name: str
+    x: str
+    y: str
+    points: list[list[float]]
+
+
+@frozen(kw_only=True)
+class Results:
+    """A table with its provenance."""
+
+    schema: int = SCHEMA
+    name: str
+    title: str
+    figures: list[Figure]
+    provenance: Provenance
+    curves: list[Curve] = Factory(list)
+    notes: list[str] = Factory(list)
+
+    def save(self, path: str | Path) -> Path:
+        """Write the JSON, and the HTML page beside it."""
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        text = json.dumps(unstructure(self), indent=1, allow_nan=False) + "\n"
+        for target, content in ((path, text), (path.with_suffix(".html"), to_html(self))):
+            temporary = target.with_name(f".{target.name}.part")
+            temporary.write_text(content, encoding="utf-8")
+            os.replace(temporary, target)
+        return path
+
+
+def load(path: str | Path) -> Results:
+    """Read what :meth:`Results.save` wrote.
+
+    Raises:
+        InputError: when the file is missing or not of this schema.
+    """
+    try:
+        plain = json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: cannot be read as results ({error}).") from error
+    if not isinstance(plain, dict) or plain.get("schema") != SCHEMA:
+        raise InputError(f"{path}: is not a results file of schema {SCHEMA}.")
+    return structure(Results, plain, str(path))
+
+
+def figure(name: str, method: str, values: Iterable[float], **more: Any) -> Figure:
+    """Make a figure of single values: their mean and standard deviation."""
+    values = [float(v) for v in values]
+    if not values or not all(math.isfinite(v) for v in values):
+        raise InputError(f"{method}, {name}: {len(values)} values, not all of them finite; nothing to publish.")
+    spread = statistics.stdev(values) if len(values) > 1 else None
+    return Figure(name=name, method=method, measured=statistics.fmean(values), spread=spread, n=len(values), **more)
+
+
+def provenance(
+    data: dict[str, str] | None = None, weights: dict[str, str] | None = None, seeds: list[int] | None = None
+) -> Provenance:
+    """Describe this run: command, commit, date, machine and versions."""
+    import torch
+
+    import privmed
+
+    name = os.path.relpath(sys.argv[0]) if sys.argv[0] else "python"
+    return Provenance(
+        command=" ".join(["python", name if not name.startswith("..") else Path(name).name, *_public(sys.argv[1:])]),
+        commit=commit(),
+        date=datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d"),
+        device=device_name(),
+        threads=torch.get_num_threads(),
+        versions={"privmed": privmed.__version__, "python": platform.python_version(), "torch": torch.__version__},
+        data=data or {},
+        weights=weights or {},
+        seeds=seeds or [],
+    )
+
+
+def _public(arguments: list[str]) -> list[str]:
+    """Arguments without the paths of this machine."""
+    return [Path(a).name.upper() if os.path.isabs(a) else a for a in arguments]
+
+
+def commit() -> str:
+    """The commit of this tree, marked when it has changes."""
+
+    def git(*arguments: str) -> str:
+        return subprocess.run(["git", *arguments], capture_output=True, text=True, check=True).stdout.strip()
+
+    try:
+        changed = git("status", "--porcelain", "--untracked-files=no")
+        return git("rev-parse", "--short=12", "HEAD") + ("+changes" if changed else "")
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+
+
+def device_name() -> str:
+    """The processor, and the accelerator if torch sees one."""
+    import torch
+
+    model = platform.processor() or platform.machine()
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        model = next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        pass
+    gpu = f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""
+    return f"{model}, {os.cpu_count()} cores{gpu}"
+
+
+# --- rendering --------------------------------------------------------------------------------------------------------
+
+COLUMNS = ("method", "figure", "data", "paper", "measured here", "target")
+
+
+def number(value: float | None, unit: str = "") -> str:
+    """A number as it is printed: as many digits as mean something."""
+    if value is None:
+        return "–"
+    digits = 3 if abs(value) < 2 else 2 if abs(value) < 100 else 0
+    return f"{value:.{digits}f}{' ' + unit if unit else ''}"
+
+
+def cells(f: Figure) -> list[str]:
+    """One row of the table."""
+    spread = f" ± {number(f.spread)}" if f.spread is not None else ""
+    target = (
+        "–"
+        if f.target is None
+        else f"{'≥' if f.better == 'higher' else '≤'} {number(f.target)}" + (" ✓" if f.met else " ✗")
+    )
+    return [f.method, f.name, f.data, number(f.reported), f"{number(f.measured, f.unit)}{spread}", target]
+
+
+def to_markdown(results: Results) -> str:
+    """A Markdown table with its provenance underneath."""
+    lines = ["| " + " | ".join(COLUMNS) + " |", "|" + "---|" * len(COLUMNS)]
+    lines += ["| " + " | ".join(cells(f)) + " |" for f in results.figures]
+    return "\n".join([*lines, "", *(f"{note}\n" for note in results.notes), origin(results.provenance)])
+
+
+def origin(p: Provenance) -> str:
+    """The provenance as one sentence."""
+    versions = ", ".join(f"{k} {v}" for k, v in p.versions.items())
+    return f"`{p.command}` at commit {p.commit}, {p.date}, {p.device}, {p.threads} thread(s), {versions}."
+
+
+def to_html(results: Results) -> str:
+    """A self-contained page."""
+    rows = "".join(
+        f'<tr class="{"" if f.met is None else "met" if f.met else "missed"}">'
+        + "".join(f"<td>{html.escape(c)}</td>" for c in cells(f))
+        + "</tr>"
+        for f in results.figures
+    )
+    head = "".join(f"<th>{html.escape(c)}</th>" for c in COLUMNS)
+    notes = "".join(f"<p>{html.escape(n)}</p>" for n in [*results.notes, origin(results.provenance).replace("`", "")])
+    curves = "".join(curve_svg(c) for c in results.curves)
+    style = (
+        "body{font:16px/1.5 system-ui,sans-serif;max-width:70rem;margin:3rem auto;padding:0 1rem;color:#1b2430;background:#fff}"
+        "table{border-collapse:collapse;width:100%}th,td{text-align:left;padding:.45rem .7rem;border-bottom:1px solid #d9dee5}"
+        ".met td:last-child{color:#18794e}.missed td:last-child{color:#b42318}p{color:#5b6675;font-size:.9rem}"
+        "@media(prefers-color-scheme:dark){body{background:#12161c;color:#e6eaf0}th,td{border-color:#2c3542}}"
+    )
+    title = html.escape(results.title)
+    return (
+        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title><style>{style}</style>'
+        f"<h1>{title}</h1><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>{curves}{notes}</html>\n"
+    )
+
+
+def curve_svg(curve: Curve, width: int = 640, height: int = 220) -> str:
+    """A line chart as inline SVG."""
+    xs, ys = [p[0] for p in curve.points], [p[1] for p in curve.points]
+    x0, x1, y0, y1 = min(xs), max(xs), min(ys), max(ys)
+    place = [
+        f"{50 + (x - x0) / ((x1 - x0) or 1) * (width - 60):.1f},{height - 30 - (y - y0) / ((y1 - y0) or 1) * (height - 50):.1f}"
+        for x, y in zip(xs, ys)
+    ]
+    label = html.escape(f"{curve.name}: {curve.y} over {curve.x}, {number(y0)} to {number(y1)}")
+    return (
+        f'<figure><svg viewBox="0 0 {width} {height}" role="img" aria-label="{label}" style="max-width:{width}px">'
+        f'<polyline points="{" ".join(place)}" fill="none" stroke="#2f6fde" stroke-width="2"/></svg>'
+        f"<figcaption>{label}</figcaption></figure>"
+    )
+
+
+def fill_document(text: str, results: Results) -> str:
+    """Replace what stands between the marks of a table in a document.
+
+    Raises:
+        InputError: when the marks are not there.
+    """
+    begin, end = MARKS[0].format(name=results.name), MARKS[1]
+    head, found, rest = text.partition(begin)
+    body, closed, tail = rest.partition(end)
+    if not found or not closed:
+        raise InputError(f"the document has no place {begin} … {end}.")
+    return f"{head}{begin}\n{to_markdown(results)}\n{end}{tail}"
