@@ -1,0 +1,110 @@
+"""What HiNet and LightIH promise beyond the conformance kit."""
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+import privmed
+from privmed.nn.coupling import bands, image
+from privmed.nn.dense import DenseBlock
+from privmed.testing import parametrize_with_checks, sample_images
+
+
+@parametrize_with_checks("hider:lightih", blocks=2)
+def test_lightih_conforms(method, check):
+    check(method)
+
+
+@parametrize_with_checks("hider:hinet", blocks=2)
+def test_hinet_conforms(method, check):
+    check(method)
+
+
+def shaken(name="lightih", **settings):
+    """A hider whose blocks do something."""
+    hider = privmed.hider(name, weights=None, **settings)
+    generator = torch.Generator().manual_seed(0)
+    for p in hider.parameters():
+        torch.nn.init.normal_(p, std=0.03, generator=generator)
+    return hider
+
+
+@pytest.mark.parametrize(("name", "parameters"), [("hinet", 4_050_240), ("lightih", 1_012_560)])
+def test_parameters_are_those_of_the_paper(name, parameters):
+    assert sum(p.numel() for p in privmed.hider(name, weights=None).parameters()) == parameters
+
+
+def test_dense_block_equals_the_concatenating_form():
+    block = DenseBlock(12).double()
+    for p in block.parameters():
+        torch.nn.init.normal_(p, std=0.1, generator=torch.Generator().manual_seed(0))
+    x = torch.rand(2, 12, 9, 7, dtype=torch.float64)
+    features = [x]
+    for layer in block.layers[:-1]:
+        features.append(F.leaky_relu(layer(torch.cat(features, 1)), 0.01))
+    torch.testing.assert_close(block(x), block.layers[-1](torch.cat(features, 1)), atol=1e-12, rtol=0)
+
+
+def test_untrained_network_is_the_identity():
+    """conv5 starts at zero, so the stego is the cover, bit for bit (reference, Sec. 3.1.1)."""
+    secret, cover = sample_images(1, size=(32, 48))
+    hider = privmed.hider("hinet", weights=None, blocks=3)
+    torch.testing.assert_close(hider.hide(secret, cover), cover, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize(("precision", "tolerance"), [("float32", 1e-4), ("bf16", 2e-2)])
+def test_inverse_undoes_forward_when_the_lost_information_is_kept(precision, tolerance):
+    """In bf16 the coupling sees slightly different sub-network inputs both ways; published prototype: 3.5e-3."""
+    hider = shaken(blocks=4)
+    hider.precision = precision
+    secret, cover = sample_images(2, size=(32, 48))
+    with torch.no_grad():
+        state = hider.encode(secret, cover)
+        back = hider.run(hider.run(state, 0, hider.stages), hider.stages, 0)
+    for before, after in zip(state, back):
+        assert (before - after).abs().max() < tolerance
+
+
+def test_stages_compose():
+    """Stopping between blocks and going on is the same as going through: what function-aligned distillation needs."""
+    hider = shaken(blocks=3)
+    hider.precision = "float32"
+    secret, cover = sample_images(1, size=(32, 32))
+    with torch.no_grad():
+        state = hider.encode(secret, cover)
+        through = hider.run(state, 0, 3)
+        halted = hider.run(hider.run(state, 0, 1), 1, 3)
+    assert all(torch.equal(a, b) for a, b in zip(through, halted))
+
+
+def test_scale_is_bounded_by_alpha():
+    hider = shaken(alpha=0.5, blocks=1)
+    block = hider.blocks[0]
+    with torch.no_grad():
+        u = block.log_scale(torch.randn(1, 12, 8, 8) * 1e3, hider.subnets)
+    assert u.abs().max() <= 0.5
+
+
+def test_normal_latent_depends_on_the_seed_and_zero_does_not():
+    stego, _ = sample_images(1)
+    normal, zero = shaken(latent="normal", blocks=1), shaken(blocks=1)
+    assert not torch.equal(normal.recover(stego, generator=1), normal.recover(stego, generator=2))
+    assert torch.equal(zero.recover(stego, generator=1), zero.recover(stego, generator=2))
+
+
+def test_bands_are_undone():
+    x, _ = sample_images(1, size=(32, 34))
+    torch.testing.assert_close(image(bands(x)), x, atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("name", ["lightih", "hinet"])
+def test_bundled_weights_hide_and_give_back_after_8_bits(name):
+    """The shipped weights on images they have never seen: smooth shapes, through the 8-bit wire."""
+    from privmed.imaging import quantise
+
+    hider = privmed.hider(name)
+    secret, cover = sample_images(1, size=(64, 64), seed=3)
+    stego = quantise(hider.hide(secret, cover))
+    recovered = hider.recover(stego)
+    assert -10 * torch.log10((stego - cover).square().mean()) > 28
+    assert -10 * torch.log10((recovered - secret).square().mean()) > 28

@@ -1,0 +1,64 @@
+"""Checks of analyzers."""
+
+from __future__ import annotations
+
+import torch
+
+from privmed.interfaces import Analyzer
+from privmed.testing import shared
+from privmed.testing.samples import sample_images
+
+
+def _analyze(analyzer: Analyzer):
+    return lambda stego, _other, **more: analyzer.analyze(stego, **more)
+
+
+def check_analyze_keeps_shape_dtype_and_range(analyzer: Analyzer) -> None:
+    """analyze() gives float32 (B, 3, H, W) in [0, 1] for grey and colour, at any size of at least 32."""
+    shared.image_to_image(_analyze(analyzer))
+
+
+def check_decode_gives_probabilities(analyzer: Analyzer) -> None:
+    """decode() gives (B, 1, H, W) in [0, 1], or (B, classes) that sum to one, also for values beyond an image's range."""
+    for size, channels in (((48, 64), 3), ((33, 47), 1)):
+        recovered, _ = sample_images(2, size=size, channels=channels)
+        found = analyzer.decode(recovered * 4 - 2)
+        assert found.dtype == torch.float32
+        assert found.min() >= 0
+        assert found.max() <= 1
+        if found.ndim == 2:
+            torch.testing.assert_close(found.sum(1), torch.ones(2))
+        else:
+            assert found.shape == (2, 1, *size)
+
+
+def check_inputs_are_left_alone(analyzer: Analyzer) -> None:
+    """analyze() and decode() do not write into the tensors they are given."""
+    shared.inputs_untouched(_analyze(analyzer))
+    shared.inputs_untouched(lambda recovered, _other: analyzer.decode(recovered))
+
+
+def check_same_seed_same_bytes(analyzer: Analyzer) -> None:
+    """The same seed gives the same bytes; the global generator is left alone."""
+    shared.deterministic(_analyze(analyzer))
+
+
+def check_batch_equals_items(analyzer: Analyzer) -> None:
+    """A batch gives what its items give one by one, up to the rounding of other kernels."""
+    shared.batch_equals_items(_analyze(analyzer))
+
+
+def check_gradients_on_request(analyzer: Analyzer) -> None:
+    """Gradients flow to a stego that asks for them, and nothing is recorded otherwise."""
+    shared.gradients_on_request(_analyze(analyzer))
+
+
+def check_bad_stegos_are_refused(analyzer: Analyzer) -> None:
+    """Every bad stego is answered by one sentence that names it."""
+    shared.bad_inputs_refused(_analyze(analyzer), "stego")
+
+
+def check_bad_recovered_images_are_refused(analyzer: Analyzer) -> None:
+    """Every bad recovered image is answered by one sentence; values beyond [0, 1] are allowed."""
+    unbounded = ("a range of 255", "negative values")
+    shared.bad_inputs_refused(lambda x, _other: analyzer.decode(x), "recovered", unbounded)

@@ -1,0 +1,89 @@
+"""Checks of hiders."""
+
+from __future__ import annotations
+
+import torch
+
+from privmed.errors import InputError
+from privmed.interfaces import Hider
+from privmed.testing import shared
+from privmed.testing.samples import sample_images
+
+
+def _recover(hider: Hider):
+    return lambda stego, _other, **more: hider.recover(stego, **more)
+
+
+def check_hide_keeps_shape_dtype_and_range(hider: Hider) -> None:
+    """hide() gives float32 (B, 3, H, W) in [0, 1] for grey and colour, at any size of at least 32."""
+    shared.image_to_image(hider.hide)
+
+
+def check_recover_keeps_shape_dtype_and_range(hider: Hider) -> None:
+    """recover() gives float32 (B, 3, H, W) in [0, 1] for grey and colour, at any size of at least 32."""
+    shared.image_to_image(_recover(hider))
+
+
+def check_cover_of_any_size_is_fitted(hider: Hider) -> None:
+    """A stego has its secret's size, whatever the cover's; one cover serves a batch."""
+    secret, _ = sample_images(2, size=(40, 56))
+    for size in ((32, 32), (200, 50), (41, 300)):
+        _, cover = sample_images(1, size=size)
+        assert hider.hide(secret, cover).shape == secret.shape
+
+
+def check_unclamped_recovery_agrees(hider: Hider) -> None:
+    """recover(clamp=False) clamps to recover()."""
+    stego, _ = sample_images(1)
+    assert torch.equal(hider.recover(stego, clamp=False).clamp(0, 1), hider.recover(stego))
+
+
+def check_inputs_are_left_alone(hider: Hider) -> None:
+    """hide() and recover() do not write into the tensors they are given."""
+    shared.inputs_untouched(hider.hide)
+    shared.inputs_untouched(_recover(hider))
+
+
+def check_same_seed_same_bytes(hider: Hider) -> None:
+    """The same seed gives the same bytes; the global generator is left alone."""
+    shared.deterministic(hider.hide)
+    shared.deterministic(_recover(hider))
+
+
+def check_batch_equals_items(hider: Hider) -> None:
+    """A batch gives what its items give one by one, up to the rounding of other kernels."""
+    shared.batch_equals_items(hider.hide)
+    shared.batch_equals_items(_recover(hider))
+
+
+def check_gradients_on_request(hider: Hider) -> None:
+    """Gradients flow to an input that asks for them, and nothing is recorded otherwise."""
+    shared.gradients_on_request(hider.hide)
+    shared.gradients_on_request(_recover(hider))
+
+
+def check_bad_secrets_are_refused(hider: Hider) -> None:
+    """Every bad secret is answered by one sentence that names it."""
+    shared.bad_inputs_refused(hider.hide, "secret")
+
+
+def check_bad_covers_are_refused(hider: Hider) -> None:
+    """Every bad cover is answered by one sentence that names it."""
+    shared.bad_inputs_refused(lambda cover, secret: hider.hide(secret, cover), "cover")
+
+
+def check_bad_stegos_are_refused(hider: Hider) -> None:
+    """Every bad stego is answered by one sentence that names it."""
+    shared.bad_inputs_refused(_recover(hider), "stego")
+
+
+def check_batches_must_match(hider: Hider) -> None:
+    """Two covers for three secrets is an error, not a guess."""
+    secret, _ = sample_images(3)
+    _, cover = sample_images(2)
+    try:
+        hider.hide(secret, cover)
+    except InputError as error:
+        assert "batch" in str(error)
+        return
+    raise AssertionError("two covers for three secrets were accepted")

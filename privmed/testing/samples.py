@@ -1,0 +1,21 @@
+"""Small images for checks: structured, deterministic, neither flat nor pure noise."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def sample_images(
+    batch: int = 2, *, size: tuple[int, int] = (48, 64), channels: int = 3, seed: int = 0
+) -> tuple[Tensor, Tensor]:
+    """Return a secret and a cover, each (batch, channels, *size) float32 in [0, 1], soft blobs with a little grain."""
+    generator = torch.Generator().manual_seed(seed)
+
+    def draw() -> Tensor:
+        coarse = torch.rand(batch, channels, 6, 6, generator=generator)
+        soft = F.interpolate(coarse, size, mode="bicubic", align_corners=False).clamp(0, 1)
+        return (0.95 * soft + 0.05 * torch.rand(soft.shape, generator=generator)).clamp(0, 1)
+
+    return draw(), draw()
