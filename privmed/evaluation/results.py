@@ -281,7 +281,7 @@ def fill_document(text: str, results: Results) -> str:
     """
     begin, end = MARKS[0].format(name=results.name), MARKS[1]
     head, found, rest = text.partition(begin)
-    body, closed, tail = rest.partition(end)
+    _old, closed, tail = rest.partition(end)
     if not found or not closed:
         raise InputError(f"the document has no place {begin} … {end}.")
     return f"{head}{begin}\n{to_markdown(results)}\n{end}{tail}"

@@ -30,8 +30,8 @@ def image_to_image(call: Call) -> None:
 
 
 def inputs_untouched(call: Call) -> None:
-    """The tensors handed in are not written to."""
-    images = sample_images(2)
+    """The tensors handed in are not written to; at a size that needs no padding, which would make a copy."""
+    images = sample_images(2, size=(64, 64))
     before = [x.clone() for x in images]
     call(*images)
     assert all(torch.equal(a, b) for a, b in zip(images, before))

@@ -50,7 +50,9 @@ def stored():
     return RNG.integers(-1000, 2000, (40, 36)).astype(np.int16)
 
 
-@pytest.mark.parametrize("name", ["CT_small.dcm", "MR_small.dcm", "MR_small_RLE.dcm", "MR_small_bigendian.dcm", "JPEG2000.dcm"])
+@pytest.mark.parametrize(
+    "name", ["CT_small.dcm", "MR_small.dcm", "MR_small_RLE.dcm", "MR_small_bigendian.dcm", "JPEG2000.dcm"]
+)
 def test_bundled_grey_files_equal_pydicom(name):
     ds = pydicom.dcmread(bundled(name))
     picture = read(bundled(name))
@@ -62,7 +64,9 @@ def test_bundled_grey_files_equal_pydicom(name):
     assert np.corrcoef(seen[inside], mine[inside])[0, 1] > 0.9999
 
 
-@pytest.mark.parametrize("name", ["SC_rgb.dcm", "SC_rgb_rle.dcm", "SC_rgb_jpeg_dcmtk.dcm", "examples_ybr_color.dcm", "SC_rgb_16bit.dcm"])
+@pytest.mark.parametrize(
+    "name", ["SC_rgb.dcm", "SC_rgb_rle.dcm", "SC_rgb_jpeg_dcmtk.dcm", "examples_ybr_color.dcm", "SC_rgb_16bit.dcm"]
+)
 def test_bundled_colour_files_are_rgb(name):
     path = bundled(name)
     ds = pydicom.dcmread(path)
@@ -84,7 +88,13 @@ def test_palette_colours_equal_pydicom():
 
 @pytest.mark.parametrize("function", ["LINEAR", "LINEAR_EXACT", "SIGMOID"])
 def test_windows_equal_pydicom(tmp_path, stored, function):
-    tags = {"RescaleSlope": 2, "RescaleIntercept": -1024, "WindowCenter": [40, 600], "WindowWidth": [400, 1500], "VOILUTFunction": function}
+    tags = {
+        "RescaleSlope": 2,
+        "RescaleIntercept": -1024,
+        "WindowCenter": [40, 600],
+        "WindowWidth": [400, 1500],
+        "VOILUTFunction": function,
+    }
     path = made(tmp_path / "x.dcm", stored, **tags)
     ds = pydicom.dcmread(path)
     hu = apply_modality_lut(stored, ds)
@@ -103,7 +113,13 @@ def test_voi_and_modality_tables_equal_pydicom(tmp_path):
         return Sequence([item])
 
     modality, voi = np.arange(256) * 3 + 100, (np.linspace(0, 1, 700) ** 2 * 4095).astype(int)
-    path = made(tmp_path / "x.dcm", stored, ModalityLUTSequence=table(modality, 0, 16), VOILUTSequence=table(voi, 100, 12), BitsStored=8)
+    path = made(
+        tmp_path / "x.dcm",
+        stored,
+        ModalityLUTSequence=table(modality, 0, 16),
+        VOILUTSequence=table(voi, 100, 12),
+        BitsStored=8,
+    )
     ds = pydicom.dcmread(path)
     theirs = apply_voi_lut(apply_modality_lut(stored, ds), ds)
     np.testing.assert_allclose(read(path).tensor()[0, 0], theirs / 4095, atol=1e-6)

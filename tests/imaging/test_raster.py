@@ -34,7 +34,11 @@ def test_every_depth_is_read_exactly_and_written_back(tmp_path, kind, shape, dty
     np.testing.assert_array_equal(picture.pixels, x)
     top = np.iinfo(dtype).max
     assert picture.tensor().shape == (1, 3 if x.ndim == 3 else 1, 33, 47)
-    np.testing.assert_allclose(picture.tensor()[0].double().numpy().squeeze(), np.moveaxis(x, -1, 0) / top if x.ndim == 3 else x / top, atol=1e-6)
+    np.testing.assert_allclose(
+        picture.tensor()[0].double().numpy().squeeze(),
+        np.moveaxis(x, -1, 0) / top if x.ndim == 3 else x / top,
+        atol=1e-6,
+    )
     again = read(picture.save(tmp_path / f"y.{kind}"))
     np.testing.assert_array_equal(again.pixels, x)
     assert again.pixels.dtype == x.dtype
@@ -139,7 +143,12 @@ def test_truncated_files_are_told(tmp_path, kind, keep):
 def test_missing_empty_folder_and_wrong_type(tmp_path):
     (tmp_path / "empty.png").touch()
     (tmp_path / "text.png").write_text("no picture " * 40)
-    for name, words in (("none.png", "no such file"), ("empty.png", "is empty"), ("text.png", "neither PNG"), (".", "is a folder")):
+    for name, words in (
+        ("none.png", "no such file"),
+        ("empty.png", "is empty"),
+        ("text.png", "neither PNG"),
+        (".", "is a folder"),
+    ):
         with pytest.raises(InputError, match=words):
             read(tmp_path / name)
 

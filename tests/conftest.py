@@ -1,0 +1,88 @@
+"""Shared by all core tests: toy methods, and a way to install made-up plugins."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from attrs import frozen
+
+from privmed import Analyzer, Hider, registry
+from privmed.settings import at_least, setting
+
+
+@frozen(kw_only=True)
+class ToyConfig:
+    """Settings of the toys."""
+
+    strength: float = setting(0.1, "how much of the secret is mixed in", at_least(0))
+
+
+class ToyHider(Hider):
+    """Mix a little of the secret into the cover."""
+
+    name = "toy"
+    Config = ToyConfig
+
+    def __init__(self, config=None):
+        super().__init__(config)
+        self.gain = torch.nn.Parameter(torch.ones(1))
+
+    def _hide(self, secret, cover, generator):
+        return cover * (1 - self.config.strength) + self.config.strength * secret * self.gain
+
+    def _recover(self, stego, generator):
+        return stego * self.gain
+
+
+class ToyAnalyzer(Analyzer):
+    """Answer with the stego itself."""
+
+    name = "toy"
+    Config = ToyConfig
+
+    def __init__(self, config=None):
+        super().__init__(config)
+        self.gain = torch.nn.Parameter(torch.ones(1))
+
+    def _analyze(self, stego, generator):
+        return stego * self.gain
+
+    def _decode(self, recovered):
+        return 10 * (recovered.mean(1, keepdim=True) - 0.5)
+
+
+@pytest.fixture
+def toy_hider():
+    return ToyHider()
+
+
+@pytest.fixture
+def toy_analyzer():
+    return ToyAnalyzer()
+
+
+@pytest.fixture
+def install(tmp_path, monkeypatch):
+    """Install a made-up distribution: ``install("acme", "hiders", {"mine": "acme_mine"}, {"acme_mine": source})``."""
+    site = tmp_path / "site"
+    site.mkdir()
+    monkeypatch.setattr(registry, "_loaded", {})
+    monkeypatch.syspath_prepend(str(site))
+
+    def add(
+        distribution: str, group: str, entries: dict[str, str], modules: dict[str, str], version: str = "1.0"
+    ) -> Path:
+        for name, source in modules.items():
+            (site / f"{name}.py").write_text(source)
+            sys.modules.pop(name, None)
+        info = site / f"{distribution.replace('-', '_')}-{version}.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {distribution}\nVersion: {version}\n")
+        lines = "\n".join(f"{k} = {v}" for k, v in entries.items())
+        (info / "entry_points.txt").write_text(f"[privmed.{group}]\n{lines}\n")
+        return site
+
+    return add

@@ -1,0 +1,135 @@
+"""Discovery: whole or not at all, one plugin's trouble is nobody else's, and listing costs nothing."""
+
+import subprocess
+import sys
+import textwrap
+
+import pytest
+
+import privmed
+from privmed import registry
+from privmed.errors import MethodNotFoundError, PluginError, SettingsError
+
+GOOD = """
+import torch
+from attrs import frozen
+from privmed import Hider, hookimpl
+from privmed.settings import setting
+
+@frozen(kw_only=True)
+class Config:
+    depth: int = setting(1, "layers")
+
+class Mine(Hider):
+    name = "{name}"
+    Config = Config
+    def _hide(self, secret, cover, generator):
+        return cover
+    def _recover(self, stego, generator):
+        return stego
+
+@hookimpl
+def privmed_register(register):
+    register(Mine)
+"""
+
+
+def good(name="mine"):
+    return GOOD.replace("{name}", name)
+
+
+def row(name, check=True):
+    return next(r for r in registry.plugins("hider", check=check) if r.name == name)
+
+
+def test_a_strangers_plugin_is_one_file_and_one_line(install):
+    install("acme", "hiders", {"mine": "acme_mine"}, {"acme_mine": good()})
+    assert "mine" in privmed.available("hider")
+    assert row("mine").status == "ok"
+    assert privmed.hider("mine", depth=3).config.depth == 3
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ("import no_such_module_xyz", r"No module named 'no_such_module_xyz'. Try: pip install -U acme"),
+        ("raise SystemExit(3)", "SystemExit"),
+        ("1 +", "SyntaxError"),
+        ("x = 1", "implements no hook privmed_register"),
+        (good() + "\nprivmed_api = 99", "speaks plugin API 99"),
+        (good("other"), "promises 'mine', but acme_mine registers other"),
+        (good().replace("register(Mine)", "register(int)"), "not a subclass of privmed.Hider"),
+        (good().replace("register(Mine)", "register(Mine); raise ValueError('half-way')"), "half-way"),
+        (good().replace("def _hide", "def _hidden"), "does not implement _hide"),
+        (good().replace("def _recover", "def recover"), "overrides the final method recover"),
+        (good().replace("def privmed_register(register)", "def privmed_register(register, nonsense)"), "nonsense"),
+        (good().replace("Config = Config", "Config = int"), "Config must be an attrs class"),
+    ],
+    ids=range(12),
+)
+def test_a_broken_plugin_is_listed_with_its_reason_and_all_else_works(install, monkeypatch, source, words):
+    install("acme", "hiders", {"mine": "acme_mine"}, {"acme_mine": source})
+    install("fine", "hiders", {"fine": "fine_one"}, {"fine_one": good("fine")})
+    broken = row("mine")
+    assert broken.status == "broken"
+    assert words in broken.reason or __import__("re").search(words, broken.reason)
+    assert "acme 1.0" in broken.reason
+    assert row("fine").status == "ok"
+    with pytest.raises(PluginError, match="installed but does not load"):
+        privmed.hider("mine")
+    monkeypatch.setenv("PRIVMED_STRICT", "1")
+    with pytest.raises(PluginError):
+        registry.plugins("hider", check=True)
+
+
+def test_a_name_claimed_twice_is_refused_naming_both(install):
+    install("acme", "hiders", {"mine": "acme_mine"}, {"acme_mine": good()})
+    install("rival", "hiders", {"mine": "rival_mine"}, {"rival_mine": good()}, version="2.0")
+    with pytest.raises(PluginError, match=r"acme 1\.0 and rival 2\.0"):
+        privmed.hider("mine")
+    assert "mine" not in privmed.available("hider")
+
+
+def test_loading_can_be_limited_to_named_distributions(install, monkeypatch):
+    install("acme", "hiders", {"mine": "acme_mine"}, {"acme_mine": good()})
+    install("rival", "hiders", {"mine": "rival_mine"}, {"rival_mine": good()})
+    monkeypatch.setenv("PRIVMED_PLUGINS", "Acme")
+    assert privmed.available("hider") == ["mine"]
+    assert row("mine").distribution == "acme"
+
+
+def test_unknown_misspelt_and_broken_are_three_sentences(install):
+    install("acme", "hiders", {"mine": "acme_mine"}, {"acme_mine": "import no_such_module_xyz"})
+    with pytest.raises(MethodNotFoundError, match=r"no hider is called 'mime'; installed: .*Did you mean 'mine'\?"):
+        privmed.hider("mime")
+    with pytest.raises(PluginError, match="installed but does not load"):
+        privmed.hider("mine")
+    with pytest.raises(SettingsError, match=r"no kind 'hidder'; .*Did you mean 'hider'\?"):
+        registry.plugins("hidder")
+
+
+def test_settings_of_a_method_are_checked_all_at_once(install):
+    install("acme", "hiders", {"mine": "acme_mine"}, {"acme_mine": good()})
+    with pytest.raises(SettingsError, match=r"2 mistakes") as caught:
+        privmed.hider("mine", deph=3, depth="deep")
+    assert "Did you mean 'depth'?" in str(caught.value)
+    assert "must be a whole number" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import privmed; privmed.available('hider')",
+        "from privmed.cli import run; run(['plugins', '-q'])",
+        "from privmed.cli import run; run(['--help'])",
+    ],
+)
+def test_listing_and_help_import_no_torch(code):
+    script = textwrap.dedent(f"""
+        import sys
+        {code}
+        heavy = {{"torch", "monai", "kornia", "pydicom", "skimage"}} & set(sys.modules)
+        sys.exit(f"imported {{heavy}}" if heavy else 0)
+    """)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -1,0 +1,102 @@
+"""Settings: strict, complete in their complaints, and the same after a round trip."""
+
+import pytest
+from attrs import Factory, frozen
+
+from privmed.errors import SettingsError
+from privmed.settings import (
+    at_least,
+    between,
+    describe,
+    merge,
+    one_of,
+    parse_assignments,
+    positive,
+    required,
+    setting,
+    structure,
+    unstructure,
+)
+
+
+@frozen(kw_only=True)
+class Inner:
+    rate: float = setting(0.1, "a rate", positive())
+    mode: str = setting("soft", "how", one_of("soft", "hard"))
+
+
+@frozen(kw_only=True)
+class Outer:
+    name: str = required("its name")
+    size: int = setting(3, "how many", at_least(1))
+    share: float = setting(0.5, "part", between(0, 1))
+    on: bool = setting(True, "whether")
+    inner: Inner = setting(Factory(Inner), "nested")
+    many: list[Inner] = setting(Factory(list), "several")
+
+
+def test_round_trip():
+    made = structure(Outer, {"name": "x", "size": 4, "many": [{"rate": 2}]}, "here")
+    assert structure(Outer, unstructure(made), "there") == made
+    assert made.many[0].rate == 2.0
+
+
+def test_every_mistake_is_told_at_once_with_its_path():
+    bad = {
+        "size": 0,
+        "share": "half",
+        "onn": True,
+        "inner": {"mode": "hrad", "rate": -1},
+        "many": [{"rate": 1}, {"raet": 1}],
+    }
+    with pytest.raises(SettingsError) as caught:
+        structure(Outer, bad, "recipe.yaml")
+    text = str(caught.value)
+    for words in (
+        "7 mistakes",
+        "size must be at least 1",
+        "share",
+        "Did you mean 'on'?",
+        "inner.mode",
+        "inner.rate",
+        "many[1]",
+        "'rate'",
+        "name is missing",
+    ):
+        assert words in text, words
+
+
+@pytest.mark.parametrize(
+    ("value", "words"), [(True, "whole number"), (1.5, "whole number"), ("1", "whole number"), (None, "whole number")]
+)
+def test_types_are_strict(value, words):
+    with pytest.raises(SettingsError, match=words):
+        structure(Outer, {"name": "x", "size": value}, "here")
+
+
+def test_nan_is_out_of_every_range():
+    for name in ("share",):
+        with pytest.raises(SettingsError, match="must lie in"):
+            structure(Outer, {"name": "x", name: float("nan")}, "here")
+    with pytest.raises(SettingsError, match="greater than 0"):
+        structure(Inner, {"rate": float("nan")}, "here")
+
+
+@pytest.mark.parametrize(("text", "value"), [("4/255", 4 / 255), ("1e-3", 1e-3), ("0.5", 0.5), ("2", 2)])
+def test_numbers_as_people_write_them(text, value):
+    assert parse_assignments([f"a.b={text}"]) == {"a": {"b": value}}
+
+
+def test_assignments_need_a_name_and_a_sign():
+    for bad in ("a", "=3"):
+        with pytest.raises(SettingsError, match="expected name=value"):
+            parse_assignments([bad])
+
+
+def test_merge_descends():
+    assert merge({"a": {"b": 1, "c": 2}, "d": 3}, {"a": {"b": 9}}) == {"a": {"b": 9, "c": 2}, "d": 3}
+
+
+def test_describe_tells_default_range_and_meaning():
+    rows = {r["name"]: r for r in describe(Outer)}
+    assert rows["size"] == {"name": "size", "type": "int", "default": 3, "allowed": "at least 1", "doc": "how many"}
