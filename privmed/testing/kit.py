@@ -56,7 +56,7 @@ def parametrize_with_checks(
             if reason is None:
                 test(make(), check)
                 return
-            with pytest.raises(Exception):  # noqa: B017, PT011  (any failure is the expected one)
+            with pytest.raises(Exception):  # noqa: B017  (any failure is the expected one)
                 test(make(), check)
             pytest.xfail(reason)
 

@@ -75,6 +75,8 @@ class Trainer:
             seen = self.advance()
             self.seconds += time.perf_counter() - start
             report(self.step, seen)
+            if seen.get("guard") == "rollback":
+                continue  # the step went back to one that has been validated
             if self.step % self.recipe.schedule.validate == 0 or self.step == self.recipe.schedule.steps:
                 figures = self.checkpoint()
                 report(self.step, {**seen, **{f"validation_{k}": round(v, 4) for k, v in figures.items()}})

@@ -1,0 +1,46 @@
+# Everything a newcomer needs: `make demo` and `make test` do all set-up by themselves (Python 3.11 or newer, and make).
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+READY  := $(VENV)/.ready
+SETUP  := constraints.txt pyproject.toml $(wildcard plugins/*/pyproject.toml)
+TOOLS  := pytest pytest-benchmark ruff PyWavelets scikit-image pydicom pylibjpeg pylibjpeg-libjpeg pylibjpeg-openjpeg pylibjpeg-rle
+# Two threads gain nothing on the tiny images of the tests.
+QUICK  := OMP_NUM_THREADS=1
+
+.PHONY: demo test test-slow lint bench results pictures clean
+
+demo: $(READY)  ## hide scans in photographs, have them analysed there, and write demo/report.html
+	$(BIN)/privmed demo -o demo
+
+test: $(READY)  ## fast tests of the core and of all plugins
+	$(QUICK) $(BIN)/python -m pytest
+
+test-slow: $(READY)  ## all tests
+	$(QUICK) $(BIN)/python -m pytest -m "slow or not slow"
+
+lint: $(READY)
+	$(BIN)/ruff check . && $(BIN)/ruff format --check .
+
+bench: $(READY)  ## speed, as ratios within one run: benchmarks/results/speed.json
+	$(BIN)/python benchmarks/speed.py
+
+results: $(READY)  ## the published table; needs DATA=folder with the data sets (see docs/training.md)
+	$(BIN)/python benchmarks/covert.py --data $(DATA)
+	$(BIN)/python benchmarks/render.py
+
+pictures: $(READY)  ## the pictures of README, from the demo
+	$(BIN)/python benchmarks/pictures.py
+
+$(READY): $(SETUP)
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed; try: make PYTHON=python3.11" if sys.version_info < (3, 11) else 0)'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt setuptools wheel
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check torch==2.13.0
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt $(TOOLS)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --no-build-isolation -e .
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --no-build-isolation $(foreach p,$(wildcard plugins/*),-e $(p))
+	touch $(READY)
+
+clean:
+	rm -rf $(VENV) demo .pytest_cache .ruff_cache build *.egg-info plugins/*/*.egg-info plugins/*/build

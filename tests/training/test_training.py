@@ -1,0 +1,244 @@
+"""Training: recipes told whole, batches from (seed, step), the guard, and a resume that changes nothing."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from privmed import registry
+from privmed.errors import InputError, OutputError, SettingsError, WeightsError
+from privmed.training import read_recipe, run
+from privmed.training.guard import Guard
+from privmed.training.losses import dice_ce
+from privmed.training.optim import Muon, orthogonalise
+
+pytest.importorskip("privmed_hiders", reason="needs the plugin privmed-hiders")
+pytest.importorskip("privmed_analyzers", reason="needs the plugin privmed-analyzers")
+
+TINY = [
+    "data.crop=32",
+    "data.size=32",
+    "data.batch=2",
+    "schedule.warmup=0",
+    "schedule.validate=2",
+    "schedule.steps=4",
+    "data.validation=0.4",
+]
+
+
+@pytest.fixture
+def data(tmp_path):
+    """A made-up data root: scans with masks, and photographs."""
+    rng = np.random.default_rng(0)
+    for folder in ("scans/images", "scans/masks", "photos"):
+        (tmp_path / "data" / folder).mkdir(parents=True)
+    for i in range(10):
+        mask = np.zeros((40, 48), np.uint8)
+        mask[10:30, 8 + i : 24 + i] = 255
+        scan = np.clip(rng.normal(90, 20, mask.shape) + 0.4 * mask, 0, 255).astype(np.uint8)
+        Image.fromarray(scan).save(tmp_path / f"data/scans/images/{i}.png")
+        Image.fromarray(mask).save(tmp_path / f"data/scans/masks/{i}.png")
+        Image.fromarray(rng.integers(0, 255, (36, 50, 3), dtype=np.uint8)).save(tmp_path / f"data/photos/{i}.png")
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def recipe(tmp_path, data):
+    def write(task="hiding", method="hider:lightih", extra=""):
+        path = tmp_path / f"{task}.yaml"
+        path.write_text(
+            f"name: tiny\ntask: {task}\nmethod: {method}\n{extra}"
+            f"data: {{root: {data}, covers: photos, secrets: [{{folder: scans}}]}}\n"
+        )
+        return path
+
+    return write
+
+
+def hiding(recipe):
+    return recipe(extra="settings: {blocks: 1}\noptimizer: {name: muon, rate: 1e-3}\n")
+
+
+def test_weights_come_out_and_can_be_used(recipe, tmp_path):
+    out = run(hiding(recipe), overrides=TINY, out=tmp_path / "out", quiet=True)
+    assert out["steps"] == 4
+    hider = registry.create("hider", "lightih", weights=tmp_path / "out/lightih-tiny.safetensors")
+    assert hider.config.blocks == 1
+    assert hider.card["recipe"]["name"] == "tiny"
+    lines = [json.loads(line) for line in (tmp_path / "out/metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [1, 2, 2, 3, 4, 4]
+    assert "validation_stego_db" in lines[2]
+
+
+@pytest.mark.parametrize("optimizer", ["muon", "adam"])
+def test_a_resumed_run_equals_an_uninterrupted_one(recipe, tmp_path, optimizer):
+    path = hiding(recipe)
+    more = [*TINY, f"optimizer.name={optimizer}", "schedule.cooldown=0"]
+    run(path, overrides=more, out=tmp_path / "whole", quiet=True)
+    run(path, overrides=[*more, "schedule.steps=2"], out=tmp_path / "parts", quiet=True)
+    run(path, overrides=more, out=tmp_path / "parts", resume=True, quiet=True)
+    whole, parts = ((tmp_path / d / "lightih-tiny.safetensors").read_bytes() for d in ("whole", "parts"))
+    assert whole == parts
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_does_not(recipe, tmp_path):
+    path = hiding(recipe)
+    made = {}
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        run(path, overrides=[*TINY, "schedule.steps=2"], out=tmp_path / name, seed=seed, quiet=True)
+        made[name] = (tmp_path / name / "lightih-tiny.safetensors").read_bytes()
+    assert made["a"] == made["b"] != made["c"]
+
+
+def test_a_larger_network_starts_where_the_smaller_one_ended(recipe, tmp_path):
+    """Untrained invertible blocks are the identity, so HiNet grown from LightIH hides exactly like it."""
+    run(recipe(extra="optimizer: {name: muon}\n"), overrides=TINY, out=tmp_path / "small", quiet=True)
+    small = registry.create("hider", "lightih", weights=tmp_path / "small/lightih-tiny.safetensors")
+    grown = recipe(
+        method="hider:hinet",
+        extra=f"start: {tmp_path}/small/lightih-tiny.safetensors\nstart_method: hider:lightih\nsettings: {{blocks: 6}}\n",
+    )
+    run(grown, overrides=[*TINY, "optimizer.rate=1e-30", "schedule.steps=2"], out=tmp_path / "large", quiet=True)
+    large = registry.create("hider", "hinet", weights=tmp_path / "large/hinet-tiny.safetensors")
+    secret, cover = torch.rand(1, 3, 32, 32), torch.rand(1, 3, 32, 32)
+    torch.testing.assert_close(large.hide(secret, cover), small.hide(secret, cover), atol=2e-3, rtol=0)
+    with pytest.raises(WeightsError, match="does not fit into"):
+        run(
+            recipe(
+                method="hider:hinet",
+                extra=f"start: {tmp_path}/small/lightih-tiny.safetensors\nstart_method: hider:lightih\nsettings: {{blocks: 2}}\n",
+            ),
+            overrides=TINY,
+            out=tmp_path / "no",
+            quiet=True,
+        )
+
+
+def test_segmentation_and_covert_analysis_train(recipe, tmp_path):
+    run(recipe(extra="settings: {blocks: 1}\n"), overrides=TINY, out=tmp_path / "h", quiet=True)
+    bare = run(
+        recipe("segmentation", "analyzer:unet", "settings: {width: 2}\n"),
+        overrides=TINY,
+        out=tmp_path / "s",
+        quiet=True,
+    )
+    assert 0 <= bare["dice"] <= 1
+    extra = f"settings: {{width: 2, residual_bands: [ll, lh, hl, hh]}}\nhider_weights: {tmp_path}/h/lightih-tiny.safetensors\njoint: true\n"
+    covert = run(recipe("covert", "analyzer:hidemia", extra), overrides=TINY, out=tmp_path / "c", quiet=True)
+    assert 0 <= covert["dice"] <= 1
+    card = registry.create("analyzer", "hidemia", weights=tmp_path / "c/hidemia-tiny.safetensors").card
+    tuned = registry.create("hider", "lightih", weights=tmp_path / "c/lightih-tiny.safetensors").card
+    assert card["hider"] == {"name": "lightih", "weights": "tiny", "sha256": tuned["sha256"]}
+
+
+def test_every_mistake_of_a_recipe_is_told(tmp_path):
+    path = tmp_path / "bad.yaml"
+    path.write_text("name: x\ntask: hidding\nmethod: hider:lightih\ndata: {crop: 8, bach: 2}\nloss: {stego: -1}\n")
+    with pytest.raises(SettingsError) as caught:
+        read_recipe(path)
+    for words in (
+        "Did you mean 'hiding'",
+        "crop must be at least 32",
+        "Did you mean 'batch'",
+        "stego must be at least 0",
+    ):
+        assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "error", "words"),
+    [(None, InputError, "cannot be read"), ("a: [", InputError, "is not YAML"), ("- 1", SettingsError, "by name")],
+)
+def test_bad_recipe_files_are_told(tmp_path, text, error, words):
+    path = tmp_path / "r.yaml"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(error, match=words):
+        read_recipe(path)
+
+
+def test_nothing_is_overwritten_and_nothing_resumed_from_nothing(recipe, tmp_path):
+    path = hiding(recipe)
+    run(path, overrides=TINY, out=tmp_path / "out", quiet=True)
+    with pytest.raises(OutputError, match="holds a training already"):
+        run(path, overrides=TINY, out=tmp_path / "out", quiet=True)
+    with pytest.raises(InputError, match="nothing to resume"):
+        run(path, overrides=TINY, out=tmp_path / "other", resume=True, quiet=True)
+    with pytest.raises(SettingsError, match="trains a method of kind analyzer"):
+        run(recipe("covert"), overrides=TINY, out=tmp_path / "wrong", quiet=True)
+
+
+def test_data_root_must_exist(recipe, tmp_path, monkeypatch):
+    monkeypatch.delenv("PRIVMED_DATA", raising=False)
+    with pytest.raises(InputError, match="variable is not set"):
+        run(hiding(recipe), overrides=[*TINY, "data.root=$PRIVMED_DATA"], out=tmp_path / "o", quiet=True)
+    with pytest.raises(InputError, match="no such folder"):
+        run(hiding(recipe), overrides=[*TINY, "data.covers=nowhere"], out=tmp_path / "o2", quiet=True)
+
+
+def test_guard_tells_explosions_from_noise():
+    guard = Guard(factor=4, patience=2)
+    assert [guard.judge(x) for x in [1.0] * 10] == ["step"] * 10
+    assert guard.judge(3.9) == "step"
+    assert guard.judge(50.0) == "skip"
+    assert guard.judge(1.0) == "step"
+    assert guard.judge(float("nan")) == "skip"
+    assert guard.judge(float("inf")) == "rollback"
+    assert guard.rate == 0.5
+    twin = Guard(4, 2)
+    twin.restore(guard.state())
+    assert twin.state() == guard.state()
+
+
+def test_an_explosion_rolls_back_to_the_checkpoint_at_half_the_rate(recipe, tmp_path, monkeypatch):
+    from privmed.training.tasks import Hiding
+
+    honest, calls = Hiding.loss, []
+
+    def exploding(self, step):
+        loss, seen = honest(self, step)
+        calls.append(step)
+        return (loss * 1e9 if len(calls) in (12, 13) else loss), seen
+
+    monkeypatch.setattr(Hiding, "loss", exploding)
+    out = run(
+        hiding(recipe),
+        overrides=[*TINY, "schedule.steps=14", "schedule.validate=10", "guard.factor=100"],
+        out=tmp_path / "o",
+        quiet=True,
+    )
+    lines = [json.loads(line) for line in (tmp_path / "o/metrics.jsonl").read_text().splitlines()]
+    assert [line["guard"] for line in lines if "guard" in line] == ["skip", "rollback"]
+    assert calls[12:14] == [12, 10]
+    assert out["steps"] == 14
+
+
+def test_muon_orthogonalises():
+    x = torch.randn(3, 8, 20, generator=torch.Generator().manual_seed(0))
+    for matrices in (x, x.mT):
+        values = torch.linalg.svdvals(orthogonalise(matrices))
+        assert values.min() > 0.5
+        assert values.max() < 1.5
+
+
+def test_muon_descends():
+    torch.manual_seed(0)
+    layer = torch.nn.Conv2d(3, 4, 3)
+    target, x = torch.randn(8, 4, 6, 6), torch.randn(8, 3, 8, 8)
+    optimizer = Muon(layer.parameters(), lr=0.02)
+    losses = []
+    for _ in range(60):
+        loss = (layer(x) - target).square().mean()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(float(loss))
+    assert losses[-1] < 0.9 * losses[0]
+
+
+def test_dice_ce_by_hand():
+    """Two pixels, p = (0.5, 0.5), y = (1, 0): Dice loss 1 - 1/2, cross-entropy ln 2."""
+    value = dice_ce(torch.zeros(1, 1, 1, 2), torch.tensor([[[[1.0, 0.0]]]]), smooth=0)
+    assert float(value) == pytest.approx(0.5 + np.log(2), abs=1e-6)
