@@ -1,0 +1,70 @@
+"""Figures of merit against hand computation, scikit-image and MONAI."""
+
+import numpy as np
+import pytest
+import torch
+
+from privmed.errors import InputError
+from privmed.evaluation.metrics import dice, iou, luma, psnr, ssim
+
+
+@pytest.fixture
+def pair():
+    g = torch.Generator().manual_seed(0)
+    a = torch.rand(2, 3, 40, 52, generator=g)
+    return a, (a + 0.1 * torch.randn(a.shape, generator=g)).clamp(0, 1)
+
+
+def test_psnr_by_hand_and_per_item():
+    a = torch.zeros(2, 3, 32, 32)
+    b = a.clone()
+    b[0] += 0.1
+    assert psnr(a, b)[0] == pytest.approx(20.0, abs=1e-4)
+    assert psnr(a, b)[1] == torch.inf
+
+
+def test_psnr_and_ssim_equal_scikit_image(pair):
+    """torchmetrics pads at the border where scikit-image crops, which moves SSIM by a few thousandths."""
+    metrics = pytest.importorskip("skimage.metrics")
+    for i, (a, b) in enumerate(zip(*pair)):
+        x, y = (t.permute(1, 2, 0).numpy() for t in (a, b))
+        assert psnr(*pair)[i] == pytest.approx(metrics.peak_signal_noise_ratio(x, y, data_range=1), abs=1e-3)
+        s = metrics.structural_similarity(
+            x, y, channel_axis=2, gaussian_weights=True, sigma=1.5, use_sample_covariance=False, data_range=1
+        )
+        assert ssim(*pair)[i] == pytest.approx(s, abs=4e-3)
+
+
+def test_luma_equals_scikit_image(pair):
+    color = pytest.importorskip("skimage.color")
+    theirs = color.rgb2ycbcr(pair[0][0].permute(1, 2, 0).numpy())[..., 0] / 255
+    np.testing.assert_allclose(luma(pair[0])[0, 0], theirs, atol=1e-5)
+
+
+def test_luma_figure_is_named_and_higher(pair):
+    assert (psnr(*pair, channel="y") > psnr(*pair)).all()
+    with pytest.raises(InputError, match="'rgb' or 'y'"):
+        psnr(*pair, channel="u")
+
+
+def test_overlap_by_hand():
+    """Found 2 of 3 pixels and one wrong one: Dice 4/6, Jaccard 2/4; two empty masks agree."""
+    mask, found = torch.zeros(2, 1, 4, 4), torch.zeros(2, 1, 4, 4)
+    mask[0, 0, 0, :3] = 1
+    found[0, 0, 0, 1:4] = 0.9
+    assert dice(found, mask).tolist() == pytest.approx([2 / 3, 1])
+    assert iou(found, mask).tolist() == pytest.approx([1 / 2, 1])
+    assert dice(found, torch.zeros_like(mask))[0] == 0
+
+
+def test_dice_equals_monai():
+    metrics = pytest.importorskip("monai.metrics", reason="needs privmed[monai]")
+    g = torch.Generator().manual_seed(1)
+    a, b = ((torch.rand(5, 1, 16, 16, generator=g) > 0.6).float() for _ in range(2))
+    theirs = metrics.DiceMetric(include_background=True, ignore_empty=False)(a, b).flatten()
+    torch.testing.assert_close(dice(a, b).float(), theirs.float())
+
+
+def test_shapes_must_match(pair):
+    with pytest.raises(InputError, match="one shape"):
+        psnr(pair[0], pair[1][:1])

@@ -1,0 +1,118 @@
+"""Published figures: one schema, nothing typed by hand."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from privmed.errors import InputError, SettingsError
+from privmed.evaluation.results import (
+    Curve,
+    Figure,
+    Results,
+    figure,
+    fill_document,
+    load,
+    number,
+    provenance,
+    to_html,
+    to_markdown,
+)
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def results():
+    figures = [
+        figure(
+            "PSNR, RGB",
+            "lightih",
+            [40.0, 42.0],
+            unit="dB",
+            reported=43.6,
+            source="HideMIA, Table 7",
+            target=42,
+            data="busi",
+        ),
+        figure("Dice ratio", "hidemia", [0.97], target=0.95, data="<busi>"),
+        Figure(name="time", method="lightih", measured=2.0, unit="x", target=3, better="lower"),
+    ]
+    return Results(
+        name="covert",
+        title="Covert",
+        figures=figures,
+        provenance=provenance(seeds=[0]),
+        curves=[Curve(name="c", x="step", y="dB", points=[[0, 1], [1, 3]])],
+    )
+
+
+def test_round_trip(results, tmp_path):
+    assert load(results.save(tmp_path / "deep" / "covert.json")) == results
+    assert (tmp_path / "deep" / "covert.html").exists()
+
+
+def test_means_spreads_and_targets(results):
+    first, second, third = results.figures
+    assert (first.measured, first.n, first.met) == (41.0, 2, False)
+    assert first.spread == pytest.approx(2**0.5)
+    assert (second.met, second.spread) == (True, None)
+    assert third.met is True
+
+
+def test_markdown_puts_the_paper_beside_the_measurement(results):
+    text = to_markdown(results)
+    assert "| lightih | PSNR, RGB | busi | 43.60 | 41.00 dB ± 1.414 | ≥ 42.00 ✗ |" in text
+    assert "| ≥ 0.950 ✓ |" in text
+    assert results.provenance.commit in text
+
+
+def test_page_is_self_contained_and_escaped(results):
+    page = to_html(results)
+    assert "&lt;busi&gt;" in page
+    assert "<busi>" not in page
+    assert "http" not in page
+    assert "<polyline" in page
+
+
+def test_only_finite_figures_are_published():
+    with pytest.raises(InputError, match="not all of them finite"):
+        figure("x", "m", [1.0, float("nan")])
+    with pytest.raises(InputError, match="nothing to publish"):
+        figure("x", "m", [])
+
+
+def test_wrong_files_are_told(tmp_path):
+    with pytest.raises(InputError, match="cannot be read"):
+        load(tmp_path / "none.json")
+    (tmp_path / "x.json").write_text('{"schema": 99}')
+    with pytest.raises(InputError, match="not a results file of schema 1"):
+        load(tmp_path / "x.json")
+    (tmp_path / "y.json").write_text('{"schema": 1, "name": 3}')
+    with pytest.raises(SettingsError):
+        load(tmp_path / "y.json")
+
+
+def test_documents_are_filled_between_marks(results):
+    text = fill_document("a\n<!-- results:covert -->\nold\n<!-- /results -->\nb", results)
+    assert "old" not in text
+    assert text.startswith("a\n")
+    assert text.endswith("\nb")
+    assert fill_document(text, results) == text
+    with pytest.raises(InputError, match="no place"):
+        fill_document("nothing", results)
+
+
+@pytest.mark.parametrize(("value", "text"), [(None, "–"), (0.98234, "0.982"), (43.6, "43.60"), (450.2, "450")])
+def test_numbers_have_as_many_digits_as_mean_something(value, text):
+    assert number(value) == text
+
+
+def test_readme_shows_what_the_committed_results_say():
+    """Nobody types a number: the table in README is the one rendered from the JSON."""
+    path = ROOT / "benchmarks/results/covert.json"
+    if not path.exists():
+        pytest.skip("no results have been committed yet")
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert fill_document(readme, load(path)) == readme
+    assert json.loads(path.read_text())["provenance"]["commit"] != "unknown"
