@@ -82,11 +82,15 @@ class MoDC(nn.Module):
         kernels = self.merged(self.gate(x))
         return torch.cat([F.conv2d(image, kernel, self.bias, padding=1) for image, kernel in zip(x.split(1), kernels)])
 
-    def merged(self, weights: Tensor) -> list[Tensor]:
-        """One kernel an image, (outputs, inputs, 3, 3) each, for gate weights (B, candidates)."""
+    def merged(self, weights: Tensor) -> tuple[Tensor, ...]:
+        """One kernel an image, (outputs, inputs, 3, 3) each, for gate weights (B, candidates).
+
+        The nine taps of all images are mixed in a single matrix product whose long side is the number of kernel entries.
+        """
         with torch.autocast(weights.device.type, enabled=False):
             identity = torch.eye(9, dtype=self.weight.dtype, device=self.weight.device)
             mixed = torch.einsum("bn,nij->bij", weights.to(self.weight.dtype), self.maps.to(self.weight.dtype))
             change = identity - self.strength * mixed
-            flat = self.weight.flatten(2).flatten(0, 1)
-            return [(flat @ a.mT).view_as(self.weight) for a in change]
+        taps = self.weight.permute(2, 3, 0, 1).reshape(9, -1)
+        kernels = (change.flatten(0, 1) @ taps).view(-1, 3, 3, *self.weight.shape[:2])
+        return tuple(k.contiguous(memory_format=torch.channels_last) for k in kernels.permute(0, 3, 4, 1, 2))
