@@ -16,7 +16,7 @@ from privmed_hiders.invertible import InvertibleConfig, InvertibleHider
 
 @frozen(kw_only=True)
 class HiNetConfig(InvertibleConfig):
-    """Settings of :class:`HiNet`: the paper's, but for the latent (z = 0 recovers better, and the same every time)."""
+    """Settings of :class:`HiNet`: the paper's, but for the latent (z = 0 gives the same answer every time)."""
 
     blocks: int = setting(16, "invertible blocks", at_least(1))
 
