@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from privmed import registry
-from privmed.errors import InputError, SettingsError
+from privmed.errors import InputError, SettingsError, WeightsError
 from privmed.imaging.quantise import quantise
 from privmed.interfaces import Analyzer, Hider, door
 
@@ -146,9 +146,19 @@ class Pipeline:
 
 
 def tuned_hider(analyzer: Analyzer) -> Hider:
-    """The hider an analyzer's weights were tuned to, as their model card says; LightIH if they do not say."""
+    """The hider an analyzer's weights were tuned to, as their model card says; LightIH if they do not say.
+
+    Raises:
+        WeightsError: when the hider's weights are not the very ones the analyzer was tuned to.
+    """
     tuned = (analyzer.card or {}).get("hider") or {}
-    return registry.hider(tuned.get("name", "lightih"), weights=tuned.get("weights", registry.BUNDLED))
+    hider = registry.hider(tuned.get("name", "lightih"), weights=tuned.get("weights", registry.BUNDLED))
+    if tuned and hider.card is not None and hider.card["sha256"] != tuned["sha256"]:
+        raise WeightsError(
+            f"{analyzer.name} was tuned to other weights of {hider.name} than those installed (sha256 {tuned['sha256'][:12]}, "
+            f"not {hider.card['sha256'][:12]}). Install versions that belong together, or name the hider."
+        )
+    return hider
 
 
 def hide(hider: str | Hider) -> Stage:

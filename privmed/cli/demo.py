@@ -7,14 +7,13 @@ from typing import Annotated
 
 import typer
 
-from privmed.cli.common import Debug, Device, Force, Json, Quiet, Seed, Voice
+from privmed.cli.common import Debug, Device, Json, Quiet, Seed, Voice
 
 
 def command(
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder for report.html and the pictures.")] = Path(
         "demo"
     ),
-    force: Force = True,
     seed: Seed = 0,
     device: Device = "auto",
     json: Json = False,
@@ -35,8 +34,8 @@ def command(
     for case in demo_cases(seed):
         voice.say(f"… {case.title}")
         client, server = methods.pair(case.weights)
-        results.append(run_case(case, client, server, output, seed=seed, overwrite=force))
-    report = write_report(output / "report.html", "privmed demo", results, overwrite=force)
+        results.append(run_case(case, client, server, output, seed=seed, overwrite=True))
+    report = write_report(output / "report.html", "privmed demo", results, overwrite=True)
     _table(voice, results)
     voice.say(f"\nLook at {report}")
     voice.finish({"report": str(report), "cases": [{"name": r.case.name, **r.figures} for r in results]})

@@ -9,25 +9,22 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from privmed.errors import InputError
+from privmed.imaging import read
+from privmed.imaging.wire import to_bytes
 
 
 def load(path: Path, size: int, *, squash: bool) -> Tensor:
     """Read a picture for training: (3, H, W) uint8.
 
     Args:
-        path: any picture Pillow reads; deep pixels are scaled to 8 bits, which is what training data need.
+        path: any file :func:`privmed.imaging.read` reads; what is seen of deep pixels is rounded to 8 bits.
         size: the shorter side, or both sides if ``squash``.
         squash: give up the aspect ratio, as the papers of this field do.
 
     Raises:
         InputError: when the file cannot be read.
     """
-    try:
-        with Image.open(path) as file:
-            picture = file.convert("RGB")
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read as a picture ({error}).") from error
+    picture = Image.fromarray(to_bytes(read(path).tensor().expand(-1, 3, -1, -1)))
     scale = size / min(picture.size)
     target = (size, size) if squash else tuple(max(size, round(side * scale)) for side in picture.size)
     if picture.size != target:
@@ -37,12 +34,9 @@ def load(path: Path, size: int, *, squash: bool) -> Tensor:
 
 def load_mask(path: Path, size: int) -> Tensor:
     """Read a mask, (1, size, size) float32, 0 or 1 (anything above half of the range is foreground)."""
-    try:
-        with Image.open(path) as file:
-            picture = file.convert("L").resize((size, size), Image.Resampling.NEAREST)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read as a mask ({error}).") from error
-    return torch.from_numpy(np.array(picture) > 127)[None].float()
+    seen = read(path).tensor()[0].amax(0)
+    picture = Image.fromarray((seen > 0.5).byte().numpy()).resize((size, size), Image.Resampling.NEAREST)
+    return torch.from_numpy(np.array(picture))[None].float()
 
 
 class PictureStore:
