@@ -10,6 +10,7 @@ A method's settings read like a table of its paper::
 
 from __future__ import annotations
 
+import copy
 import typing
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
@@ -26,6 +27,8 @@ Check = Callable[[Any, attrs.Attribute, Any], None]
 
 def setting(default: Any, doc: str, *checks: Check) -> Any:
     """Declare one setting with its default, its one-line description and its validators."""
+    if isinstance(default, (list, dict)):
+        default = attrs.Factory(lambda shared=default: copy.deepcopy(shared))
     if isinstance(default, attrs.Factory):  # type: ignore[arg-type]
         return attrs.field(factory=default.factory, validator=list(checks), metadata={"doc": doc})
     return attrs.field(default=default, validator=list(checks), metadata={"doc": doc})

@@ -19,6 +19,7 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
 from privmed.errors import WeightsError, did_you_mean
+from privmed.files import make_folder, whole_file
 from privmed.settings import unstructure
 
 if TYPE_CHECKING:
@@ -132,9 +133,8 @@ def save(method: Method, path: str | os.PathLike[str], **card: Any) -> dict[str,
         "sha256": hashlib.sha256(data).hexdigest(),
         **card,
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     for target, content in ((path, data), (card_path(path), (json.dumps(full, indent=2) + "\n").encode())):
-        temporary = target.with_name(f".{target.name}.part")
-        temporary.write_bytes(content)
-        os.replace(temporary, target)
+        with whole_file(target, overwrite=True) as temporary:
+            temporary.write_bytes(content)
     return full

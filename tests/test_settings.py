@@ -93,6 +93,15 @@ def test_assignments_need_a_name_and_a_sign():
             parse_assignments([bad])
 
 
+def test_lists_are_not_shared_between_objects():
+    @frozen(kw_only=True)
+    class Listed:
+        levels: list[int] = setting([1, 2], "levels")
+
+    Listed().levels.append(3)
+    assert Listed().levels == [1, 2]
+
+
 def test_merge_descends():
     assert merge({"a": {"b": 1, "c": 2}, "d": 3}, {"a": {"b": 9}}) == {"a": {"b": 9, "c": 2}, "d": 3}
 

@@ -22,6 +22,7 @@ from typing import Any
 from attrs import Factory, frozen
 
 from privmed.errors import InputError
+from privmed.files import make_folder, whole_file
 from privmed.settings import structure, unstructure
 
 SCHEMA = 1
@@ -109,12 +110,11 @@ class Results:
     def save(self, path: str | Path) -> Path:
         """Write the JSON, and the HTML page beside it."""
         path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         text = json.dumps(unstructure(self), indent=1, allow_nan=False) + "\n"
         for target, content in ((path, text), (path.with_suffix(".html"), to_html(self))):
-            temporary = target.with_name(f".{target.name}.part")
-            temporary.write_text(content, encoding="utf-8")
-            os.replace(temporary, target)
+            with whole_file(target, overwrite=True) as temporary:
+                temporary.write_text(content, encoding="utf-8")
         return path
 
 

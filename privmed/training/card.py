@@ -10,7 +10,8 @@ import torch
 
 from privmed import weights
 from privmed.settings import unstructure
-from privmed.training.tasks import Covert, Task
+from privmed.training.analysis import Covert
+from privmed.training.tasks import Task
 
 
 def save_weights(task: Task, out: Path, step: int, seconds: float, figures: dict[str, float]) -> None:

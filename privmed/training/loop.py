@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import json
 import math
-import os
 import time
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from privmed.files import whole_file
 from privmed.training.guard import Guard
 from privmed.training.optim import Muon
 from privmed.training.recipe import Recipe
@@ -185,6 +185,5 @@ def schedule(step: int, recipe: Recipe) -> float:
 
 def write_atomically(path: Path, state: dict[str, Any]) -> None:
     """Write a checkpoint whole or not at all."""
-    temporary = path.with_name(f".{path.name}.part")
-    torch.save(state, temporary)
-    os.replace(temporary, path)
+    with whole_file(path, overwrite=True) as temporary:
+        torch.save(state, temporary)

@@ -88,14 +88,14 @@ class Recipe:
     """A training, whole."""
 
     name: str = required("name of the weights it makes")
-    task: str = required("what is trained", one_of("hiding", "segmentation", "covert"))
+    task: str = required("what is trained", one_of("hiding", "distillation", "segmentation", "covert"))
     method: str = required("kind:name of the method that is trained, e.g. hider:lightih")
     settings: dict[str, Any] = setting(Factory(dict), "settings of the method")
     start: str | None = setting(None, "weights to start from (a bundled name or a path); None starts afresh")
     start_method: str | None = setting(
         None, "kind:name of the method `start` belongs to, when it is a smaller relative"
     )
-    hider: str = setting("lightih", "covert: the hider the analyzer is tuned to")
+    hider: str = setting("lightih", "covert: the hider the analyzer is tuned to; distillation: the teacher")
     hider_weights: str = setting("general", "covert: its weights (a bundled name or a path)")
     joint: bool = setting(False, "covert: train the hider as well (stage 3 of Algorithm 1)")
     seed: int = setting(0, "where every draw comes from", at_least(0))

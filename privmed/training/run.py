@@ -13,9 +13,9 @@ import yaml
 from privmed.errors import InputError, OutputError, SettingsError
 from privmed.settings import unstructure
 from privmed.training.loop import Trainer
+from privmed.training.make import make_task
 from privmed.training.recipe import Recipe, read_recipe
 from privmed.training.start import load_start
-from privmed.training.tasks import make_task
 
 
 def run(

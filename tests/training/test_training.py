@@ -133,6 +133,28 @@ def test_segmentation_and_covert_analysis_train(recipe, tmp_path):
     assert card["hider"] == {"name": "lightih", "weights": "tiny", "sha256": tuned["sha256"]}
 
 
+def test_distillation_needs_stages_that_can_be_shared_out(recipe, tmp_path):
+    run(recipe(method="hider:hinet", extra="settings: {blocks: 4}\n"), overrides=TINY, out=tmp_path / "t", quiet=True)
+    teacher = f"hider: hinet\nhider_weights: {tmp_path}/t/hinet-tiny.safetensors\n"
+    student = recipe("distillation", "hider:lightih", teacher + "settings: {blocks: 2}\noptimizer: {name: muon}\n")
+    out = run(student, overrides=TINY, out=tmp_path / "s", quiet=True)
+    assert out["steps"] == 4
+    odd = recipe("distillation", "hider:lightih", teacher + "settings: {blocks: 3}\n")
+    with pytest.raises(SettingsError, match="cannot be shared out"):
+        run(odd, overrides=TINY, out=tmp_path / "o", quiet=True)
+
+
+def test_a_student_equal_to_its_teacher_has_nothing_to_learn_from_it(recipe, tmp_path):
+    """With student and teacher alike every hybrid is the teacher: the hiding term is zero."""
+    from privmed.training.hiding import Distillation
+
+    run(recipe(), overrides=TINY, out=tmp_path / "t", quiet=True)
+    extra = f"hider_weights: {tmp_path}/t/lightih-tiny.safetensors\nloss: {{secret: 0, stego: 1}}\n"
+    task = Distillation(read_recipe(recipe("distillation", "hider:lightih", extra), TINY), "cpu")
+    task.method.load_state_dict(task.teacher.state_dict())
+    assert float(task.loss(0)[0].detach()) < 1e-5
+
+
 def test_every_mistake_of_a_recipe_is_told(tmp_path):
     path = tmp_path / "bad.yaml"
     path.write_text("name: x\ntask: hidding\nmethod: hider:lightih\ndata: {crop: 8, bach: 2}\nloss: {stego: -1}\n")
@@ -193,7 +215,7 @@ def test_guard_tells_explosions_from_noise():
 
 
 def test_an_explosion_rolls_back_to_the_checkpoint_at_half_the_rate(recipe, tmp_path, monkeypatch):
-    from privmed.training.tasks import Hiding
+    from privmed.training.hiding import Hiding
 
     honest, calls = Hiding.loss, []
 

@@ -1,0 +1,103 @@
+"""Training hiders: directly, or as the student of a larger one."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from privmed import registry
+from privmed.data.pixels import PictureStore
+from privmed.errors import SettingsError
+from privmed.imaging.quantise import quantise
+from privmed.nn.coupling import image
+from privmed.training.losses import low_frequency
+from privmed.training.recipe import Recipe
+from privmed.training.tasks import CoverTask, Figures, decibels
+
+VALIDATION_LIMIT = 24  # images a validation looks at
+
+
+class Hiding(CoverTask):
+    """Train a hider: the stego like the cover, the recovered like the secret, 8 bits in between (HiNet, Eq. 3 to 6)."""
+
+    def __init__(self, recipe: Recipe, device: str) -> None:
+        super().__init__(recipe, device)
+        self.scans = PictureStore(recipe.data.size)
+        self.generator = torch.Generator(self.device)
+
+    def loss(self, step: int) -> tuple[Tensor, Figures]:
+        rng, data, weight = self.draw(step), self.recipe.data, self.recipe.loss
+        secret = self.place([self.scans.random_crop(self.pick(rng).image, data.crop, rng) for _ in range(data.batch)])
+        cover = self.draw_covers(data.batch, data.crop, rng)
+        stego = self.method._hide(secret, cover, self.generator.manual_seed(step))
+        wire = quantise(stego) if weight.rounding else stego
+        recovered = self.method._recover(wire, self.generator.manual_seed(step))
+        parts = {"stego": F.mse_loss(stego, cover), "secret": F.mse_loss(recovered, secret)}
+        loss = weight.stego * parts["stego"] + weight.secret * parts["secret"]
+        if weight.low:
+            loss = loss + weight.low * low_frequency(stego, cover)
+        return loss, {k: round(-10 * float(v.detach().log10()), 3) for k, v in parts.items()}
+
+    def validate(self) -> Figures:
+        items = [i for held in self.held for i in held[: max(1, VALIDATION_LIMIT // len(self.held))]]
+        stegos, secrets = [], []
+        for n, item in enumerate(items):
+            secret, cover = self.place([self.scans.centre(item.image)]), self.held_cover(n)
+            stego = quantise(self.method.hide(secret, cover))
+            stegos.append(decibels(stego, cover))
+            secrets.append(decibels(self.method.recover(stego), secret))
+        a, b = float(torch.cat(stegos).mean()), float(torch.cat(secrets).mean())
+        return {"stego_db": a, "recovered_db": b, "score": min(a, b - 2) + 0.1 * (a + b)}
+
+
+class Distillation(Hiding):
+    """Function-aligned distillation: the student's stages must work in place of the teacher's (HideMIA, Sec. 3.4, Eq. 7).
+
+    A hybrid runs the first stages of the student and the remaining ones of the teacher, in both directions. One random hybrid a
+    step, weighted by their number, has the expectation of the printed sum at a fraction of its cost. The term that asks for the secret is ours
+    (reference, Sec. 3.2.4): as printed, nothing ever asks LightIH for the scan.
+    """
+
+    def __init__(self, recipe: Recipe, device: str) -> None:
+        super().__init__(recipe, device)
+        self.teacher = (
+            registry.create("hider", recipe.hider, weights=recipe.hider_weights).to(self.device).requires_grad_(False)
+        )
+        for role, method in (("student", self.method), ("teacher", self.teacher)):
+            if not all(hasattr(method, name) for name in ("stages", "encode", "run", "latent")):
+                raise SettingsError(f"the {role} {method.name!r} cannot stop between stages, which distillation needs.")
+        if self.teacher.stages % self.method.stages:
+            raise SettingsError(
+                f"{self.teacher.stages} blocks of the teacher cannot be shared out among {self.method.stages} of the student."
+            )
+        self.ratio = self.teacher.stages // self.method.stages
+
+    def loss(self, step: int) -> tuple[Tensor, Figures]:
+        rng, data, weight = self.draw(step), self.recipe.data, self.recipe.loss
+        secret = self.place([self.scans.random_crop(self.pick(rng).image, data.crop, rng) for _ in range(data.batch)])
+        cover = self.draw_covers(data.batch, data.crop, rng)
+        student, teacher, stages = self.method, self.teacher, self.method.stages
+        at = int(rng.integers(1, stages))
+        state = student.encode(secret, cover)
+        with torch.no_grad():
+            target = teacher.run(state, 0, teacher.stages)[0]
+        halfway = student.run(state, 0, at)
+        mine = student.run(halfway, at, stages)[0]
+        hybrid = teacher.run(halfway, at * self.ratio, teacher.stages)[0]
+        hide = F.mse_loss(mine, target) + (stages - 1) * F.mse_loss(hybrid, target)
+        wire = quantise(image(mine)) if weight.rounding else image(mine)
+        recover = self._recovery(wire, secret, at, step)
+        loss = weight.stego * hide + weight.secret * recover
+        figures = {"stego": F.mse_loss(image(mine), cover), "hide": hide, "secret": recover}
+        return loss, {k: round(-10 * float(v.detach().log10()), 3) for k, v in figures.items()}
+
+    def _recovery(self, wire: Tensor, secret: Tensor, at: int, step: int) -> Tensor:
+        """The student's recovery, and that of a hybrid whose last stages are the teacher's, against the secret."""
+        student, teacher, stages = self.method, self.teacher, self.method.stages
+        start = student.encode(wire, wire)[0]
+        state = (start, student.latent(start, self.generator.manual_seed(step)))
+        halfway = student.run(state, stages, stages - at)
+        own = student.run(halfway, stages - at, 0)[1]
+        hybrid = teacher.run(halfway, (stages - at) * self.ratio, 0)[1]
+        return F.mse_loss(image(own), secret) + (stages - 1) * F.mse_loss(image(hybrid), secret)

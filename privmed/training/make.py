@@ -1,0 +1,29 @@
+"""Which task a recipe names."""
+
+from __future__ import annotations
+
+from privmed.errors import SettingsError
+from privmed.training.analysis import Covert, Segmentation
+from privmed.training.hiding import Distillation, Hiding
+from privmed.training.recipe import Recipe
+from privmed.training.tasks import Task
+
+TASKS: dict[str, tuple[str, type[Task]]] = {
+    "hiding": ("hider", Hiding),
+    "distillation": ("hider", Distillation),
+    "segmentation": ("analyzer", Segmentation),
+    "covert": ("analyzer", Covert),
+}
+
+
+def make_task(recipe: Recipe, device: str) -> Task:
+    """Build the task of a recipe.
+
+    Raises:
+        SettingsError: when the method is of another kind than the task trains.
+    """
+    needed, task = TASKS[recipe.task]
+    kind = recipe.method.partition(":")[0]
+    if kind != needed:
+        raise SettingsError(f"task {recipe.task} trains a method of kind {needed}, got {recipe.method!r}.")
+    return task(recipe, device)
