@@ -11,7 +11,7 @@ STUDIO = (65.481 / 255, 128.553 / 255, 24.966 / 255)  # ITU-R BT.601 luma in stu
 
 
 def luma(x: Tensor) -> Tensor:
-    """Y of YCbCr in studio range, (B, 1, H, W), as HiNet's published PSNR measures it (reference, Sec. 10); grey passes as it is."""
+    """Y of YCbCr in studio range, (B, 1, H, W), as HiNet's published PSNR measures it; grey passes as it is."""
     if x.shape[1] == 1:
         return x
     weights = torch.tensor(STUDIO, dtype=x.dtype, device=x.device).view(1, 3, 1, 1)

@@ -13,7 +13,7 @@ def quantise(x: Tensor, levels: int = 255) -> Tensor:
         levels: largest stored value, 255 for 8 bits.
 
     Returns:
-        ``round(clamp(x, 0, 1) * levels) / levels``, with the gradient of the identity (reference, Sec. 1.2).
+        ``round(clamp(x, 0, 1) * levels) / levels``, with the gradient of the identity.
     """
     wire = (x.detach().clamp(0, 1) * levels).round() / levels
     return x + (wire - x.detach()) if x.requires_grad else wire

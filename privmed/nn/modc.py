@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-# Row-major taps of a 3x3 kernel: tap q of K adds to tap PLACES[i][q] of T_i K (reference, Sec. 2.3.2).
+# Row-major taps of a 3x3 kernel: tap q of K adds to tap PLACES[i][q] of T_i K (HideMIA, Eq. 2).
 PLACES = {
     1: (4, 4, 4, 4, 4, 4, 4, 4, 4),
     2: (3, 4, 5, 3, 4, 5, 3, 4, 5),
@@ -51,7 +51,7 @@ class Gate(nn.Module):
 
 
 class MoDC(nn.Module):
-    """``D0(x) - strength * sum_i weight_i D_i(x)``, as one convolution an image (reference, Sec. 2.3.4).
+    """``D0(x) - strength * sum_i weight_i D_i(x)``, as one convolution an image (HideMIA, Eq. 3).
 
     Args:
         inputs, outputs: channels.

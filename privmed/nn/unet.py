@@ -31,7 +31,7 @@ class Stage(nn.Sequential):
 
 
 class UNet(nn.Module):
-    """U-Net with five levels of ``width`` to ``16 * width`` channels (reference, Sec. 2.2).
+    """U-Net with five levels of ``width`` to ``16 * width`` channels (Ronneberger et al., MICCAI 2015).
 
     Args:
         inputs: channels of the image.

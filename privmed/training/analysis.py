@@ -92,7 +92,7 @@ class Covert(Segmentation, CoverTask):
         logits = self.method._decode(self.hider._recover(wire, self.generator.manual_seed(step)))
         percept = F.mse_loss(response, cover)
         loss = weight.task * dice_ce(logits, masks) + weight.response * percept
-        if self.recipe.joint:  # nothing in the printed objective keeps the stego near the cover (reference, Sec. 2.6)
+        if self.recipe.joint:  # nothing in the printed objective keeps the stego near the cover
             loss = loss + weight.stego * F.mse_loss(hidden, cover)
         dice = float(dice_score(logits.detach(), masks).mean())
         return loss, {"dice": round(dice, 4), "response": round(-10 * float(percept.detach().log10()), 3)}

@@ -10,7 +10,7 @@ WINDOW = 64
 
 
 class Guard:
-    """Watch the loss of an invertible network, whose product of scales can explode without warning (reference, Sec. 3.1.3).
+    """Watch the loss of an invertible network, whose product of scales can explode without warning.
 
     Args:
         factor: a loss above this many running medians is an explosion.

@@ -55,8 +55,8 @@ class Distillation(Hiding):
     """Function-aligned distillation: the student's stages must work in place of the teacher's (HideMIA, Sec. 3.4, Eq. 7).
 
     A hybrid runs the first stages of the student and the remaining ones of the teacher, in both directions. One random hybrid a
-    step, weighted by their number, has the expectation of the printed sum at a fraction of its cost. The term that asks for the secret is ours
-    (reference, Sec. 3.2.4): as printed, nothing ever asks LightIH for the scan.
+    step, weighted by their number, has the expectation of the printed sum at a fraction of its cost. The term that asks for the
+    secret is ours: as printed, nothing ever asks LightIH for the scan.
     """
 
     def __init__(self, recipe: Recipe, device: str) -> None:

@@ -1,4 +1,4 @@
-"""Losses of the reference, all reduced by the mean, so that they do not depend on batch or image size."""
+"""Losses of HiNet and HideMIA, all reduced by the mean, so that they do not depend on batch or image size."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The Haar transform against PyWavelets, and HiNet's order and signs against the reference."""
+"""The Haar transform against PyWavelets, and HiNet's order and signs."""
 
 import numpy as np
 import pytest
@@ -29,7 +29,7 @@ def test_energy_is_kept(image):
 
 
 def test_hinet_stack_of_one_cell():
-    """a, b, c, d = 1, 2, 3, 4: LL 5, HL 1, LH 2, HH 0 in HiNet's signs (reference, Sec. 1.1)."""
+    """a, b, c, d = 1, 2, 3, 4: LL 5, HL 1, LH 2, HH 0 in HiNet's signs."""
     cell = torch.tensor([[[[1.0, 2.0], [3.0, 4.0]]]])
     assert to_hinet(haar(cell)).flatten().tolist() == [5, 1, 2, 0]
 

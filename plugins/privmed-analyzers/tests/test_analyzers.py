@@ -24,12 +24,12 @@ def test_unet_conforms(method, check):
 
 
 @pytest.mark.parametrize(("width", "parameters"), [(16, 1_944_083), (32, 7_766_051), (64, 31_043_651)])
-def test_unet_parameters_are_those_of_the_reference(width, parameters):
+def test_unet_parameters_are_as_counted_by_hand(width, parameters):
     assert sum(p.numel() for p in UNet(3, 3, width).parameters()) == parameters
 
 
 @pytest.mark.parametrize(("level", "parameters"), [(0, 8_640), (1, 33_664), (2, 132_864), (3, 527_872), (4, 2_104_320)])
-def test_attention_parameters_are_those_of_the_reference(level, parameters):
+def test_attention_parameters_are_as_counted_by_hand(level, parameters):
     assert sum(p.numel() for p in AsyWA(32 * 2**level).parameters()) == parameters
 
 

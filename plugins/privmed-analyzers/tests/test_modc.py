@@ -1,4 +1,4 @@
-"""MoDC against its six-convolution formula, tap by tap (reference, Sec. 2.3)."""
+"""MoDC against its six-convolution formula, tap by tap (HideMIA, Eq. 2 and 3)."""
 
 import pytest
 import torch
