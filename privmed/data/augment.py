@@ -1,9 +1,10 @@
-"""Augmentation of images and their masks together, drawn from one generator."""
+"""Augmentation of images and masks, every draw from one generator."""
 
 from __future__ import annotations
 
 import math
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -41,3 +42,24 @@ def augment(images: Tensor, masks: Tensor, generator: torch.Generator, strength:
     contrast, brightness = (draw(0.2).view(b, 1, 1, 1).to(images.device) for _ in range(2))
     mean = images.mean((1, 2, 3), keepdim=True)
     return ((images - mean) * (1 + contrast) + mean * (1 + brightness)).clamp(0, 1), masks
+
+
+def recolour(images: Tensor, share: float, rng: np.random.Generator) -> Tensor:
+    """Give a share of the images colours, contrasts and saturated regions that the training sets lack.
+
+    Args:
+        images: (B, 3, H, W) in [0, 1].
+        share: how many are changed: each channel of such an image gets a gain in [0.1, 1.6] and an offset in [-0.15, 0.25].
+        rng: where the draws come from.
+
+    Returns:
+        Images in [0, 1].
+    """
+    if not share:
+        return images
+    b = len(images)
+    chosen = rng.random((b, 1)) < share
+    gain = np.where(chosen, rng.uniform(0.1, 1.6, (b, 3)), 1.0)
+    offset = np.where(chosen, rng.uniform(-0.15, 0.25, (b, 3)), 0.0)
+    gain_, offset_ = (torch.from_numpy(v).float().view(b, 3, 1, 1).to(images.device) for v in (gain, offset))
+    return (images * gain_ + offset_).clamp(0, 1)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from privmed import registry
+from privmed.data.augment import recolour
 from privmed.data.pixels import PictureStore
 from privmed.errors import SettingsError
 from privmed.imaging.quantise import quantise
@@ -26,10 +28,16 @@ class Hiding(CoverTask):
         self.scans = PictureStore(recipe.data.size)
         self.generator = torch.Generator(self.device)
 
-    def loss(self, step: int) -> tuple[Tensor, Figures]:
-        rng, data, weight = self.draw(step), self.recipe.data, self.recipe.loss
+    def pair(self, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+        """Secrets and covers of one step, windows of (B, 3, crop, crop)."""
+        data = self.recipe.data
         secret = self.place([self.scans.random_crop(self.pick(rng).image, data.crop, rng) for _ in range(data.batch)])
         cover = self.draw_covers(data.batch, data.crop, rng)
+        return recolour(secret, data.recolour, rng), recolour(cover, data.recolour, rng)
+
+    def loss(self, step: int) -> tuple[Tensor, Figures]:
+        rng, weight = self.draw(step), self.recipe.loss
+        secret, cover = self.pair(rng)
         stego = self.method._hide(secret, cover, self.generator.manual_seed(step))
         wire = quantise(stego) if weight.rounding else stego
         recovered = self.method._recover(wire, self.generator.manual_seed(step))
@@ -74,9 +82,8 @@ class Distillation(Hiding):
         self.ratio = self.teacher.stages // self.method.stages
 
     def loss(self, step: int) -> tuple[Tensor, Figures]:
-        rng, data, weight = self.draw(step), self.recipe.data, self.recipe.loss
-        secret = self.place([self.scans.random_crop(self.pick(rng).image, data.crop, rng) for _ in range(data.batch)])
-        cover = self.draw_covers(data.batch, data.crop, rng)
+        rng, weight = self.draw(step), self.recipe.loss
+        secret, cover = self.pair(rng)
         student, teacher, stages = self.method, self.teacher, self.method.stages
         at = int(rng.integers(1, stages))
         state = student.encode(secret, cover)

@@ -32,6 +32,9 @@ class DataRecipe:
     crop: int = setting(64, "side of the training windows (hiding) or of the training images (analysis)", at_least(32))
     batch: int = setting(8, "images a step", at_least(1))
     validation: float = setting(0.1, "part of the training split kept for validation, along groups", between(0.01, 0.5))
+    recolour: float = setting(
+        0.0, "share of secrets and covers that get other colours and contrasts (hiding)", between(0, 1)
+    )
     augment: float = setting(1.0, "strength of the augmentation in analysis", between(0, 3))
 
 

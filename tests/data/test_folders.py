@@ -3,7 +3,7 @@
 import pytest
 from PIL import Image
 
-from privmed.data.augment import augment
+from privmed.data.augment import augment, recolour
 from privmed.data.folders import ImageFolder, cut_validation
 from privmed.data.samples import skin_phantom, ultrasound_phantom
 from privmed.errors import InputError
@@ -71,6 +71,19 @@ def test_augmentation_moves_image_and_mask_together():
         assert inside.mean() > outside.mean() + 0.2
     again = augment(masks.expand(-1, 3, -1, -1) * 0.5 + 0.25, masks, torch.Generator().manual_seed(0))
     assert torch.equal(images, again[0])
+
+
+def test_recolouring_changes_the_share_asked_for():
+    import numpy as np
+    import torch
+
+    images = torch.rand(200, 3, 32, 32)
+    changed = recolour(images, 0.3, np.random.default_rng(0))
+    share = (changed != images).flatten(1).any(1).float().mean()
+    assert 0.2 < share < 0.4
+    assert changed.min() >= 0
+    assert changed.max() <= 1
+    assert recolour(images, 0.0, np.random.default_rng(0)) is images
 
 
 @pytest.mark.parametrize("make", [ultrasound_phantom, skin_phantom])
