@@ -30,26 +30,28 @@ def command(
     """Hide a scan in a photograph."""
     check_outputs([output], force)
     from privmed.errors import VerificationError
-    from privmed.evaluation.metrics import psnr, ssim
+    from privmed.evaluation.covert import likeness
+    from privmed.evaluation.metrics import psnr
     from privmed.imaging import read, write_wire
     from privmed.interfaces import door
 
     scan, photograph = read(secret, frame=frame).tensor(), read(cover).tensor()
     method = make("hider", hider, weights, device, set_)
     stego = method.hide(scan, photograph, generator=seed)
-    _refuse_unusable(method, stego, scan, seed, secret)
-    held = write_wire(output, stego, overwrite=force)
     filled = door.fill(door.image("cover", photograph), scan.shape[-2:])
-    recovered = method.recover(held, generator=seed)
-    figures = {
-        "stego_psnr": float(psnr(held, filled)),
-        "stego_psnr_y": float(psnr(held, filled, channel="y")),
-        "stego_ssim": float(ssim(held, filled)),
-        "recovered_psnr": float(psnr(recovered, door.image("secret", scan))),
-    }
-    if figures["recovered_psnr"] < USABLE:
-        output.unlink(missing_ok=True)
-        raise VerificationError(f"{output}: the scan does not come back from the written file; it was removed.")
+    figures: dict[str, float] = {}
+
+    def check(held) -> None:
+        recovered = method.recover(held, generator=seed)
+        figures.update(likeness("stego", held, filled))
+        figures["recovered_psnr"] = float(psnr(recovered, door.image("secret", scan)))
+        if figures["recovered_psnr"] < USABLE:
+            hint = "it has no trained weights" if method.card is None else "try another cover or hider"
+            raise VerificationError(
+                f"{secret}: {method.name} would give it back at {figures['recovered_psnr']:.1f} dB only, so nothing was written; {hint}."
+            )
+
+    write_wire(output, stego, overwrite=force, check=check)
     voice = Voice(json, quiet)
     voice.table(
         f"{secret.name} is in {output}",
@@ -62,18 +64,3 @@ def command(
         ],
     )
     voice.finish({"output": str(output), "hider": hider, "size": list(scan.shape[-2:]), **figures})
-
-
-def _refuse_unusable(method, stego, scan, seed: int, secret: Path) -> None:
-    """Nothing is written that the scan could not be read from."""
-    from privmed.errors import VerificationError
-    from privmed.evaluation.metrics import psnr
-    from privmed.imaging import quantise
-    from privmed.interfaces import door
-
-    back = float(psnr(method.recover(quantise(stego), generator=seed), door.image("secret", scan)))
-    if back < USABLE:
-        hint = " It has no trained weights." if method.card is None else " Try another cover or hider."
-        raise VerificationError(
-            f"{secret}: {method.name} would give it back at {back:.1f} dB only, so nothing was written.{hint}"
-        )

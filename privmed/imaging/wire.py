@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -39,12 +40,16 @@ def write_view(path: str | Path, image: Tensor, *, overwrite: bool = False) -> P
     return Path(path)
 
 
-def write_wire(path: str | Path, image: Tensor, *, overwrite: bool = False) -> Tensor:
+def write_wire(
+    path: str | Path, image: Tensor, *, overwrite: bool = False, check: Callable[[Tensor], None] | None = None
+) -> Tensor:
     """Write what is transmitted, and read it back.
 
     Args:
         path: a name that ends in ``.png``.
         image: (1, 1 or 3, H, W) in [0, 1]; rounded to 8 bits.
+        overwrite: whether an existing file may be replaced.
+        check: called with what the file holds before the file gets its name; if it raises, nothing is left.
 
     Returns:
         What the file holds, (1, 3, H, W) float32.
@@ -66,9 +71,13 @@ def write_wire(path: str | Path, image: Tensor, *, overwrite: bool = False) -> T
         )
     with whole_file(path, overwrite=overwrite) as temporary:
         temporary.write_bytes(data)
-    held = read_wire(path)
-    if not np.array_equal(to_bytes(held), pixels):
-        raise VerificationError(f"{path}: the file does not hold the pixels that were written. Is the disk damaged?")
+        held = read_wire(temporary)
+        if not np.array_equal(to_bytes(held), pixels):
+            raise VerificationError(
+                f"{path}: the file does not hold the pixels that were written. Is the disk damaged?"
+            )
+        if check is not None:
+            check(held)
     return held
 
 
