@@ -24,16 +24,51 @@ def dice_score(logits: Tensor, masks: Tensor) -> Tensor:
     return (2 * (found * y).sum(1) + 1e-5) / (found.sum(1) + y.sum(1) + 1e-5)
 
 
-class Segmentation(Task):
-    """Train a segmenter on the bare images: what covert analysis is held against."""
+def task_loss(logits: Tensor, truth: Tensor) -> Tensor:
+    """L_mia of HideMIA, Eq. 8: Dice and cross-entropy of a mask, cross-entropy alone of a class."""
+    return F.cross_entropy(logits, truth) if logits.ndim == 2 else dice_ce(logits, truth)
+
+
+def task_score(answer: Tensor, truth: Tensor) -> Tensor:
+    """Per item: Dice of logits (B, 1, H, W), or whether the largest of (B, classes) is the right one."""
+    return (answer.argmax(1) == truth).float() if answer.ndim == 2 else dice_score(answer, truth)
+
+
+class Bare(Task):
+    """Train a segmenter or classifier on the bare images: what covert analysis is held against."""
 
     def __init__(self, recipe: Recipe, device: str) -> None:
         super().__init__(recipe, device)
-        if any(i.mask is None for items in self.training for i in items):
-            raise InputError(f"{self.sources[0].path}: has no masks/, so nothing to segment.")
+        self.classes = self._classes()
         self.scans = PictureStore(recipe.data.crop, squash=True)
         self.full = PictureStore(recipe.data.size, squash=True)
         self.masks: dict = {}
+        self.measure = "accuracy" if self.classes else "dice"
+
+    def _classes(self) -> list[str]:
+        """Names of the classes, in alphabetical order; empty for segmentation.
+
+        Raises:
+            InputError: when the data have no masks to segment, or not as many classes as the method expects.
+        """
+        items = [i for part in (*self.training, *self.held) for i in part]
+        wanted = getattr(self.method.config, "classes", 0)
+        if not wanted:
+            if any(i.mask is None for i in items):
+                raise InputError(f"{self.sources[0].path}: has no masks/, so nothing to segment.")
+            return []
+        names = sorted({i.label for i in items if i.label is not None})
+        if len(names) != wanted or any(i.label is None for i in items):
+            raise InputError(
+                f"{self.sources[0].path}: has classes {', '.join(names) or 'none'}, but the method expects {wanted}."
+            )
+        return names
+
+    def truth(self, items: list[Item], size: int) -> Tensor:
+        """Masks (B, 1, size, size), or class numbers (B,)."""
+        if self.classes:
+            return torch.tensor([self.classes.index(i.label) for i in items], device=self.device)
+        return torch.stack([self.mask(i, size) for i in items]).to(self.device)
 
     def mask(self, item: Item, size: int) -> Tensor:
         """The mask of an image, (1, size, size)."""
@@ -42,31 +77,31 @@ class Segmentation(Task):
         return self.masks[item.mask, size]
 
     def batch(self, step: int) -> tuple[Tensor, Tensor]:
-        """Augmented images (B, 3, S, S) and masks (B, 1, S, S) of one step."""
+        """Augmented images (B, 3, S, S) of one step, and their masks (B, 1, S, S) or class numbers (B,)."""
         rng, data = self.draw(step), self.recipe.data
         items = [self.pick(rng) for _ in range(data.batch)]
         images = self.place([self.scans(i.image) for i in items])
-        masks = torch.stack([self.mask(i, data.crop) for i in items]).to(self.device)
+        truth = self.truth(items, data.crop)
         generator = torch.Generator().manual_seed(self.recipe.seed * 1_000_003 + step)
-        return augment(images, masks, generator, data.augment)
+        if self.classes:
+            return augment(images, images[:, :1], generator, data.augment)[0], truth
+        return augment(images, truth, generator, data.augment)
 
     def loss(self, step: int) -> tuple[Tensor, Figures]:
-        images, masks = self.batch(step)
+        images, truth = self.batch(step)
         logits = self.method.segment(images)
-        loss = dice_ce(logits, masks)
-        return loss, {"dice": round(float(dice_score(logits.detach(), masks).mean()), 4)}
+        return task_loss(logits, truth), {self.measure: round(float(task_score(logits.detach(), truth).mean()), 4)}
 
     def validate(self) -> Figures:
         scores = []
         for item in (i for held in self.held for i in held):
             image = self.place([self.full(item.image)])
-            mask = self.mask(item, self.recipe.data.size)[None].to(self.device)
-            scores.append(dice_score(self.method.segment(image), mask))
+            scores.append(task_score(self.method.segment(image), self.truth([item], self.recipe.data.size)))
         score = float(torch.cat(scores).mean())
-        return {"dice": score, "score": score}
+        return {self.measure: score, "score": score}
 
 
-class Covert(Segmentation, CoverTask):
+class Covert(Bare, CoverTask):
     """Train an analyzer behind a hider: L_mia on the decoded answer, L_percept on the response (HideMIA, Eq. 8)."""
 
     def __init__(self, recipe: Recipe, device: str) -> None:
@@ -81,7 +116,7 @@ class Covert(Segmentation, CoverTask):
         return self._models
 
     def loss(self, step: int) -> tuple[Tensor, Figures]:
-        images, masks = self.batch(step)
+        images, truth = self.batch(step)
         weight = self.recipe.loss
         cover = self.draw_covers(len(images), images.shape[-1], np.random.default_rng([self.recipe.seed, step, 1]))
         with torch.set_grad_enabled(self.recipe.joint):
@@ -91,22 +126,22 @@ class Covert(Segmentation, CoverTask):
         wire = quantise(response) if weight.rounding else response
         logits = self.method._decode(self.hider._recover(wire, self.generator.manual_seed(step)))
         percept = F.mse_loss(response, cover)
-        loss = weight.task * dice_ce(logits, masks) + weight.response * percept
+        loss = weight.task * task_loss(logits, truth) + weight.response * percept
         if self.recipe.joint:  # nothing in the printed objective keeps the stego near the cover
             loss = loss + weight.stego * F.mse_loss(hidden, cover)
-        dice = float(dice_score(logits.detach(), masks).mean())
-        return loss, {"dice": round(dice, 4), "response": round(-10 * float(percept.detach().log10()), 3)}
+        score = float(task_score(logits.detach(), truth).mean())
+        return loss, {self.measure: round(score, 4), "response": round(-10 * float(percept.detach().log10()), 3)}
 
     def validate(self) -> Figures:
         scores, looks = [], []
         for n, item in enumerate(i for held in self.held for i in held):
             image = self.place([self.full(item.image)])
-            mask = self.mask(item, self.recipe.data.size)[None].to(self.device)
+            truth = self.truth([item], self.recipe.data.size)
             for k in range(2):
                 cover = self.held_cover(2 * n + k)
                 response = quantise(self.method.analyze(quantise(self.hider.hide(image, cover))))
-                probability = self.method.decode(self.hider.recover(response, clamp=False))
-                scores.append(dice_score(probability - 0.5, mask))
+                found = self.method.decode(self.hider.recover(response, clamp=False))
+                scores.append(task_score(found if self.classes else found - 0.5, truth))
                 looks.append(decibels(response, cover))
-        dice, look = float(torch.cat(scores).mean()), float(torch.cat(looks).mean())
-        return {"dice": dice, "response_db": look, "score": dice + 0.02 * min(look - 36.5, 0)}
+        score, look = float(torch.cat(scores).mean()), float(torch.cat(looks).mean())
+        return {self.measure: score, "response_db": look, "score": score + 0.02 * min(look - 36.5, 0)}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from privmed.errors import SettingsError
-from privmed.training.analysis import Covert, Segmentation
+from privmed.training.analysis import Bare, Covert
 from privmed.training.hiding import Distillation, Hiding
 from privmed.training.recipe import Recipe
 from privmed.training.tasks import Task
@@ -11,7 +11,7 @@ from privmed.training.tasks import Task
 TASKS: dict[str, tuple[str, type[Task]]] = {
     "hiding": ("hider", Hiding),
     "distillation": ("hider", Distillation),
-    "segmentation": ("analyzer", Segmentation),
+    "bare": ("analyzer", Bare),
     "covert": ("analyzer", Covert),
 }
 

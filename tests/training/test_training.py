@@ -116,10 +116,10 @@ def test_a_larger_network_starts_where_the_smaller_one_ended(recipe, tmp_path):
         )
 
 
-def test_segmentation_and_covert_analysis_train(recipe, tmp_path):
+def test_bare_and_covert_analysis_train(recipe, tmp_path):
     run(recipe(extra="settings: {blocks: 1}\n"), overrides=TINY, out=tmp_path / "h", quiet=True)
     bare = run(
-        recipe("segmentation", "analyzer:unet", "settings: {width: 2}\n"),
+        recipe("bare", "analyzer:unet", "settings: {width: 2}\n"),
         overrides=TINY,
         out=tmp_path / "s",
         quiet=True,
@@ -131,6 +131,27 @@ def test_segmentation_and_covert_analysis_train(recipe, tmp_path):
     card = registry.create("analyzer", "hidemia", weights=tmp_path / "c/hidemia-tiny.safetensors").card
     tuned = registry.create("hider", "lightih", weights=tmp_path / "c/lightih-tiny.safetensors").card
     assert card["hider"] == {"name": "lightih", "weights": "tiny", "sha256": tuned["sha256"]}
+
+
+def test_classification_trains_bare_and_covert(tmp_path, data):
+    for i in range(10):
+        folder = data / "classes" / ("dark" if i % 2 else "light")
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.new("L", (40, 40), 60 if i % 2 else 190).save(folder / f"{i}.png")
+    sets = f"data: {{root: {data}, covers: photos, secrets: [{{folder: classes}}]}}\n"
+    source = f"name: tiny\nmethod: analyzer:unet\nsettings: {{width: 2, classes: 2}}\n{sets}"
+    (tmp_path / "bare.yaml").write_text("task: bare\n" + source)
+    assert 0 <= run(tmp_path / "bare.yaml", overrides=TINY, out=tmp_path / "b", quiet=True)["accuracy"] <= 1
+    (tmp_path / "hider.yaml").write_text(
+        source.replace("analyzer:unet", "hider:lightih").replace("width: 2, classes: 2", "blocks: 1") + "task: hiding\n"
+    )
+    run(tmp_path / "hider.yaml", overrides=TINY, out=tmp_path / "h", quiet=True)
+    (tmp_path / "covert.yaml").write_text(
+        "task: covert\n" + source + f"hider_weights: {tmp_path}/h/lightih-tiny.safetensors\n"
+    )
+    assert 0 <= run(tmp_path / "covert.yaml", overrides=TINY, out=tmp_path / "c", quiet=True)["accuracy"] <= 1
+    with pytest.raises(InputError, match="has classes dark, light, but the method expects 3"):
+        run(tmp_path / "bare.yaml", overrides=[*TINY, "settings.classes=3"], out=tmp_path / "n", quiet=True)
 
 
 def test_distillation_needs_stages_that_can_be_shared_out(recipe, tmp_path):
