@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from privmed.errors import InputError, LossError, MissingDependencyError
-from privmed.imaging.chain import Chain, Clip, Linear, Palette, Sigmoid, Step, Table
+from privmed.errors import InputError, LossError, MissingDependencyError, PrivmedError
+from privmed.imaging.chain import Chain, Clip, Linear, Palette, Sigmoid, Step, Table, unit_chain
 from privmed.imaging.picture import Picture
 from privmed.imaging.raster import check_area
 
@@ -37,18 +37,30 @@ def read_dicom(path: Path, data: bytes, frame: int | None) -> Picture:
     if "PixelData" not in dataset:
         kind = "float pixels" if "FloatPixelData" in dataset or "DoubleFloatPixelData" in dataset else "no pixels"
         raise InputError(f"{path}: the DICOM file holds {kind}; an image with integer pixels is needed.")
+    try:
+        return _picture(path, data, dataset, frame)
+    except PrivmedError:
+        raise
+    except Exception as error:  # headers can be broken in any way
+        raise InputError(
+            f"{path}: the DICOM header is incomplete or damaged ({str(error).splitlines()[0]})."
+        ) from error
+
+
+def _picture(path: Path, data: bytes, dataset: Any, frame: int | None) -> Picture:
     check_area(path, int(dataset.Rows), int(dataset.Columns))
     frames = int(dataset.get("NumberOfFrames", 1) or 1)
     index = _frame(path, frames, frame)
-    pixels = _decode(path, dataset, index)
+    pixels, bits = _decode(path, dataset, index), int(dataset.BitsStored)
     extra = {"dataset": dataset, "data": data}
     lossy = f"is one of {frames} frames; the others would be lost. Split the file first." if frames > 1 else ""
-    if pixels.ndim == 3:
-        top = 2 ** int(dataset.BitsStored) - 1
-        return Picture(
-            pixels, Chain((Linear(1 / top),), 0, top), "dicom", int(dataset.BitsStored), write_dicom, path, extra, lossy
+    if not dataset.file_meta.TransferSyntaxUID.is_little_endian:
+        lossy = (
+            lossy
+            or "is a big-endian DICOM file, which cannot be written back changed. Convert it to little endian first."
         )
-    return Picture(pixels, grey_chain(dataset), "dicom", int(dataset.BitsStored), write_dicom, path, extra, lossy)
+    chain = grey_chain(dataset, pixels) if pixels.ndim == 2 else unit_chain(pixels.dtype, bits)
+    return Picture(pixels, chain, "dicom", bits, write_dicom, path, extra, lossy)
 
 
 def _frame(path: Path, frames: int, frame: int | None) -> int:
@@ -79,7 +91,7 @@ def _decode(path: Path, dataset: Any, index: int) -> np.ndarray:
     colour = str(meta.get("photometric_interpretation", dataset.PhotometricInterpretation))
     if pixels.ndim == 3 and colour.startswith("YBR") and colour not in ("YBR_RCT", "YBR_ICT"):
         pixels = convert_color_space(pixels, colour, "RGB")
-    return np.ascontiguousarray(pixels)
+    return np.ascontiguousarray(pixels, dtype=pixels.dtype.newbyteorder("="))
 
 
 def _native(dataset: Any, index: int) -> tuple[np.ndarray, dict[str, Any]]:
@@ -88,15 +100,22 @@ def _native(dataset: Any, index: int) -> tuple[np.ndarray, dict[str, Any]]:
     return get_decoder(dataset.file_meta.TransferSyntaxUID).as_array(dataset, index=index, raw=True)
 
 
-def grey_chain(dataset: Any) -> Chain:
-    """The chain of a grey image: modality, VOI, photometric interpretation (PS3.3 C.11.1, C.11.2, C.7.6.3.1.2)."""
+def grey_chain(dataset: Any, pixels: np.ndarray) -> Chain:
+    """The chain of a grey image: modality, VOI, photometric interpretation (PS3.3 C.11.1, C.11.2, C.7.6.3.1.2).
+
+    A deep image without any window is shown from its smallest to its largest value, as viewers do: over the whole range of its
+    type most would be one grey.
+    """
     stored, signed = int(dataset.BitsStored), bool(dataset.PixelRepresentation)
     low, high = (-(2 ** (stored - 1)), 2 ** (stored - 1) - 1) if signed else (0, 2**stored - 1)
     photometric = dataset.PhotometricInterpretation
     if photometric == "PALETTE COLOR":
         return Chain((_palette(dataset),), low, high)
     modality = _modality(dataset)
-    ends = sorted(float(x) for x in Chain(modality, low, high).forward(np.array([low, high])))
+    shown = (
+        np.array([low, high]) if stored <= 8 or pixels.min() == pixels.max() else np.array([pixels.min(), pixels.max()])
+    )
+    ends = sorted(float(x) for x in Chain(modality, low, high).forward(shown))
     steps: list[Step] = [*modality, *_voi(dataset, *ends)]
     if photometric == "MONOCHROME1":
         steps.append(Linear(-1.0, 1.0))
@@ -164,7 +183,15 @@ def write_dicom(picture: Picture, path: Path) -> None:
     dataset = copy.deepcopy(picture.extra["dataset"])
     _derive(dataset)
     _put_pixels(dataset, picture)
-    dataset.save_as(path, enforce_file_format=True)
+    try:
+        dataset.save_as(path, enforce_file_format=True)
+    except OSError:
+        raise
+    except Exception as error:  # a damaged header that could be read, but not written
+        reason = str(error).splitlines()[0]
+        raise LossError(
+            f"{picture.source}: its header cannot be written back ({reason}). Repair the file first."
+        ) from error
 
 
 def _derive(dataset: Any) -> None:

@@ -1,5 +1,7 @@
 """DICOM against pydicom's own transforms, on the files that come with pydicom and on made-up ones."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -12,7 +14,7 @@ from pydicom.pixels import apply_color_lut, apply_modality_lut, apply_voi_lut  #
 from pydicom.sequence import Sequence  # noqa: E402
 from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid  # noqa: E402
 
-from privmed.errors import InputError, LossError  # noqa: E402
+from privmed.errors import InputError, LossError, PrivmedError  # noqa: E402
 from privmed.imaging import read  # noqa: E402
 
 RNG = np.random.default_rng(0)
@@ -65,7 +67,14 @@ def test_bundled_grey_files_equal_pydicom(name):
 
 
 @pytest.mark.parametrize(
-    "name", ["SC_rgb.dcm", "SC_rgb_rle.dcm", "SC_rgb_jpeg_dcmtk.dcm", "examples_ybr_color.dcm", "SC_rgb_16bit.dcm"]
+    "name",
+    [
+        "SC_rgb_rle.dcm",
+        "SC_ybr_full_422_uncompressed.dcm",
+        "SC_rgb_jpeg_dcmtk.dcm",
+        "examples_ybr_color.dcm",
+        "SC_rgb_rle_16bit.dcm",
+    ],
 )
 def test_bundled_colour_files_are_rgb(name):
     path = bundled(name)
@@ -131,7 +140,8 @@ def test_monochrome1_is_inverted(tmp_path):
     inverted = read(made(tmp_path / "b.dcm", stored, BitsStored=12, PhotometricInterpretation="MONOCHROME1")).tensor()
     torch.testing.assert_close(inverted, 1 - plain)
     assert plain.max() <= 1
-    np.testing.assert_allclose(plain[0, 0], stored / 4095, atol=1e-6)
+    low, high = stored.min(), stored.max()
+    np.testing.assert_allclose(plain[0, 0], (stored - low.astype(float)) / (high - low), atol=1e-6)
 
 
 def test_changed_file_is_an_honest_derivative(tmp_path, stored):
@@ -161,7 +171,7 @@ def test_unchanged_file_is_the_same_file(tmp_path, stored):
 
 
 def test_changed_colour_and_compressed_files_can_be_read_back(tmp_path):
-    for name in ("SC_rgb.dcm", "MR_small_RLE.dcm"):
+    for name in ("SC_rgb_rle.dcm", "MR_small_RLE.dcm"):
         picture = read(bundled(name))
         changed = picture.with_view((picture.tensor() * 0.5 + 0.25).clamp(0, 1))
         again = read(changed.save(tmp_path / name))
@@ -186,3 +196,32 @@ def test_no_pixels_and_damage_are_told(tmp_path, stored):
     (tmp_path / "cut.dcm").write_bytes(path.read_bytes()[:-1000])
     with pytest.raises(InputError, match=r"cut\.dcm"):
         read(tmp_path / "cut.dcm")
+
+
+def test_every_bundled_file_is_read_as_pydicom_does_or_answered_in_a_sentence():
+    """Dozens of syntaxes, colours and kinds of damage: equal pixels, or one of our errors, and never anything else."""
+    folder = Path(get_testdata_file("CT_small.dcm", download=False)).parent
+    seen = 0
+    for path in sorted(folder.glob("*.dcm")):
+        try:
+            picture = read(path, frame=0)
+        except PrivmedError as error:
+            assert path.name in str(error)
+            continue
+        theirs = pydicom.dcmread(path).pixel_array
+        np.testing.assert_array_equal(picture.pixels, theirs if theirs.shape == picture.pixels.shape else theirs[0])
+        seen += 1
+    assert seen > 20
+
+
+def test_big_endian_files_are_not_changed(tmp_path):
+    picture = read(bundled("MR_small_bigendian.dcm"))
+    with pytest.raises(LossError, match="big-endian"):
+        picture.with_view(picture.tensor() * 0.5 + 0.2).save(tmp_path / "x.dcm")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_deep_image_without_a_window_is_shown_from_its_darkest_to_its_brightest(tmp_path, stored):
+    seen = read(made(tmp_path / "x.dcm", stored)).tensor()
+    assert seen.min() == 0
+    assert seen.max() == 1
