@@ -67,6 +67,12 @@ class VerificationError(PrivmedError):
     exit_code = 6
 
 
+class Interrupted(PrivmedError):
+    """Stopped by the user; the message says how to go on."""
+
+    exit_code = 130
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return `` Did you mean 'x'?`` (with a leading blank) for the nearest known word, or an empty string."""
     near = difflib.get_close_matches(word, list(known), n=1)

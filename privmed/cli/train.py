@@ -24,9 +24,13 @@ def command(
     debug: Debug = False,
 ) -> None:
     """Train a method as a recipe says."""
+    from privmed.errors import Interrupted
     from privmed.training import run
 
-    result = run(recipe, overrides=set_ or [], out=output, resume=resume, device=device, seed=seed, quiet=quiet)
+    try:
+        result = run(recipe, overrides=set_ or [], out=output, resume=resume, device=device, seed=seed, quiet=quiet)
+    except KeyboardInterrupt as error:
+        raise Interrupted(f"{recipe}: interrupted. Go on from the last checkpoint with --resume.") from error
     voice = Voice(json, quiet)
     voice.table(
         result["out"], [(k, f"{v:.4g}" if isinstance(v, float) else str(v)) for k, v in result.items() if k != "out"]

@@ -8,25 +8,31 @@ therefore *one* convolution with a kernel of its own for every image.
 
 from __future__ import annotations
 
+import itertools
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-# Row-major taps of a 3x3 kernel: tap q of K adds to tap PLACES[i][q] of T_i K (HideMIA, Eq. 2).
-PLACES = {
-    1: (4, 4, 4, 4, 4, 4, 4, 4, 4),
-    2: (3, 4, 5, 3, 4, 5, 3, 4, 5),
-    3: (1, 1, 1, 4, 4, 4, 7, 7, 7),
-    4: (0, 0, 4, 0, 4, 8, 4, 8, 8),
-    5: (4, 2, 2, 6, 4, 2, 6, 6, 4),
-}
+
+def reference(i: int, dx: int, dy: int, reach: int = 1) -> tuple[int, int]:
+    """Offset of the pixel that D_i compares tap (dx, dy) with; D_0 is the vanilla convolution, a tap stands for itself.
+
+    The paper prints (dx + dy, dx + dy) for a diagonal, which leaves the 3x3 window and does not map the diagonal on itself. Clipped
+    to a ``reach`` of 1 it is the tap's foot on the diagonal; a reach of 2 takes it literally.
+    """
+    s, d = (max(-reach, min(reach, v)) for v in (dx + dy, dx - dy))
+    return {0: (dx, dy), 1: (0, 0), 2: (dx, 0), 3: (0, dy), 4: (s, s), 5: (d, -d)}[i]
 
 
-def collapse_matrices(candidates: tuple[int, ...]) -> Tensor:
-    """The maps M_i with ``vec(T_i K) = M_i vec(K)``, (len(candidates), 9, 9)."""
-    maps = torch.zeros(len(candidates), 9, 9)
-    for n, i in enumerate(candidates):
-        maps[n, list(PLACES[i]), range(9)] = 1
+def collapse_matrices(terms: tuple[int, ...], reach: int = 1) -> Tensor:
+    """The maps M_i with ``vec(T_i K) = M_i vec(K)``, row-major, (len(terms), side * side, 9) for a side of 2 * reach + 1."""
+    side = 2 * reach + 1
+    maps = torch.zeros(len(terms), side * side, 9)
+    for n, i in enumerate(terms):
+        for tap, (dy, dx) in enumerate(itertools.product((-1, 0, 1), repeat=2)):
+            x, y = reference(i, dx, dy, reach)
+            maps[n, (y + reach) * side + x + reach, tap] = 1
     return maps
 
 
@@ -58,6 +64,7 @@ class MoDC(nn.Module):
         k: how many difference convolutions an image uses; 0 makes it a vanilla convolution without a gate.
         strength: lambda of the paper.
         candidates: which of D1 to D5 there are.
+        diagonal: ``"projected"``, or ``"literal"`` for D4 and D5 as printed, which need a 5x5 kernel.
     """
 
     def __init__(
@@ -67,30 +74,35 @@ class MoDC(nn.Module):
         k: int = 2,
         strength: float = 0.5,
         candidates: tuple[int, ...] = (1, 2, 3, 4, 5),
+        diagonal: str = "projected",
     ) -> None:
         super().__init__()
         like = nn.Conv2d(inputs, outputs, 3)
         self.weight, self.bias = like.weight, like.bias
         self.strength = strength
         self.gate = Gate(inputs, len(candidates), k) if k else None
-        self.register_buffer("maps", collapse_matrices(candidates), persistent=False)
+        self.reach = 2 if diagonal == "literal" and {4, 5} & set(candidates) else 1
+        self.register_buffer("maps", collapse_matrices((0, *candidates), self.reach), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, inputs, H, W) to (B, outputs, H, W)."""
         if self.gate is None or self.strength == 0:
             return F.conv2d(x, self.weight, self.bias, padding=1)
         kernels = self.merged(self.gate(x))
-        return torch.cat([F.conv2d(image, kernel, self.bias, padding=1) for image, kernel in zip(x.split(1), kernels)])
+        return torch.cat(
+            [F.conv2d(image, kernel, self.bias, padding=self.reach) for image, kernel in zip(x.split(1), kernels)]
+        )
 
     def merged(self, weights: Tensor) -> tuple[Tensor, ...]:
-        """One kernel an image, (outputs, inputs, 3, 3) each, for gate weights (B, candidates).
+        """One kernel an image, (outputs, inputs, side, side) each, for gate weights (B, candidates).
 
-        The nine taps of all images are mixed in a single matrix product whose long side is the number of kernel entries.
+        The taps of all images are mixed in a single matrix product whose long side is the number of kernel entries.
         """
         with torch.autocast(weights.device.type, enabled=False):
-            identity = torch.eye(9, dtype=self.weight.dtype, device=self.weight.device)
-            mixed = torch.einsum("bn,nij->bij", weights.to(self.weight.dtype), self.maps.to(self.weight.dtype))
-            change = identity - self.strength * mixed
+            maps = self.maps.to(self.weight.dtype)
+            mixed = torch.einsum("bn,nij->bij", weights.to(self.weight.dtype), maps[1:])
+            change = maps[0] - self.strength * mixed
         taps = self.weight.permute(2, 3, 0, 1).reshape(9, -1)
-        kernels = (change.flatten(0, 1) @ taps).view(-1, 3, 3, *self.weight.shape[:2])
+        side = 2 * self.reach + 1
+        kernels = (change.flatten(0, 1) @ taps).view(-1, side, side, *self.weight.shape[:2])
         return tuple(k.contiguous(memory_format=torch.channels_last) for k in kernels.permute(0, 3, 4, 1, 2))

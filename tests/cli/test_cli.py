@@ -145,6 +145,17 @@ def test_ctrl_c_leaves_nothing(files, capsys, monkeypatch):
     assert sorted(files.iterdir()) == before
 
 
+def test_an_interrupted_training_says_how_to_go_on(tmp_path, capsys, monkeypatch):
+    import privmed.training
+
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(privmed.training, "run", interrupted)
+    assert run(["train", str(tmp_path / "r.yaml")]) == 130
+    assert "--resume" in capsys.readouterr().err
+
+
 def test_debug_shows_the_traceback(files):
     with pytest.raises(Exception, match="no such file"):
         run(["hide", "none.png", str(files / "photo.jpg"), "-o", str(files / "o.png"), "--debug"])

@@ -71,6 +71,12 @@ def test_nothing_half_written_survives(tmp_path, failure):
     assert not list(tmp_path.iterdir())
 
 
+def test_read_only_folder_is_named(tmp_path, image, monkeypatch):
+    monkeypatch.setattr("privmed.files.os.access", lambda *_: False)
+    with pytest.raises(OutputError, match="is read-only"):
+        write_wire(tmp_path / "x.png", image)
+
+
 def test_missing_folder_is_named(tmp_path, image):
     with pytest.raises(OutputError, match="there is no folder"):
         write_wire(tmp_path / "nowhere" / "x.png", image)

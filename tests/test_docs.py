@@ -1,0 +1,51 @@
+"""What the documents show works as shown."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from privmed import registry
+from privmed.testing import checks_for
+
+ROOT = Path(__file__).parents[1]
+PAGES = [
+    ROOT / "README.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+    ROOT / "CONTRIBUTING.md",
+    *sorted((ROOT / "plugins").glob("*/README.md")),
+]
+
+
+def blocks(page: str, language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", (ROOT / page).read_text(encoding="utf-8"), re.DOTALL)
+
+
+def test_the_plugin_in_the_guide_conforms(install):
+    source = next(b for b in blocks("docs/write-a-plugin.md", "python") if "class Mix" in b)
+    entry = re.search(r"^(\w+) = \"(\w+)\"", blocks("docs/write-a-plugin.md", "toml")[0], re.MULTILINE)
+    install("acme", "hiders", {entry[1]: entry[2]}, {entry[2]: source})
+    for check in checks_for("hider"):
+        check(registry.create("hider", "mix"))
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_links_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
+        if not target.startswith("http"):
+            assert (page.parent / target).exists(), f"{page.name} links to {target}, which is not there"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_shown_python_is_python(page):
+    for source in blocks(str(page.relative_to(ROOT)), "python"):
+        compile(source, page.name, "exec")
+
+
+def test_every_recipe_is_valid():
+    from privmed.training import read_recipe
+
+    recipes = sorted((ROOT / "recipes").glob("*.yaml"))
+    assert recipes
+    for path in recipes:
+        read_recipe(path)
