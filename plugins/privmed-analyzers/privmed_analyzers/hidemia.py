@@ -44,6 +44,7 @@ class HideMIAConfig(ReadingConfig):
     k: int = setting(2, "difference convolutions in use at once; 0 for vanilla convolutions", between(0, 5))
     candidates: list[int] = setting([1, 2, 3, 4, 5], "difference convolutions to choose from", subset_of(1, 2, 3, 4, 5))
     strength: float = setting(0.5, "lambda, the weight of the difference convolutions", between(0, 1))
+    diagonal: str = setting("projected", "D4 and D5: projected, or literal as printed", one_of("projected", "literal"))
     attention: str = setting("both", "which attention", one_of("none", "inner", "inter", "both"))
     symmetric: bool = setting(False, "whether high bands listen to LL too")
     attention_kernel: str = setting("softmax", "softmax, or linear as printed", one_of("softmax", "linear"))
@@ -70,7 +71,7 @@ class HideMIA(Analyzer):
         c = self.config
 
         def conv(inputs: int, outputs: int) -> nn.Module:
-            return MoDC(inputs, outputs, c.k, c.strength, tuple(c.candidates))
+            return MoDC(inputs, outputs, c.k, c.strength, tuple(c.candidates), c.diagonal)
 
         self.networks = nn.ModuleDict({band: UNet(width=c.width, conv=conv) for band in BANDS})
         self.attention = nn.ModuleDict(

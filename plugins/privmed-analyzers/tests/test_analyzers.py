@@ -116,6 +116,7 @@ def test_untrained_response_follows_the_residual():
         {"k": 5},
         {"k": 2, "candidates": [1, 2]},
         {"strength": 0.0},
+        {"diagonal": "literal"},
         {"attention": "none"},
         {"attention": "inner"},
         {"attention": "inter"},
@@ -145,6 +146,12 @@ def test_every_ablation_runs_and_learns(settings):
         ({"k": 3, "candidates": [1, 2]}, "only 2 candidates"),
         ({"residual_bands": ["lll"]}, "residual_bands"),
         ({"attention": "bot"}, "'both'"),
+        ({"attention_levels": [5]}, "attention_levels"),
+        ({"candidates": [1, 1, 2]}, "distinct"),
+        ({"strength": 1.5}, "strength"),
+        ({"k": 6}, "k must lie in"),
+        ({"diagonal": "liteal"}, "'literal'"),
+        ({"classes": 1}, "classes"),
     ],
 )
 def test_bad_settings_are_told(settings, words):
@@ -168,3 +175,32 @@ def test_classification_head_is_tiny():
 def test_segmenting_bare_images_at_any_size():
     unet = privmed.analyzer("unet", weights=None, **SMALL)
     assert unet.segment(torch.rand(2, 1, 37, 50)).shape == (2, 1, 37, 50)
+
+
+def test_training_reaches_every_part():
+    """In training mode gradients reach gates and attention of every band, and batch normalisation keeps its statistics."""
+    analyzer = privmed.analyzer("hidemia", weights=None, k=5, **SMALL).train()
+    for network in analyzer.networks.values():
+        torch.nn.init.normal_(network.head.weight)
+    for layer in analyzer.attention.values():
+        for expand in layer.expand:
+            torch.nn.init.normal_(expand.weight)
+    stego, _ = sample_images(2, size=(64, 64))
+    analyzer._decode(analyzer._analyze(stego, torch.Generator())).square().mean().backward()
+    silent = [n for n, p in analyzer.named_parameters() if p.grad is None or not torch.isfinite(p.grad).all()]
+    assert silent == []
+    gates = [p.grad for n, p in analyzer.named_parameters() if n.endswith("gate.mlp.0.weight")]
+    assert len(gates) == 4 * 2 * 5
+    assert all(g.abs().max() > 0 for g in gates)
+    assert all(b.any() for n, b in analyzer.named_buffers() if n.endswith("running_mean"))
+
+
+def test_segmenting_learns_and_equals_decoding_of_the_bare_answer():
+    """segment() is the network and the reading with nothing between them, differentiable while training."""
+    unet = privmed.analyzer("unet", weights=None, **SMALL).train()
+    torch.nn.init.normal_(unet.network.head.weight)
+    image = torch.rand(2, 3, 64, 64)
+    unet.segment(image).square().mean().backward()
+    assert unet.network.encoder[0][0].weight.grad.abs().max() > 0
+    unet.eval()
+    torch.testing.assert_close(unet.segment(image), unet.reading(unet._analyze(image, torch.Generator())))

@@ -4,39 +4,53 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from privmed.nn.modc import PLACES, Gate, MoDC, collapse_matrices
+from privmed.nn.modc import Gate, MoDC, collapse_matrices
+
+# Row-major taps of a 3x3 kernel, found on paper: tap q of K adds to tap PLACES[i][q] of T_i K.
+PLACES = {
+    1: (4, 4, 4, 4, 4, 4, 4, 4, 4),
+    2: (3, 4, 5, 3, 4, 5, 3, 4, 5),
+    3: (1, 1, 1, 4, 4, 4, 7, 7, 7),
+    4: (0, 0, 4, 0, 4, 8, 4, 8, 8),
+    5: (4, 2, 2, 6, 4, 2, 6, 6, 4),
+}
 
 
-def reference_pixel(i, dx, dy):
+def reference_pixel(i, dx, dy, literal=False):
     """The pixel that tap (dx, dy) is compared with, straight from the definition."""
-    sign = lambda v: (v > 0) - (v < 0)  # noqa: E731
-    s, d = sign(dx + dy), sign(dx - dy)
+    s, d = dx + dy, dx - dy
+    if not literal:
+        s, d = ((v > 0) - (v < 0) for v in (s, d))
     return {1: (0, 0), 2: (dx, 0), 3: (0, dy), 4: (s, s), 5: (d, -d)}[i]
 
 
 @pytest.mark.parametrize("i", PLACES)
-def test_index_maps_follow_from_the_definition(i):
-    for tap in range(9):
-        dx, dy = tap % 3 - 1, tap // 3 - 1
-        rx, ry = reference_pixel(i, dx, dy)
-        assert PLACES[i][tap] == 3 * (ry + 1) + rx + 1
+def test_index_maps_are_those_found_on_paper(i):
+    (matrix,) = collapse_matrices((i,))
+    assert matrix.argmax(0).tolist() == list(PLACES[i])
+    assert torch.equal(matrix.sum(0), torch.ones(9))
 
 
-@pytest.fixture
-def layer():
+def test_a_centre_tap_is_left_alone_and_a_corner_moves_as_found_on_paper():
+    assert collapse_matrices((1, 2, 3, 4, 5))[:, :, 4].argmax(1).tolist() == [4] * 5
+    assert collapse_matrices((1, 2, 3, 4, 5))[:, :, 0].argmax(1).tolist() == [4, 3, 1, 0, 4]
+
+
+@pytest.fixture(params=["projected", "literal"])
+def layer(request):
     torch.manual_seed(0)
-    made = MoDC(6, 8, k=2).double()
+    made = MoDC(6, 8, k=2, diagonal=request.param).double()
     torch.nn.init.normal_(made.gate.mlp[2].weight)
     return made
 
 
 def six_convolutions(layer, x, weights):
     """D0 - lambda * sum_i w_i D_i with D_i(x) computed by shifting: no merged kernel anywhere."""
-    padded = F.pad(x, (1, 1, 1, 1))
+    padded = F.pad(x, (2, 2, 2, 2))
     h, w = x.shape[-2:]
 
     def shifted(dx, dy):
-        return padded[..., 1 + dy : 1 + dy + h, 1 + dx : 1 + dx + w]
+        return padded[..., 2 + dy : 2 + dy + h, 2 + dx : 2 + dx + w]
 
     out = F.conv2d(x, layer.weight, layer.bias, padding=1)
     for n, i in enumerate(PLACES):
@@ -44,24 +58,24 @@ def six_convolutions(layer, x, weights):
         for tap in range(9):
             dx, dy = tap % 3 - 1, tap // 3 - 1
             kernel = layer.weight[:, :, tap // 3, tap % 3]
-            difference = difference + torch.einsum("oc,bchw->bohw", kernel, shifted(*reference_pixel(i, dx, dy)))
+            difference = difference + torch.einsum(
+                "oc,bchw->bohw", kernel, shifted(*reference_pixel(i, dx, dy, layer.reach == 2))
+            )
         out = out - layer.strength * weights[:, n].view(-1, 1, 1, 1) * difference
     return out
 
 
-def test_merged_kernel_equals_six_convolutions(layer):
+def test_one_convolution_equals_six(layer):
     x = torch.randn(3, 6, 9, 11, dtype=torch.float64)
-    weights = torch.softmax(torch.randn(3, 5, dtype=torch.float64), 1)
-    kernels = layer.merged(weights)
-    mine = torch.cat([F.conv2d(a[None], k, layer.bias, padding=1) for a, k in zip(x, kernels)])
-    torch.testing.assert_close(mine, six_convolutions(layer, x, weights), atol=1e-12, rtol=0)
+    torch.testing.assert_close(layer(x), six_convolutions(layer, x, layer.gate(x).double()), atol=1e-12, rtol=0)
 
 
 def test_kernel_sums_are_kept(layer):
     """sum(T_i K) = sum(K), hence sum(K_b) = (1 - lambda) sum(K) for every gate value."""
     for kernel in layer.merged(torch.softmax(torch.randn(4, 5, dtype=torch.float64), 1)):
         torch.testing.assert_close(kernel.sum((2, 3)), (1 - layer.strength) * layer.weight.sum((2, 3)))
-    assert torch.equal(collapse_matrices((1, 2, 3, 4, 5)).sum(1), torch.ones(5, 9))
+    for reach in (1, 2):
+        assert torch.equal(collapse_matrices((0, 1, 2, 3, 4, 5), reach).sum(1), torch.ones(6, 9))
 
 
 def test_without_strength_it_is_the_vanilla_convolution_bit_for_bit():
@@ -85,6 +99,20 @@ def test_gate_chooses_k(k):
     weights = gate(torch.rand(4, 16, 6, 6))
     assert ((weights > 0).sum(1) == k).all()
     torch.testing.assert_close(weights.sum(1), torch.ones(4))
+
+
+def test_flat_regions_do_not_feel_the_gate(layer):
+    """Inside a constant image the answer is (1 - lambda) times that of the vanilla convolution (bias aside)."""
+    x = torch.full((1, 6, 9, 9), 0.7, dtype=torch.float64)
+    inside = (..., slice(2, -2), slice(2, -2))
+    bias = layer.bias.view(-1, 1, 1)
+    vanilla = F.conv2d(x, layer.weight, padding=1)
+    torch.testing.assert_close((layer(x) - bias)[inside], (1 - layer.strength) * vanilla[inside])
+
+
+def test_literal_diagonals_need_a_wider_kernel_only_if_there_are_any():
+    assert MoDC(2, 2, diagonal="literal").reach == 2
+    assert MoDC(2, 2, diagonal="literal", candidates=(1, 2, 3)).reach == 1
 
 
 def test_gradient_reaches_the_gate():
