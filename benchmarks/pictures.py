@@ -18,7 +18,7 @@ from privmed.pipeline import tuned_hider
 OUT = Path(__file__).parents[1] / "docs" / "images" / "covert.png"
 SIDE, GAP, HEAD = 224, 12, 30
 COLUMNS = ("secret", "cover", "stego", "difference", "response", "result")
-TITLES = ("scan", "photograph", "sent: stego", "stego − photo, ×10", "answer: response", "read by the clinic")
+TITLES = ("scan", "photograph", "sent: stego", "10 x (stego - photo)", "answer: response", "read by the clinic")
 
 
 def main() -> None:
