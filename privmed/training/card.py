@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -39,8 +38,3 @@ def save_weights(task: Task, out: Path, step: int, seconds: float, figures: dict
             )
             card["hider"] = {"name": recipe.hider, "weights": recipe.name, "sha256": tuned["sha256"]}
     weights.save(task.method, out / f"{task.method.name}-{recipe.name}.safetensors", **card)
-
-
-def file_digest(path: Path) -> str:
-    """sha256 of a file."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -63,7 +63,7 @@ class Trainer:
         self.rates = [group["lr"] for group in self.optimizer.param_groups]
         self.average = Average(self.models, recipe.optimizer.average)
         self.guard = Guard(recipe.guard.factor, recipe.guard.patience)
-        self.step, self.best, self.seconds = 0, -math.inf, 0.0
+        self.step, self.seconds = 0, 0.0
         self.good: dict[str, Any] | None = None
 
     def fit(self, report) -> dict[str, Any]:
@@ -123,7 +123,6 @@ class Trainer:
     def checkpoint(self) -> dict[str, float]:
         """Validate and keep everything; called at fixed steps, so that a rollback after a resume goes to the same place."""
         figures = self.validate()
-        self.best = max(self.best, figures["score"])
         self.good = copy.deepcopy(self.state())
         write_atomically(self.out / "checkpoint.pt", self.good)
         with self.average.applied():
@@ -142,7 +141,6 @@ class Trainer:
         return {
             "step": self.step,
             "seconds": self.seconds,
-            "best": self.best,
             "models": self.models.state_dict(),
             "average": self.average.shadow,
             "updates": self.average.updates,
@@ -152,7 +150,7 @@ class Trainer:
 
     def restore(self, state: dict[str, Any]) -> None:
         """Undo :meth:`state`."""
-        self.step, self.seconds, self.best = state["step"], state["seconds"], state["best"]
+        self.step, self.seconds = state["step"], state["seconds"]
         self.models.load_state_dict(state["models"])
         for name, value in state["average"].items():
             self.average.shadow[name].copy_(value)

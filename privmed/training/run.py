@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import signal
+import math
 from pathlib import Path
 from typing import Any
 
@@ -104,11 +104,11 @@ class Progress:
         self.bar = Bar(*columns, console=console, disable=self.quiet or not console.is_terminal)
         self.bar.start()
         self.task = self.bar.add_task("", total=self.total, completed=self.done)
-        self._term = signal.getsignal(signal.SIGTERM)
         return self
 
     def __call__(self, step: int, figures: dict[str, Any]) -> None:
-        self.file.write(json.dumps({"step": step, **figures}) + "\n")
+        line = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in figures.items()}
+        self.file.write(json.dumps({"step": step, **line}) + "\n")
         self.file.flush()
         words = "  ".join(f"{k} {v:.4g}" for k, v in figures.items() if isinstance(v, float))
         self.bar.update(self.task, completed=step, description=words)
