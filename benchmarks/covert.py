@@ -49,7 +49,7 @@ def main() -> None:
                     figures += hiding(hider, options.data / key, key, covers, options.limit)
         if options.part in ("analysis", "all"):
             for key in ("busi", "isic"):
-                figures += analysis(options.data / key, key, covers, options.limit, weights)
+                figures += analysis(options, key, covers, weights)
     sets |= {k: ImageFolder(options.data / k).digest("test") for k in SETS}
     result = Results(
         name="covert",
@@ -73,6 +73,9 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--part", choices=["hiding", "analysis", "all"], default="all")
     parser.add_argument("--limit", type=int, help="images of each set")
     parser.add_argument("--covers", type=int, default=5, help="covers an image")
+    parser.add_argument(
+        "--runs", type=Path, default=Path("runs"), help="trainings of the baseline (recipes/unet-*.yaml)"
+    )
     parser.add_argument("--out", type=Path, default=OUT)
     return parser.parse_args()
 
@@ -138,13 +141,14 @@ def about(method: str, key: str, name: str) -> dict:
     return more
 
 
-def analysis(path: Path, key: str, covers: Covers, limit: int | None, weights: dict[str, str]) -> list[Figure]:
+def analysis(options: argparse.Namespace, key: str, covers: Covers, weights: dict[str, str]) -> list[Figure]:
     """Dice of covert analysis against that of our own U-Net on the bare images, and what the response looks like."""
-    server, bare = privmed.analyzer("hidemia", weights=key), privmed.analyzer("unet", weights=key)
+    baseline = options.runs / f"unet-{key}-2" / f"unet-{key}.safetensors"
+    server, bare = privmed.analyzer("hidemia", weights=key), privmed.analyzer("unet", weights=baseline)
     client = tuned_hider(server)
     weights |= {f"analyzer:hidemia {key}": server.card["sha256"][:12], f"analyzer:unet {key}": bare.card["sha256"][:12]}
     store, seen = PictureStore(SIZE, squash=True), defaultdict(list)
-    for n, item in enumerate(items_of(path, limit)):
+    for n, item in enumerate(items_of(options.data / key, options.limit)):
         cover, mask = covers.of(n), load_mask(item.mask, SIZE)[None]
         secret = as_batch([store(item.image)])
         seen["bare"].append(float(dice(bare.segment(secret).sigmoid(), mask)))

@@ -30,7 +30,6 @@ class UNet(Analyzer):
 
     name = "unet"
     Config = UNetConfig
-    default_weights = "busi"
 
     def __init__(self, config: UNetConfig | None = None) -> None:
         super().__init__(config)
