@@ -50,7 +50,9 @@ class Gate(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, C, H, W) to weights (B, candidates): k of them positive with sum 1, the rest zero."""
         with torch.autocast(x.device.type, enabled=False):
-            logits = self.mlp(x.mean((2, 3), dtype=self.mlp[0].weight.dtype))
+            # Channels last, so that the gradient comes back in the layout of the features and needs no transposing.
+            pooled = x.permute(0, 2, 3, 1).mean((1, 2), dtype=self.mlp[0].weight.dtype)
+            logits = self.mlp(pooled)
             chosen = logits.topk(self.k, dim=1).indices
             masked = torch.full_like(logits, -torch.inf).scatter(1, chosen, logits.gather(1, chosen))
             return masked.softmax(1)
