@@ -27,6 +27,7 @@ from privmed.settings import structure, unstructure
 
 SCHEMA = 1
 MARKS = ("<!-- results:{name} -->", "<!-- /results -->")
+HEADLINE = "<!-- results:{name} headline -->"
 
 
 @frozen(kw_only=True)
@@ -220,10 +221,11 @@ def cells(f: Figure) -> list[str]:
     return [f.method, f.name, f.data, number(f.reported), f"{number(f.measured, f.unit)}{spread}", target]
 
 
-def to_markdown(results: Results) -> str:
-    """A Markdown table with its provenance underneath."""
+def to_markdown(results: Results, *, headline: bool = False) -> str:
+    """A Markdown table with its provenance underneath; ``headline`` keeps what has a published figure or a target beside it."""
+    figures = [f for f in results.figures if not headline or f.reported is not None or f.target is not None]
     lines = ["| " + " | ".join(COLUMNS) + " |", "|" + "---|" * len(COLUMNS)]
-    lines += ["| " + " | ".join(cells(f)) + " |" for f in results.figures]
+    lines += ["| " + " | ".join(cells(f)) + " |" for f in figures]
     return "\n".join([*lines, "", *(f"{note}\n" for note in results.notes), origin(results.provenance)])
 
 
@@ -274,14 +276,15 @@ def curve_svg(curve: Curve, width: int = 640, height: int = 220) -> str:
 
 
 def fill_document(text: str, results: Results) -> str:
-    """Replace what stands between the marks of a table in a document.
+    """Replace what stands between the marks of a table in a document: the whole table, or its headline.
 
     Raises:
         InputError: when the marks are not there.
     """
-    begin, end = MARKS[0].format(name=results.name), MARKS[1]
+    headline = HEADLINE.format(name=results.name) in text
+    begin, end = (HEADLINE if headline else MARKS[0]).format(name=results.name), MARKS[1]
     head, found, rest = text.partition(begin)
     _old, closed, tail = rest.partition(end)
     if not found or not closed:
         raise InputError(f"the document has no place {begin} … {end}.")
-    return f"{head}{begin}\n{to_markdown(results)}\n{end}{tail}"
+    return f"{head}{begin}\n{to_markdown(results, headline=headline)}\n{end}{tail}"

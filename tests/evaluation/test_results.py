@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+from attrs import evolve
 
 from privmed.errors import InputError, SettingsError
 from privmed.evaluation.results import (
@@ -101,6 +102,15 @@ def test_documents_are_filled_between_marks(results):
     assert fill_document(text, results) == text
     with pytest.raises(InputError, match="no place"):
         fill_document("nothing", results)
+
+
+def test_a_headline_keeps_what_there_is_something_to_compare_with(results):
+    plain = figure("SSIM", "lightih", [0.9])
+    text = to_markdown(evolve(results, figures=[*results.figures, plain]), headline=True)
+    assert "PSNR, RGB" in text
+    assert "SSIM" not in text
+    filled = fill_document("<!-- results:covert headline --><!-- /results -->", results)
+    assert to_markdown(results, headline=True) in filled
 
 
 @pytest.mark.parametrize(("value", "text"), [(None, "–"), (0.98234, "0.982"), (43.6, "43.60"), (450.2, "450")])
