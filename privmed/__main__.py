@@ -1,0 +1,5 @@
+"""``python -m privmed`` is ``privmed``."""
+
+from privmed.cli import main
+
+main()
