@@ -32,6 +32,9 @@ class DataRecipe:
     crop: int = setting(64, "side of the training windows (hiding) or of the training images (analysis)", at_least(32))
     batch: int = setting(8, "images a step", at_least(1))
     validation: float = setting(0.1, "part of the training split kept for validation, along groups", between(0.01, 0.5))
+    cut: int = setting(
+        0, "which validation part is cut off; apart from seed, so that runs of other seeds share it", at_least(0)
+    )
     recolour: float = setting(
         0.0, "share of secrets and covers that get other colours and contrasts (hiding)", between(0, 1)
     )

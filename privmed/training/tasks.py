@@ -35,7 +35,7 @@ class Task(ABC):
         self.recipe, self.device = recipe, torch.device(device)
         root = data_root(recipe)
         self.sources = [ImageFolder(root / s.folder) for s in recipe.data.secrets]
-        cuts = [cut_validation(s.items("train"), recipe.data.validation, recipe.seed) for s in self.sources]
+        cuts = [cut_validation(s.items("train"), recipe.data.validation, recipe.data.cut) for s in self.sources]
         self.training, self.held = [c[0] for c in cuts], [c[1] for c in cuts]
         empty = [s.path for s, t, v in zip(self.sources, self.training, self.held) if not t or not v]
         if empty:
@@ -80,7 +80,7 @@ class CoverTask(Task):
     def __init__(self, recipe: Recipe, device: str) -> None:
         super().__init__(recipe, device)
         folder = ImageFolder(data_root(recipe) / recipe.data.covers)
-        self.covers, self.held_covers = cut_validation(folder.items("train"), recipe.data.validation, recipe.seed)
+        self.covers, self.held_covers = cut_validation(folder.items("train"), recipe.data.validation, recipe.data.cut)
         self.photographs = PictureStore(recipe.data.size)
 
     def draw_covers(self, n: int, side: int, rng: np.random.Generator) -> Tensor:
