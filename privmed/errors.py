@@ -61,6 +61,10 @@ class WeightsError(PrivmedError):
     exit_code = 4
 
 
+class TrainingError(PrivmedError):
+    """A training that cannot go on, such as one that diverged; the message says what to change."""
+
+
 class VerificationError(PrivmedError):
     """A written file was read back and does not hold what was promised."""
 

@@ -10,11 +10,9 @@ batch to an image batch (``Stage.of(function)``).
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import torch
 from attrs import evolve, frozen
 from torch import Tensor
@@ -22,6 +20,7 @@ from torch.nn import functional as F
 
 from privmed import registry
 from privmed.errors import InputError, SettingsError, WeightsError
+from privmed.imaging.effects import check_quality, gaussian_blur, jpeg_file
 from privmed.imaging.quantise import quantise
 from privmed.interfaces import Analyzer, Hider, door
 
@@ -207,29 +206,17 @@ def png() -> Stage:
 
 
 def jpeg(quality: int = 90) -> Stage:
-    """A true JPEG encoder and decoder (Pillow's)."""
-    if not 1 <= quality <= 100:
-        raise SettingsError(f"jpeg: quality must lie in [1, 100], got {quality}.")
-    return _effect(
-        f"jpeg(quality={quality})", lambda image, _seed: torch.stack([_through_jpeg(x, quality) for x in image])
-    )
+    """A true JPEG encoder and decoder (Pillow's, 4:2:0)."""
+    check_quality(quality)
+    return _effect(f"jpeg(quality={quality})", lambda image, _seed: jpeg_file(image, quality))
 
 
 def blur(sigma: float = 1.0) -> Stage:
     """A Gaussian blur, ``sigma`` in pixels."""
     if not sigma > 0:
         raise SettingsError(f"blur: sigma must be greater than 0, got {sigma}.")
-    reach = max(1, round(3 * sigma))
-    line = torch.exp(-(torch.arange(-reach, reach + 1.0) ** 2) / (2 * sigma**2))
-    line = line / line.sum()
-
-    def apply(image: Tensor, _seed: int) -> Tensor:
-        flat = image.flatten(0, 1)[:, None]
-        flat = F.pad(flat, (reach, reach, reach, reach), mode="reflect")
-        kernel = line.to(image)
-        return F.conv2d(F.conv2d(flat, kernel.view(1, 1, -1, 1)), kernel.view(1, 1, 1, -1)).view_as(image)
-
-    return _effect(f"blur(sigma={sigma:g})", apply)
+    side = 2 * max(1, round(3 * sigma)) + 1
+    return _effect(f"blur(sigma={sigma:g})", lambda image, _seed: gaussian_blur(image, sigma, side))
 
 
 def noise(std: float = 0.01) -> Stage:
@@ -280,15 +267,6 @@ def _hider(hider: str | Hider) -> Hider:
 
 def _colour(image: Tensor) -> Tensor:
     return image.expand(-1, 3, -1, -1) if image.shape[1] == 1 else image
-
-
-def _through_jpeg(image: Tensor, quality: int) -> Tensor:
-    from PIL import Image
-
-    pixels = (image.clamp(0, 1) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "JPEG", quality=quality)
-    return torch.from_numpy(np.array(Image.open(buffer))).permute(2, 0, 1).to(image) / 255
 
 
 __all__ = [

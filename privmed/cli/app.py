@@ -6,14 +6,14 @@ from typing import Annotated
 
 import typer
 
-from privmed.cli import analyze, covert, demo, hide, plugins, recover, train
+from privmed.cli import analyze, bench, covert, demo, hide, plugins, protect, recover, train
 
 app = typer.Typer(
     name="privmed",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode="rich",
-    help="Practical privacy for medical images: hide scans in photographs, and have them analysed there.",
+    help="Practical privacy for medical images: hide and analyse scans in photographs; publish data that models cannot learn from.",
 )
 
 
@@ -34,7 +34,7 @@ def _options(
     pass
 
 
-for command in (demo, plugins, hide, analyze, recover, covert, train):
+for command in (demo, plugins, hide, analyze, recover, covert, protect, bench, train):
     if hasattr(command, "app"):
         app.add_typer(command.app, name=command.__name__.rpartition(".")[2])
     else:

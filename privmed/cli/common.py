@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -48,6 +50,29 @@ class Voice:
         """Hand the result to programs."""
         if self.json:
             print(json.dumps(result, allow_nan=False, default=str))
+
+
+@contextmanager
+def bar(voice: Voice, what: str) -> Iterator[Callable[[int, int, str], None]]:
+    """A progress bar on a terminal; yields ``tick(done, total, words)``."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    columns = (
+        TextColumn(what),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.description}"),
+    )
+    with Progress(*columns, console=console, disable=voice.quiet or not console.is_terminal) as progress:
+        task = progress.add_task("", total=None)
+
+        def tick(done: int, total: int, words: str = "") -> None:
+            progress.update(task, completed=done, total=total, description=words)
+
+        yield tick
 
 
 def pick_device(device: str) -> str:

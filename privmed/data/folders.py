@@ -8,6 +8,7 @@ show the same patient or lesion, which must not be torn apart.
 from __future__ import annotations
 
 import csv
+import glob
 import hashlib
 from pathlib import Path
 from typing import NamedTuple
@@ -31,13 +32,14 @@ class ImageFolder:
 
     Args:
         path: the folder.
+        lenient: name missing files too, and leave it to whoever opens them to complain: one bad image does not stop the others.
 
     Raises:
         InputError: when the folder does not exist, holds no picture, or its tables name files that are not there.
     """
 
-    def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
+    def __init__(self, path: str | Path, *, lenient: bool = False) -> None:
+        self.path, self.lenient = Path(path), lenient
         if not self.path.is_dir():
             raise InputError(f"data set {self.path}: no such folder.")
         self.root = self.path / "images" if (self.path / "images").is_dir() else self.path
@@ -67,12 +69,20 @@ class ImageFolder:
 
     def _item(self, name: str) -> Item:
         image = self.root / name
-        mask = self.masks / name if self.masks else None
+        mask = self._mask(name) if self.masks else None
         for path in (image, mask):
-            if path is not None and not path.is_file():
+            if path is not None and not path.is_file() and not self.lenient:
                 raise InputError(f"data set {self.path}: {path.relative_to(self.path)} is missing.")
         label = name.split("/")[0] if "/" in name and not self.masks else None
         return Item(image, mask, label, self._groups.get(name, f"{self.path.name}/{name}"))
+
+    def _mask(self, name: str) -> Path:
+        """The mask of that name, or with another ending if only that is there (``a.jpg`` and ``a.png``)."""
+        exact = self.masks / name
+        if exact.is_file():
+            return exact
+        near = [p for p in exact.parent.glob(f"{glob.escape(exact.stem)}.*") if p.suffix.lower() in PICTURES]
+        return near[0] if len(near) == 1 else exact
 
     def _table(self, name: str, column: str) -> dict[str, str]:
         path = self.path / name

@@ -14,6 +14,8 @@ from torch import Tensor
 from privmed.errors import InputError, LossError
 from privmed.imaging.chain import Chain
 
+REPAIRS = 4  # units a stored value is taken back before its source is restored
+ROUNDING = 1e-6  # float32 cannot hold 4/255 exactly
 Writer = Callable[["Picture", Path], None]
 
 
@@ -78,6 +80,23 @@ class Picture:
             return self
         pixels = self.chain.add(self.pixels, residual, self.source)
         return evolve(self, pixels=pixels, changed=not np.array_equal(pixels, self.pixels))
+
+    def within(self, view: Tensor, bound: float) -> Picture:
+        """As :meth:`with_view`, with the promise that what is seen moves by ``bound`` at most, after rounding to stored units.
+
+        A stored value that rounding has carried beyond the bound goes back towards its source, unit by unit.
+        """
+        changed = self.with_view(view)
+        old = self.chain.forward(self.pixels)
+        pixels = changed.pixels
+        for _ in range(REPAIRS):
+            over = np.abs(self.chain.forward(pixels) - old) > bound + ROUNDING
+            if not over.any():
+                return evolve(changed, pixels=pixels, changed=not np.array_equal(pixels, self.pixels))
+            back = np.sign(self.pixels.astype(np.int64) - pixels.astype(np.int64))
+            pixels = (pixels.astype(np.int64) + np.where(over, back, 0)).astype(pixels.dtype)
+        pixels = np.where(over, self.pixels, pixels)
+        return evolve(changed, pixels=pixels, changed=not np.array_equal(pixels, self.pixels))
 
     def save(self, path: str | Path, *, overwrite: bool = False) -> Path:
         """Write the picture in its own format, depth and tags.

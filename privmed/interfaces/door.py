@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -92,6 +94,19 @@ def mask(name: str, x: Tensor, like: Tensor) -> Tensor:
     return x
 
 
+def truth(name: str, x: Tensor, like: Tensor) -> Tensor:
+    """Check what a model would be trained on: binary masks of the size of ``like``, or class numbers (B,) int64."""
+    if not isinstance(x, Tensor) or x.ndim != 1:
+        return mask(name, x, like)
+    if x.is_floating_point() or x.is_complex() or x.dtype == torch.bool:
+        raise InputError(f"{name}: expected class numbers as integers, got {x.dtype}.")
+    if len(x) != len(like):
+        raise InputError(f"{name}: expected {len(like)} class numbers, one an image, got {len(x)}.")
+    if int(x.min()) < 0:
+        raise InputError(f"{name}: expected class numbers from 0, got {int(x.min())}.")
+    return x.long()
+
+
 def same_batch(name: str, x: Tensor, other: str, y: Tensor) -> Tensor:
     """Return ``x`` with the batch size of ``y``; a single item is shared by the whole batch."""
     if x.shape[0] == y.shape[0]:
@@ -129,3 +144,11 @@ def generator_for(given: torch.Generator | int | None, device: torch.device) -> 
     if isinstance(given, torch.Generator):
         return given
     return torch.Generator(device).manual_seed(0 if given is None else int(given))
+
+
+def generator_of(seed: torch.Generator | int, image: Tensor, device: torch.device) -> torch.Generator:
+    """A generator of one image's own, made of a seed and its pixels, so that neither batch nor order matters."""
+    base = seed.initial_seed() if isinstance(seed, torch.Generator) else int(seed)
+    content = image.detach().cpu().contiguous().numpy().tobytes()
+    digest = hashlib.sha256(base.to_bytes(16, "big", signed=True) + content).digest()
+    return torch.Generator(device).manual_seed(int.from_bytes(digest[:7], "big"))

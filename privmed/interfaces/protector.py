@@ -9,54 +9,137 @@ from typing import Any, ClassVar, final
 import torch
 from torch import Tensor
 
-from privmed.errors import SettingsError
+from privmed.errors import InputError, SettingsError, WeightsError
+from privmed.imaging.bound import snap
 from privmed.interfaces import door
 from privmed.interfaces.base import Method
+from privmed.interfaces.fitting import Fitting, TrainingPairs
+
+Pair = tuple[Tensor, Tensor | int]
 
 
 class Protector(Method):
-    """Contract of unlearnable data sets. The ``Config`` of a protector has a setting ``epsilon`` on the [0, 1] scale."""
+    """Contract of unlearnable data sets. The ``Config`` of a protector has the settings ``epsilon`` and ``seed``.
+
+    A plugin implements :meth:`_protect`, and :meth:`_fit` when it has to learn first. Both may trust what they get; whatever
+    :meth:`_protect` returns is cut to the bound and to the support here.
+
+    Attributes:
+        learns: whether :meth:`fit` must come before :meth:`protect`.
+        tasks: what it can protect, of ``"segmentation"`` and ``"classification"``.
+    """
 
     kind: ClassVar[str] = "protector"
+    learns: ClassVar[bool] = False
+    tasks: ClassVar[tuple[str, ...]] = ("segmentation", "classification")
+    fitted: Tensor
 
     def __init__(self, config: Any = None) -> None:
         super().__init__(config)
         if not 0 < getattr(self.config, "epsilon", 0) <= 1:
             raise SettingsError(f"{self.name}: epsilon must lie in (0, 1], e.g. 4/255.")
+        self.register_buffer("fitted", torch.tensor(not self.learns))
+
+    @property
+    def reach(self) -> float:
+        """The largest change of any pixel; ``epsilon``, unless a setting asks for a ball of another norm."""
+        return self.config.epsilon
 
     @final
-    def fit(self, dataset: Iterable[tuple[Tensor, Tensor]]) -> Protector:
-        """Fit to pairs ``(image, mask)``; methods that need no fitting accept the call. Returns the protector."""
-        self._fit(dataset)
+    def fit(self, dataset: Iterable[Pair], *, fitting: Fitting | None = None) -> Protector:
+        """Learn from a data set; methods that have nothing to learn accept the call and leave it unread.
+
+        Args:
+            dataset: pairs of an image, (C, H, W) or (1, C, H, W) in [0, 1], and what an exploiter would train on: a mask of its
+                size, 0 or 1, or a class number. Sizes and channels may differ. It is read once.
+            fitting: who is told how far it is, and keeps what a resumed run needs.
+
+        Returns:
+            The protector itself.
+
+        Raises:
+            InputError: for a pair that cannot be used, naming its place; for an empty data set.
+            TrainingError: when the surrogate diverges; the message says what to change.
+        """
+        if self.learns:
+            with TrainingPairs(dataset, self.config.size) as pairs, torch.enable_grad():
+                self._check_task(pairs.task)
+                self.requires_grad_(True)
+                self._fit(pairs, fitting or Fitting())
+            self.requires_grad_(False).eval()
+            self.fitted.fill_(True)
         return self
 
     @final
-    def protect(self, image: Tensor, mask: Tensor, *, generator: torch.Generator | int | None = None) -> Tensor:
+    def protect(
+        self,
+        image: Tensor,
+        mask: Tensor,
+        *,
+        levels: int | None = 255,
+        generator: torch.Generator | int | None = None,
+    ) -> Tensor:
         """Return protected images.
 
         Args:
             image: (B, 1 or 3, H, W) in [0, 1], sides at least 32.
-            mask: the labels an exploiter would train on, (B, 1, H, W), 0 or 1.
-            generator: source of randomness; a generator or a seed (default 0).
+            mask: the truth an exploiter would train on: (B, 1, H, W), 0 or 1; or class numbers (B,).
+            levels: the largest integer of the file the result goes to, 255 for 8 bits; the bound then holds after rounding.
+                None leaves the result unrounded.
+            generator: source of randomness; a generator or a seed (the setting ``seed`` by default). Each image draws from
+                its own generator, made of this seed and its pixels: a batch gives what its items give.
 
         Returns:
-            The shape of ``image``, in [0, 1], at most ``epsilon`` from ``image`` in any pixel (enforced here).
+            The shape of ``image``, in [0, 1], at most :attr:`reach` from ``image`` in any pixel, equal to it outside
+            :meth:`support` (both are enforced here).
 
         Raises:
             InputError: for wrong types, shapes, ranges, NaN, a mask of another size, or values other than 0 and 1.
+            WeightsError: before :meth:`fit`, for methods that learn.
         """
+        clean, truth = self._checked(image, mask)
+        if not self.fitted:
+            raise WeightsError(
+                f"{self.name} has not been fitted. Call fit(dataset) first, or load a fitted one with weights=PATH."
+            )
+        seed = self.config.seed if generator is None else generator
+        generators = [door.generator_of(seed, x, self.device) for x in clean]
+        padded = door.pad(clean, self.multiple)
+        target = door.pad(truth, self.multiple) if truth.ndim == 4 else truth
+        with torch.no_grad():
+            protected = self._protect(padded, target, generators)
+            protected = door.crop(self._check_output(protected, padded.shape, "protected"), clean.shape[-2:])
+            protected = torch.clamp(protected, clean - self.reach, clean + self.reach).clamp(0, 1)
+            protected = protected if levels is None else snap(protected, clean, self.reach, levels)
+            return torch.where(self._support(clean, truth), protected, clean).to(image.device)
+
+    @final
+    def support(self, image: Tensor, mask: Tensor) -> Tensor:
+        """Where :meth:`protect` may act on these images, (B, 1, H, W) bool."""
+        clean, truth = self._checked(image, mask)
+        return self._support(clean, truth).expand(len(clean), 1, *clean.shape[-2:]).to(image.device)
+
+    def _checked(self, image: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         door.tensor("image", image, channels=(1, 3))
         clean = door.in_unit_range("image", door.finite("image", image)).to(self.device)
-        labels = door.mask("mask", mask, like=clean).to(self.device)
-        with self._at_work(image):
-            protected = self._protect(clean, labels, door.generator_for(generator, self.device))
-            protected = self._check_output(protected, clean.shape, "protected")
-            epsilon = self.config.epsilon
-            return torch.clamp(protected, clean - epsilon, clean + epsilon).clamp(0, 1).to(image.device)
+        truth = door.truth("mask", mask, like=clean).to(self.device)
+        self._check_task("segmentation" if truth.ndim == 4 else "classification")
+        classes = getattr(self.config, "classes", 0)
+        if truth.ndim == 1 and classes and int(truth.max()) >= classes:
+            raise InputError(f"mask: class {int(truth.max())}, but {self.name} was set to {classes} classes.")
+        return clean, truth
 
-    def _fit(self, dataset: Iterable[tuple[Tensor, Tensor]]) -> None:
-        """Learn from the data set; nothing to do by default."""
+    def _check_task(self, task: str) -> None:
+        if task not in self.tasks:
+            raise InputError(f"mask: {self.name} protects {' and '.join(self.tasks)} data, not {task} data.")
+
+    def _fit(self, pairs: TrainingPairs, fitting: Fitting) -> None:
+        """Learn from the pairs; nothing to do by default."""
+
+    def _support(self, image: Tensor, mask: Tensor) -> Tensor:
+        """Where the method may act, (B or 1, 1, H or 1, W or 1) bool; everywhere by default."""
+        return torch.ones(1, 1, 1, 1, dtype=torch.bool, device=image.device)
 
     @abstractmethod
-    def _protect(self, image: Tensor, mask: Tensor, generator: torch.Generator) -> Tensor:
-        """Return protected images in the shape of ``image``."""
+    def _protect(self, image: Tensor, mask: Tensor, generators: list[torch.Generator]) -> Tensor:
+        """Return protected images in the shape of ``image``; one generator an image."""

@@ -50,6 +50,11 @@ class LossRecipe:
     secret: float = setting(1.0, "mean squared error of recovered and secret", at_least(0))
     response: float = setting(200.0, "mean squared error of response and cover (beta2)", at_least(0))
     task: float = setting(1.0, "Dice and cross-entropy of the decoded answer (beta1)", at_least(0))
+    scale: str = setting(
+        "linear",
+        "hiding: squared errors as they are, or the logarithm of each image's, so that every image counts alike in decibels",
+        one_of("linear", "log"),
+    )
     rounding: bool = setting(True, "round to 8 bits in the loop, straight-through")
 
 

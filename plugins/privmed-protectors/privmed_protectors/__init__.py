@@ -1,0 +1,1 @@
+"""Protectors: unlearnable data sets, one method a file."""

@@ -1,0 +1,78 @@
+"""LSP: linearly separable synthetic noise, drawn without any network.
+
+D. Yu et al., "Availability Attacks Create Shortcuts", KDD 2022. As UMed adapts it to segmentation, the ROI and the background are the
+two classes, and every image gets fresh draws of both.
+
+A class is a vertex of a hypercube of half side ``separation``; a draw is that vertex plus Gaussian noise, one value a patch and
+channel. The authors take the draws from scikit-learn's ``make_classification``, whose noise is correlated by a random square matrix with
+entries in [-1, 1]; ours is white with the same variance, a third of the number of values, which works at any image size.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from attrs import frozen
+from torch import Tensor
+
+from privmed import Protector, hookimpl
+from privmed.settings import at_least, one_of, positive, setting
+from privmed_protectors.regions import by_class
+
+L2_REACH = 4.0  # in the l2 ball single values may exceed epsilon; beyond this many epsilon they are cut
+
+
+@frozen(kw_only=True)
+class LSPConfig:
+    """Settings of :class:`LSP`."""
+
+    epsilon: float = setting(
+        4 / 255, "largest change of a pixel (linf) or their root mean square (l2), on the [0, 1] scale"
+    )
+    norm: str = setting(
+        "linf", "ball the noise lies in; the paper's is l2, where single pixels exceed epsilon", one_of("linf", "l2")
+    )
+    patch: int = setting(8, "side of the squares of one value", at_least(1))
+    separation: float = setting(10.0, "half the side of the hypercube the classes sit on", positive())
+    seed: int = setting(0, "where every draw comes from", at_least(0))
+
+
+class LSP(Protector):
+    """Patches of noise from linearly separable classes."""
+
+    name = "lsp"
+    Config = LSPConfig
+
+    @property
+    def reach(self) -> float:
+        return self.config.epsilon * (L2_REACH if self.config.norm == "l2" else 1)
+
+    def _protect(self, image: Tensor, mask: Tensor, generators: list[torch.Generator]) -> Tensor:
+        classes = 2 if mask.ndim == 4 else int(mask.max()) + 1
+        patterns = [torch.stack([self._draw(x, k, g) for x, g in zip(image, generators)]) for k in range(classes)]
+        return image + by_class(patterns, mask)
+
+    def _draw(self, x: Tensor, k: int, generator: torch.Generator) -> Tensor:
+        """One draw of class k in the shape of ``x`` (C, H, W), scaled to the ball."""
+        channels, *sides = x.shape
+        patch = self.config.patch
+        rows, columns = (-(-side // patch) for side in sides)
+        vertex = self._vertex(k, channels, rows, columns).to(x.device)
+        spread = math.sqrt(vertex.numel() / 3)
+        values = self.config.separation * vertex + spread * torch.randn(
+            vertex.shape, generator=generator, device=x.device
+        )
+        noise = values.repeat_interleave(patch, 1).repeat_interleave(patch, 2)[:, : sides[0], : sides[1]]
+        noise = noise / noise.square().mean().sqrt() * self.config.epsilon
+        return noise if self.config.norm == "l2" else noise.clamp(-self.config.epsilon, self.config.epsilon)
+
+    def _vertex(self, k: int, channels: int, rows: int, columns: int) -> Tensor:
+        """Signs of the k-th class, the same for all images of one size; a class and its neighbour differ in half of them."""
+        generator = torch.Generator().manual_seed(self.config.seed * 1_000_003 + k)
+        return 2.0 * torch.randint(0, 2, (channels, rows, columns), generator=generator) - 1
+
+
+@hookimpl
+def privmed_register(register):
+    register(LSP)

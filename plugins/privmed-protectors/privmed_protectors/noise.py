@@ -1,0 +1,44 @@
+"""Random noise: the control that a protector has to beat.
+
+It learns nothing and knows nothing; all it can give away is where it is. Noise over the whole image protects nothing. Noise that
+keeps to the ROI tells a network where the ROI is, and protects about as well as some published methods do: a protector earns its
+place by how far it beats noise of the same bound on the same support.
+"""
+
+from __future__ import annotations
+
+import torch
+from attrs import frozen
+from torch import Tensor
+
+from privmed import Protector, hookimpl
+from privmed.settings import at_least, one_of, setting
+from privmed_protectors.regions import WHERE, region
+
+
+@frozen(kw_only=True)
+class NoiseConfig:
+    """Settings of :class:`Noise`."""
+
+    epsilon: float = setting(4 / 255, "largest change of a pixel, on the [0, 1] scale")
+    seed: int = setting(0, "where every draw comes from", at_least(0))
+    where: str = setting("image", "region it keeps to", one_of(*WHERE))
+
+
+class Noise(Protector):
+    """Plus or minus epsilon, drawn for each pixel and channel."""
+
+    name = "noise"
+    Config = NoiseConfig
+
+    def _protect(self, image: Tensor, mask: Tensor, generators: list[torch.Generator]) -> Tensor:
+        signs = [torch.randint(0, 2, x.shape, generator=g, device=x.device) for x, g in zip(image, generators)]
+        return image + self.config.epsilon * (2.0 * torch.stack(signs) - 1)
+
+    def _support(self, image: Tensor, mask: Tensor) -> Tensor:
+        return region(self.config.where, image, mask) > 0
+
+
+@hookimpl
+def privmed_register(register):
+    register(Noise)

@@ -1,0 +1,35 @@
+"""Where noise may go, and what half of a mask a class-wise pattern belongs to."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from privmed.imaging.contour import contour
+
+WHERE = ("image", "roi", "contour", "both")
+
+
+def region(where: str, image: Tensor, mask: Tensor) -> Tensor:
+    """The region of that name, (B or 1, 1, H or 1, W or 1), 0 or 1: the whole image, the ROI, the band around its outline, or
+    the ROI together with that band (the support of UMed).
+
+    Class numbers name no region: then it is the whole image.
+    """
+    if where == "image" or mask.ndim == 1:
+        return torch.ones(1, 1, 1, 1, device=image.device)
+    if where == "both":
+        return torch.maximum(mask, contour(mask))
+    return mask if where == "roi" else contour(mask)
+
+
+def by_class(patterns: list[Tensor], mask: Tensor) -> Tensor:
+    """Compose class-wise patterns: inside and outside the ROI (patterns 1 and 0), or one pattern an image.
+
+    Args:
+        patterns: one (B, C, H, W) a class.
+        mask: (B, 1, H, W), 0 or 1; or class numbers (B,).
+    """
+    if mask.ndim == 4:
+        return mask * patterns[1] + (1 - mask) * patterns[0]
+    return torch.stack([patterns[int(k)][i] for i, k in enumerate(mask)])

@@ -1,0 +1,81 @@
+"""SEP: self-ensemble protection, targeted noise on the checkpoints of one training instead of its end alone.
+
+S. Chen et al., "Self-Ensemble Protection: Training Checkpoints Are Good Data Protectors", ICLR 2023. This is the base method, the one
+UMed compares with; as UMed adapts it to segmentation, the target is the inverted mask.
+"""
+
+from __future__ import annotations
+
+import torch
+from attrs import frozen
+from torch import Tensor, nn
+
+from privmed import Protector, hookimpl
+from privmed.errors import SettingsError
+from privmed.interfaces.fitting import Fitting, TrainingPairs
+from privmed.settings import at_least, positive, setting
+from privmed.training.surrogate import Surrogate, signed_descent, supervised
+from privmed_protectors.targets import check_classes, train_clean, wrong_answer
+
+
+@frozen(kw_only=True)
+class SEPConfig:
+    """Settings of :class:`SEP`."""
+
+    epsilon: float = setting(4 / 255, "largest change of a pixel, on the [0, 1] scale")
+    seed: int = setting(0, "where every draw comes from", at_least(0))
+    classes: int = setting(0, "number of classes; 0 for segmentation", at_least(0))
+    width: int = setting(16, "channels of the surrogate's first level; the papers' U-Net has 64", at_least(1))
+    size: int = setting(224, "side of the images the surrogate is trained on", at_least(32))
+    epochs: int = setting(30, "epochs of the surrogate, on clean images", at_least(1))
+    batch: int = setting(16, "images in a batch", at_least(1))
+    rate: float = setting(1e-3, "learning rate of the surrogate (Adam)", positive())
+    checkpoints: int = setting(15, "members of the ensemble, equally spaced over the epochs (n)", at_least(1))
+    steps: int = setting(30, "steps of the noise", at_least(1))
+    step: float = setting(0.25, "length of such a step, in epsilon", positive())
+
+
+class SEP(Protector):
+    """Noise that makes the whole history of a clean model see the inverted mask, or the opposite class."""
+
+    name = "sep"
+    Config = SEPConfig
+    learns = True
+    multiple = 16
+
+    def __init__(self, config: SEPConfig | None = None) -> None:
+        super().__init__(config)
+        c = self.config
+        if c.checkpoints > c.epochs:
+            raise SettingsError(f"sep: {c.checkpoints} checkpoints cannot be taken from {c.epochs} epochs.")
+        self.ensemble = nn.ModuleList(Surrogate(c.classes, c.width) for _ in range(c.checkpoints))
+
+    def _fit(self, pairs: TrainingPairs, fitting: Fitting) -> None:
+        c = self.config
+        check_classes(self.name, c.classes, pairs)
+        at = [round((i + 1) * c.epochs / c.checkpoints) - 1 for i in range(c.checkpoints)]
+        last = self.ensemble[-1]  # in training; the last epoch is the last checkpoint
+
+        def keep(epoch: int) -> None:
+            for member, when in zip(self.ensemble[:-1], at):
+                if when == epoch:
+                    member.load_state_dict(last.state_dict())
+
+        train_clean(self, last, pairs, fitting, keep)
+
+    def _protect(self, image: Tensor, mask: Tensor, generators: list[torch.Generator]) -> Tensor:
+        c = self.config
+        target = wrong_answer(mask, c.classes, shift=max(1, c.classes // 2))
+        self.ensemble.eval()
+
+        def loss(changed: Tensor) -> Tensor:
+            with self.subnets():
+                return sum(supervised(member(changed), target) for member in self.ensemble) / c.checkpoints
+
+        start = torch.zeros_like(image)
+        return image + signed_descent(loss, image, start, epsilon=c.epsilon, step=c.step * c.epsilon, steps=c.steps)
+
+
+@hookimpl
+def privmed_register(register):
+    register(SEP)

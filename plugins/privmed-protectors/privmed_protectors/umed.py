@@ -1,0 +1,161 @@
+"""UMed: noise on the contour and in the texture of a lesion, made by two generators.
+
+X. Lin et al., "UMed: Safeguarding Medical Images against Unauthorized Training", IJCAI 2024 (arXiv 2403.14250). Names follow the paper:
+``y_c`` is the contour map, ``x_t`` the texture map, ``F_c`` and ``F_t`` the generators, ``F_s`` the surrogate.
+
+Where the paper is silent: the contour is a morphological gradient of 3 x 3; the texture map is a local binary pattern that is 0 where the
+image is flat; the clip of Eq. 4 and 5 is a tanh scaled to the same bound, because a clip far below the size of what it clips has no
+gradient; rounding to 8 bits is in the loop.
+"""
+
+from __future__ import annotations
+
+import copy
+import itertools
+
+import torch
+from attrs import frozen
+from torch import Tensor, nn
+
+from privmed import Protector, hookimpl
+from privmed.errors import SettingsError
+from privmed.imaging.contour import contour
+from privmed.imaging.quantise import quantise
+from privmed.imaging.texture import texture_map
+from privmed.interfaces.fitting import Fitting, TrainingPairs
+from privmed.nn.cdc import CentralDifference
+from privmed.nn.unet import UNet, convolution
+from privmed.settings import at_least, one_of, positive, setting
+from privmed.training.surrogate import Surrogate, agreement, descend, supervised
+from privmed_protectors.transformations import random_transformation
+
+GENERATOR_EPOCHS = 4  # of every five; the fifth is the surrogate's
+
+
+@frozen(kw_only=True)
+class UMedConfig:
+    """Settings of :class:`UMed`."""
+
+    epsilon: float = setting(4 / 255, "largest change of a pixel, on the [0, 1] scale")
+    seed: int = setting(0, "where every draw comes from", at_least(0))
+    contour: str = setting(
+        "cdc", "encoder of the contour generator F_c; none leaves the contour alone", one_of("cdc", "vanilla", "none")
+    )
+    contour_kernel: int = setting(
+        3, "side of the box whose dilation less erosion is the contour y_c", one_of(3, 5, 7, 9)
+    )
+    texture: str = setting(
+        "code",
+        "bound in the interior: texture map x_t, the whole epsilon (full), or none",
+        one_of("code", "count", "transitions", "full", "none"),
+    )
+    robust: bool = setting(
+        False,
+        "beyond the paper: train through random JPEG, blur, flips and brightness (expectation over transformations)",
+    )
+    width: int = setting(16, "channels of the first level of all three networks; the paper's have 64", at_least(1))
+    size: int = setting(224, "side of the images they are trained on", at_least(32))
+    cycles: int = setting(100, "cycles of four epochs of the generators and one of the surrogate F_s", at_least(1))
+    warm_up: int = setting(0, "epochs of the surrogate on clean images before; the paper has none", at_least(0))
+    batch: int = setting(16, "images in a batch", at_least(1))
+    rate: float = setting(1e-4, "learning rate of all three (Adam)", positive())
+
+
+class UMed(Protector):
+    """Contour- and texture-aware error-minimising perturbations from two generators."""
+
+    name = "umed"
+    Config = UMedConfig
+    learns = True
+    tasks = ("segmentation",)
+    multiple = 16
+
+    def __init__(self, config: UMedConfig | None = None) -> None:
+        super().__init__(config)
+        c = self.config
+        if c.contour == c.texture == "none":
+            raise SettingsError("umed: contour and texture are both none, so there is nothing to perturb.")
+        self.surrogate = Surrogate(0, c.width)
+        self.generators = nn.ModuleDict()
+        if c.contour != "none":
+            self.generators["contour"] = UNet(3, 3, c.width, CentralDifference if c.contour == "cdc" else convolution)
+        if c.texture != "none":
+            self.generators["texture"] = UNet(3, 3, c.width)
+
+    def bounds(self, image: Tensor, mask: Tensor) -> dict[str, Tensor]:
+        """Bound of each generator, (B, 1, H, W) in [0, epsilon]; their supports are disjoint (Eq. 4 and 5)."""
+        c = self.config
+        y_c = contour(mask, c.contour_kernel)
+        out = {}
+        if c.contour != "none":
+            out["contour"] = c.epsilon * y_c
+        if c.texture != "none":
+            x_t = 1.0 if c.texture == "full" else texture_map(image, c.texture)
+            out["texture"] = c.epsilon * x_t * (1 - y_c) * mask
+        return out
+
+    def perturb(self, image: Tensor, mask: Tensor) -> Tensor:
+        """x_p, differentiable in the generators (Eq. 6)."""
+        seen = image.expand(-1, 3, -1, -1)
+        perturbation = torch.zeros_like(image)
+        for name, bound in self.bounds(image, mask).items():
+            with self.subnets():
+                answer = self.generators[name](seen)
+            answer = answer.float().tanh() * bound
+            perturbation = perturbation + (answer if image.shape[1] == 3 else answer.mean(1, keepdim=True))
+        return image + perturbation
+
+    def _protect(self, image: Tensor, mask: Tensor, generators: list[torch.Generator]) -> Tensor:
+        self.generators.eval()  # batch statistics would let the neighbours in a batch in
+        return self.perturb(image, mask)
+
+    def _support(self, image: Tensor, mask: Tensor) -> Tensor:
+        return sum(self.bounds(image, mask).values()) > 0
+
+    def _fit(self, pairs: TrainingPairs, fitting: Fitting) -> None:
+        """Alternate by epoch: four of the generators, one of the surrogate, all down the same loss (Algorithm 1)."""
+        c = self.config
+        torch.manual_seed(c.seed)
+        self.load_state_dict(type(self)(c).state_dict())
+        players = {"generators": self.generators, "surrogate": self.surrogate}
+        optimizers = {name: torch.optim.Adam(player.parameters(), c.rate) for name, player in players.items()}
+        done = 0
+        if (state := fitting.restore()) is not None:
+            done = state["epoch"]
+            self.load_state_dict(state["model"])
+            for name, optimizer in optimizers.items():
+                optimizer.load_state_dict(state[name])
+        total = c.warm_up + c.cycles * (GENERATOR_EPOCHS + 1)
+        for epoch in range(done, total):
+            turn = epoch - c.warm_up
+            who = "surrogate" if turn < 0 or turn % (GENERATOR_EPOCHS + 1) == GENERATOR_EPOCHS else "generators"
+            score = self._epoch(pairs, epoch, who, optimizers[who], clean=turn < 0)
+            if who == "surrogate" or epoch + 1 == total:
+                states = {name: optimizer.state_dict() for name, optimizer in optimizers.items()}
+                fitting.keep({"epoch": epoch + 1, "model": copy.deepcopy(self.state_dict()), **states})
+            fitting.tell(who, epoch + 1, total, score=score)
+
+    def _epoch(
+        self, pairs: TrainingPairs, epoch: int, who: str, optimizer: torch.optim.Optimizer, *, clean: bool
+    ) -> float:
+        """One epoch of one player; the other is frozen and in evaluation mode. Returns the surrogate's training Dice."""
+        c, scores = self.config, []
+        for name, player in (("generators", self.generators), ("surrogate", self.surrogate)):
+            player.train(name == who).requires_grad_(name == who)
+        for step, chosen in zip(itertools.count(), pairs.epoch(c.batch, c.seed, epoch)):
+            image, truth = (x.to(self.device) for x in pairs.batch(chosen))
+            changed = image if clean else quantise(self.perturb(image, truth))
+            if c.robust and not clean:
+                changed, truth = random_transformation(
+                    changed, truth, torch.Generator().manual_seed(c.seed * 1_000_003 + epoch * 10_007 + step)
+                )
+            with self.subnets():
+                logits = self.surrogate(changed)
+            descend(supervised(logits, truth).mean(), optimizer)
+            scores.append(float(agreement(logits.detach().float(), truth).mean()))
+        return sum(scores) / len(scores)
+
+
+@hookimpl
+def privmed_register(register):
+    register(UMed)

@@ -1,0 +1,175 @@
+"""A published copy of a data set: a folder that mirrors another, with a manifest line for every image, and can be gone on with."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from attrs import Factory, define
+
+from privmed.data.folders import ImageFolder, Item
+from privmed.errors import InputError, OutputError, VerificationError
+from privmed.files import make_folder, whole_file
+
+Change = Callable[[Item, Path], dict[str, Any]]
+Tick = Callable[..., None]
+MANIFEST = "manifest.jsonl"
+TABLES = ("split.csv", "groups.csv", "labels.csv")
+
+
+@define
+class Outcome:
+    """What became of the images of a release."""
+
+    written: list[dict[str, Any]] = Factory(list)
+    kept: int = 0
+    failed: list[tuple[str, str]] = Factory(list)
+
+
+class Release:
+    """The output folder of a data set.
+
+    Args:
+        source: the data set.
+        out: the folder to write; neither inside the data set nor around it.
+        about: what was done (method, settings); the same for every line, and checked when going on.
+        resume: go on with a folder that an interrupted run left.
+
+    Raises:
+        OutputError: when the folder cannot be used.
+        InputError: when it holds a release made in another way.
+    """
+
+    def __init__(self, source: ImageFolder, out: str | Path, about: dict[str, Any], *, resume: bool = False) -> None:
+        self.source, self.out, self.about = source, Path(out), json.loads(json.dumps(about))
+        check_apart(source.path, self.out)
+        if self.out.exists() and not self.out.is_dir():
+            raise OutputError(f"{self.out}: is a file, expected a folder.")
+        if self.out.is_dir() and any(self.out.iterdir()) and not resume:
+            raise OutputError(f"{self.out}: is not empty. Choose another folder, or go on with --resume.")
+        make_folder(self.out)
+        self.lines = {line["file"]: line for line in self._read()} if resume else {}
+
+    def target(self, item: Item) -> Path:
+        """Where the image goes: the same place and name."""
+        return self.out / item.image.relative_to(self.source.path)
+
+    def name(self, item: Item) -> str:
+        """What the manifest calls the image."""
+        return item.image.relative_to(self.source.path).as_posix()
+
+    def is_done(self, item: Item) -> bool:
+        """Whether an earlier run wrote this image, from the same source, and it is still whole."""
+        line, target = self.lines.get(self.name(item)), self.target(item)
+        if line is None or not target.is_file() or not item.image.is_file():
+            return False
+        return line["source_sha256"] == digest(item.image) and line["sha256"] == digest(target)
+
+    def add(self, item: Item, **figures: Any) -> dict[str, Any]:
+        """Put a line for a written image into the manifest; it is on disk when this returns."""
+        line = {
+            "file": self.name(item),
+            "source_sha256": digest(item.image),
+            "sha256": digest(self.target(item)),
+            **figures,
+            **self.about,
+        }
+        try:
+            with (self.out / MANIFEST).open("a", encoding="utf-8") as file:
+                file.write(json.dumps(line) + "\n")
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise OutputError(f"{self.out / MANIFEST}: cannot be written ({error.strerror}).") from error
+        self.lines[line["file"]] = line
+        return line
+
+    def run(self, items: list[Item], change: Change, *, strict: bool = False, tick: Tick = lambda *_: None) -> Outcome:
+        """Change one image after the other. What cannot be used is named and left out.
+
+        Args:
+            items: what to write.
+            change: ``change(item, target)`` writes the image and returns the figures of the written file.
+            strict: stop at the first image that cannot be used.
+            tick: called after each image with how many are done, and of how many.
+        """
+        outcome = Outcome()
+        for n, item in enumerate(items, 1):
+            if self.is_done(item):
+                outcome.kept += 1
+            else:
+                try:
+                    make_folder(self.target(item).parent)
+                    outcome.written.append(self.add(item, **change(item, self.target(item))))
+                except (InputError, VerificationError) as error:
+                    if strict:
+                        raise
+                    outcome.failed.append((self.name(item), str(error)))
+            tick(n, len(items))
+        return outcome
+
+    def finish(self, items: list[Item], failed: list[tuple[str, str]]) -> None:
+        """Copy masks and tables of what was written, byte for byte, and put the manifest in order."""
+        left_out = {name for name, _ in failed}
+        for item in items:
+            if item.mask is not None and self.name(item) not in left_out:
+                copy(item.mask, self.out / item.mask.relative_to(self.source.path))
+        for name in TABLES:
+            if (self.source.path / name).is_file():
+                copy(self.source.path / name, self.out / name)
+        lines = sorted(
+            (line for name, line in self.lines.items() if name not in left_out), key=lambda line: line["file"]
+        )
+        with whole_file(self.out / MANIFEST, overwrite=True) as temporary:
+            temporary.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+
+    def _read(self) -> Iterator[dict[str, Any]]:
+        path = self.out / MANIFEST
+        for text in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
+            try:
+                line = json.loads(text)
+                _ = line["file"], line["source_sha256"], line["sha256"]
+            except (ValueError, KeyError, TypeError):
+                continue  # cut off by the interruption: that image is done again
+            other = next((k for k, v in self.about.items() if line.get(k) != v), None)
+            if other is not None:
+                raise InputError(
+                    f"{self.out}: was begun with {other} {line.get(other)!r}, now it is {self.about[other]!r}. "
+                    "Go on with the same settings, or choose another folder."
+                )
+            yield line
+
+
+def check_apart(source: Path, out: Path) -> None:
+    """Refuse to write into a data set, or around it.
+
+    Raises:
+        OutputError: when one folder lies in the other.
+    """
+    a, b = source.resolve(), out.resolve()
+    if a == b or a in b.parents or b in a.parents:
+        raise OutputError(
+            f"{out}: lies in {source} or around it, and its originals must stay untouched. Choose another folder."
+        )
+
+
+def digest(path: Path) -> str:
+    """The sha256 of a file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def copy(path: Path, target: Path) -> None:
+    """Copy a file byte for byte, whole or not at all; one that is equal already is left."""
+    if target.is_file() and digest(target) == digest(path):
+        return
+    make_folder(target.parent)
+    try:
+        with whole_file(target, overwrite=True) as temporary:
+            shutil.copyfile(path, temporary)
+    except OSError as error:
+        raise OutputError(f"{target}: cannot be written ({error.strerror}).") from error

@@ -1,0 +1,226 @@
+"""The suite that judges protectors: every published set against every exploiter and defence, over several seeds, beside its controls.
+
+Three controls stand in every table: the unprotected set; random noise within epsilon over the whole image, which must not protect; and
+random noise within epsilon on the support of the protector. The last one gives the place of the lesion away and protects well all by
+itself, so what a protector is worth is how far it beats that one.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from attrs import Factory, asdict, evolve, field, frozen
+from torch import Tensor
+
+from privmed import registry
+from privmed.data.folders import ImageFolder
+from privmed.data.pixels import PictureStore, load_mask
+from privmed.errors import InputError, OutputError
+from privmed.evaluation.exploiters import Protocol, exploit
+from privmed.evaluation.metrics import psnr, ssim
+from privmed.evaluation.results import Figure, Results, figure, provenance
+from privmed.files import make_folder
+from privmed.interfaces.fitting import Fitting
+from privmed.settings import setting
+
+Tick = Callable[[int, int, str], None]
+Images = tuple[Tensor, Tensor]  # (N, 3, S, S) and (N, 1, S, S), both uint8; masks 0 or 1
+
+
+@frozen(kw_only=True)
+class Contestant:
+    """One published set: a protector with its settings, or nothing at all."""
+
+    label: str
+    method: str = ""  # empty: the images as they are
+    settings: dict[str, Any] = field(factory=dict)
+    control: str = ""  # label of the random noise it has to beat
+
+
+@frozen(kw_only=True)
+class Plan:
+    """What is run."""
+
+    size: int = setting(128, "side of all images")
+    seeds: list[int] = setting(Factory(lambda: [0, 1, 2]), "of protector and exploiter")
+    exploiters: list[str] = setting(Factory(lambda: ["unet"]), "networks that train on what is published")
+    defences: list[str] = setting(Factory(lambda: ["none"]), "what they do first")
+    protocol: Protocol = setting(Factory(Protocol), "how they train")
+
+
+CONTROLS = (
+    Contestant(label="unprotected"),
+    Contestant(label="noise, whole image", method="noise", settings={"where": "image"}),
+    Contestant(label="noise, ROI", method="noise", settings={"where": "roi"}),
+    Contestant(label="noise, contour", method="noise", settings={"where": "contour"}),
+    Contestant(label="noise, ROI and contour", method="noise", settings={"where": "both"}),
+)
+
+
+def load_split(folder: ImageFolder, split: str, size: int) -> Images:
+    """Images and masks of a split at one size.
+
+    Raises:
+        InputError: when there are no masks.
+    """
+    items, store = folder.items(split), PictureStore(size, squash=True)
+    if any(i.mask is None for i in items):
+        raise InputError(f"data set {folder.path}: has no masks/, which this suite needs.")
+    images = torch.stack([store(i.image) for i in items])
+    return images, torch.stack([load_mask(i.mask, size) for i in items]).byte()
+
+
+def publish(contestant: Contestant, clean: Images, seed: int, tick: Tick) -> tuple[Images, dict[str, float]]:
+    """Protect a training set; returns what is published, and how it looks."""
+    images, masks = clean
+    if not contestant.method:
+        return clean, {}
+    start = time.perf_counter()
+    protector = registry.create("protector", contestant.method, None, None, **{"seed": seed, **contestant.settings})
+    pairs = ((x.float() / 255, m.float()) for x, m in zip(images, masks))
+    protector.fit(pairs, fitting=Fitting(lambda stage, n, total, _: tick(n, total, f"{contestant.label}: {stage}")))
+    fitted = time.perf_counter()
+    out, likeness = [], []
+    for x, m in zip(images.split(16), masks.split(16)):
+        original = x.float() / 255
+        protected = protector.protect(original, m.float())
+        likeness.append(torch.stack([psnr(protected, original), ssim(protected, original)]))
+        out.append((protected * 255).round().byte())
+    values = torch.cat(likeness, 1)
+    finite = values[0][torch.isfinite(values[0])]
+    return (torch.cat(out), masks), {
+        "psnr": float(finite.mean()) if len(finite) else 99.0,
+        "ssim": float(values[1].mean()),
+        "fit_seconds": fitted - start,
+        "protect_seconds": time.perf_counter() - fitted,
+    }
+
+
+class Journal:
+    """Finished runs as JSON lines, so that an interrupted suite goes on where it stopped."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+        self.runs: dict[str, dict[str, Any]] = {}
+        for line in lines:
+            try:
+                run = json.loads(line)
+                self.runs[run["key"]] = run
+            except (ValueError, KeyError):
+                continue  # cut off by the interruption
+
+    def __contains__(self, key: str) -> bool:
+        return key in self.runs
+
+    def add(self, key: str, **values: Any) -> None:
+        """Keep a finished run."""
+        self.runs[key] = {"key": key, **values}
+        try:
+            with self.path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(self.runs[key]) + "\n")
+        except OSError as error:
+            raise OutputError(f"{self.path}: cannot be written ({error.strerror}).") from error
+
+
+def run_suite(
+    data: Path,
+    contestants: list[Contestant],
+    plan: Plan,
+    out: Path,
+    *,
+    device: str = "cpu",
+    tick: Tick = lambda *_: None,
+) -> Results:
+    """Run what is not in the journal yet, and write the table.
+
+    Args:
+        data: a segmentation set with a train and a test split.
+        contestants: what is published; the controls belong among them.
+        plan: seeds, exploiters, defences.
+        out: folder for the journal, the JSON and the page.
+        device: where exploiters train.
+        tick: told how far it is.
+    """
+    folder = ImageFolder(data)
+    clean, test = (load_split(folder, split, plan.size) for split in ("train", "test"))
+    journal = Journal(make_folder(out) / "journal.jsonl")
+    common = json.dumps({"data": folder.digest(), "size": plan.size, "protocol": asdict(plan.protocol)}, sort_keys=True)
+    for seed in plan.seeds:
+        for contestant in contestants:
+            wanted = {
+                f"{common} {json.dumps(asdict(contestant), sort_keys=True)} {network} {defence} {seed}": (
+                    network,
+                    defence,
+                )
+                for network in plan.exploiters
+                for defence in plan.defences
+            }
+            if all(key in journal for key in wanted):
+                continue
+            published, looks = publish(contestant, clean, seed, tick)
+            for key, (network, defence) in wanted.items():
+                if key not in journal:
+                    protocol = evolve(plan.protocol, seed=seed)
+                    verdict = exploit(network, published, test, protocol, defence, device=device, tick=tick)
+                    about = {"label": contestant.label, "network": network, "defence": defence, "seed": seed}
+                    journal.add(key, common=common, **about, **asdict(verdict), **looks)
+    runs = [r for r in journal.runs.values() if r["common"] == common]
+    results = tabulate(runs, contestants, plan, data.name, folder)
+    results.save(out / "protection.json")
+    return results
+
+
+def tabulate(runs: list[dict], contestants: list[Contestant], plan: Plan, name: str, folder: ImageFolder) -> Results:
+    """The table: Dice of each cell, the margin over its control, and how the images look."""
+    figures: list[Figure] = []
+    for contestant in contestants:
+        mine = [r for r in runs if r["label"] == contestant.label]
+        for network in plan.exploiters:
+            for defence in plan.defences:
+                cell = {r["seed"]: r for r in mine if (r["network"], r["defence"]) == (network, defence)}
+                if not cell:
+                    continue
+                where = network if defence == "none" else f"{network} after {defence}"
+                common = {"method": contestant.label, "data": name, "over": "seeds", "better": "lower"}
+                figures.append(
+                    figure(
+                        f"Dice on clean test images, {where}, last epoch",
+                        values=[r["dice"] for r in cell.values()],
+                        **common,
+                    )
+                )
+                figures.append(
+                    figure(f"the same, best epoch, {where}", values=[r["best_dice"] for r in cell.values()], **common)
+                )
+                rival = {
+                    r["seed"]: r
+                    for r in runs
+                    if r["label"] == contestant.control and (r["network"], r["defence"]) == (network, defence)
+                }
+                margins = [rival[s]["dice"] - cell[s]["dice"] for s in cell if s in rival]
+                if margins:
+                    label = f"Dice below {contestant.control}, {where}"
+                    figures.append(figure(label, values=margins, **{**common, "better": "higher"}))
+        for key, label in (("psnr", "PSNR, protected against original"), ("ssim", "SSIM, protected against original")):
+            values = list({r["seed"]: r[key] for r in mine if key in r}.values())
+            if values:
+                unit = "dB" if key == "psnr" else ""
+                figures.append(figure(label, contestant.label, values, data=name, over="seeds", unit=unit))
+    p = plan.protocol
+    notes = [
+        f"{plan.size} x {plan.size}; exploiters of width {p.width} trained from scratch for {p.epochs} epochs, batch {p.batch}, "
+        f"Adam {p.rate:g}; ± is the standard deviation over {len(plan.seeds)} seeds of protector and exploiter together."
+    ]
+    return Results(
+        name="protection",
+        title=f"Unlearnable data sets, {name}: what strangers' models learn",
+        figures=figures,
+        provenance=provenance(data={name: folder.digest()}, seeds=plan.seeds),
+        notes=notes,
+    )

@@ -1,0 +1,127 @@
+"""What a method learns from, and whom it tells how far it is."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from privmed.errors import InputError, WeightsError
+from privmed.interfaces import door
+
+Report = Callable[[str, int, int, dict[str, float]], None]
+
+
+class Fitting:
+    """The surroundings of a fit: progress, checkpoints.
+
+    Args:
+        report: called as ``report(stage, done, total, figures)``.
+        checkpoint: file that keeps the state; a fit that finds it there goes on from it and gives what an uninterrupted one
+            would have given.
+    """
+
+    def __init__(self, report: Report | None = None, checkpoint: str | os.PathLike[str] | None = None) -> None:
+        self._report = report
+        self._checkpoint = Path(checkpoint) if checkpoint else None
+
+    def tell(self, stage: str, done: int, total: int, **figures: float) -> None:
+        """Say how far a stage is."""
+        if self._report is not None:
+            self._report(stage, done, total, figures)
+
+    def restore(self) -> dict[str, Any] | None:
+        """What :meth:`keep` was last given by an interrupted run, or None.
+
+        Raises:
+            WeightsError: when the checkpoint cannot be read.
+        """
+        if self._checkpoint is None or not self._checkpoint.is_file():
+            return None
+        try:
+            return torch.load(self._checkpoint, weights_only=True)
+        except Exception as error:  # a damaged archive can fail in any way
+            raise WeightsError(f"checkpoint {self._checkpoint}: cannot be read. Delete it to start afresh.") from error
+
+    def keep(self, state: dict[str, Any]) -> None:
+        """Keep plain data and tensors for a resumed run."""
+        if self._checkpoint is not None:
+            from privmed.files import whole_file
+
+            with whole_file(self._checkpoint, overwrite=True) as temporary:
+                torch.save(state, temporary)
+
+
+class TrainingPairs:
+    """Images and their truth at one size, as 8-bit integers in a temporary file, so that a set may be larger than memory.
+
+    Args:
+        dataset: pairs of an image and a mask or class number, see :meth:`Protector.fit`.
+        size: side that images and masks are squashed to.
+
+    Raises:
+        InputError: for a pair that cannot be used, or none at all.
+    """
+
+    def __init__(self, dataset: Iterable[tuple[Tensor, Tensor | int]], size: int) -> None:
+        self.size = size
+        self._file = tempfile.TemporaryFile()  # noqa: SIM115  (closed by __exit__)
+        masks: set[bool] = set()
+        labels: list[int] = []
+        count = 0
+        for image, target in dataset:
+            x, truth = self._pair(count, image, target)
+            masks.add(truth.ndim == 4)
+            if len(masks) > 1:
+                raise InputError(f"pair {count}: some pairs have a mask and some a class; expected one kind.")
+            plane = truth.expand(-1, 1, -1, -1) if truth.ndim == 4 else torch.zeros(1, 1, size, size)
+            labels.append(0 if truth.ndim == 4 else int(truth))
+            self._file.write(torch.cat([x, plane], 1).mul(255).round().byte().numpy().tobytes())
+            count += 1
+        if not count:
+            raise InputError("dataset: there is no pair in it.")
+        self.task = "segmentation" if masks == {True} else "classification"
+        self.labels = torch.tensor(labels)
+        self._file.flush()
+        self._data = np.memmap(self._file, np.uint8, "r", shape=(count, 4, size, size))
+
+    def _pair(self, index: int, image: Tensor, target: Tensor | int) -> tuple[Tensor, Tensor]:
+        name = f"image of pair {index}"
+        if isinstance(image, Tensor) and image.ndim == 3:
+            image = image[None]
+        x = door.image(name, image)
+        given = target if isinstance(target, Tensor) else torch.tensor(target)
+        given = given[None] if given.ndim in (0, 3) else given
+        truth = door.truth(f"mask of pair {index}", given, like=x)
+        x = F.interpolate(x, (self.size, self.size), mode="bilinear", antialias=True, align_corners=False)
+        return x, F.interpolate(truth, (self.size, self.size), mode="nearest") if truth.ndim == 4 else truth
+
+    def __len__(self) -> int:
+        return len(self._data)
+
+    def __enter__(self) -> TrainingPairs:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        del self._data
+        self._file.close()
+
+    def batch(self, indices: Any) -> tuple[Tensor, Tensor]:
+        """Images (B, 3, size, size) in [0, 1], and masks (B, 1, size, size) or class numbers (B,)."""
+        rows = torch.from_numpy(np.ascontiguousarray(self._data[np.asarray(indices)])).float().div_(255)
+        if self.task == "classification":
+            return rows[:, :3], self.labels[np.asarray(indices)]
+        return rows[:, :3], rows[:, 3:]
+
+    def epoch(self, batch: int, *seed: int) -> Iterator[np.ndarray]:
+        """Indices of all pairs in batches of at most ``batch``, in an order drawn from the seed."""
+        order = np.random.default_rng(seed).permutation(len(self))
+        for start in range(0, len(order), batch):
+            yield order[start : start + batch]

@@ -1,0 +1,107 @@
+"""Contours, textures and bounds, against scikit-image and by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from skimage.feature import local_binary_pattern as reference
+from skimage.morphology import dilation, erosion, footprint_rectangle
+
+from privmed.errors import SettingsError
+from privmed.imaging.bound import snap
+from privmed.imaging.contour import contour
+from privmed.imaging.effects import gaussian_blur, jpeg, jpeg_file
+from privmed.imaging.texture import local_binary_pattern, texture_map
+
+
+def disc(area: float, side: int = 224) -> torch.Tensor:
+    y, x = np.mgrid[0:side, 0:side] - (side - 1) / 2
+    return torch.from_numpy((x**2 + y**2 <= area * side**2 / np.pi).astype(np.float32))[None, None]
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_local_binary_pattern_equals_scikit_image(seed):
+    rng = np.random.default_rng(seed)
+    image = rng.integers(0, 6 if seed else 256, (61, 47)).astype(np.float64)
+    ours = local_binary_pattern(torch.from_numpy(image)[None, None])[0, 0].numpy()
+    assert np.array_equal(ours, reference(image, 8, 1).astype(np.int64))
+
+
+def test_flat_places_have_no_texture():
+    flat = torch.full((1, 1, 40, 40), 0.5)
+    for kind in ("code", "count", "transitions"):
+        assert texture_map(flat, kind).max() == 0
+    assert local_binary_pattern(flat)[0, 0, 5, 5] == 255  # the textbook comparison says the opposite
+
+
+def test_texture_by_hand():
+    image = torch.zeros(1, 1, 33, 33)
+    image[..., 10, 11] = 1 / 255  # east of (10, 10): bit 0
+    image[..., 9, 10] = 1 / 255  # north: bit 2
+    assert texture_map(image)[0, 0, 10, 10] * 255 == 5
+    assert texture_map(image, "count")[0, 0, 10, 10] == 2 / 8
+    assert texture_map(image, "transitions")[0, 0, 10, 10] == 4 / 8
+    with pytest.raises(SettingsError, match="texture must be one of"):
+        texture_map(image, "fractal")
+
+
+def test_texture_of_colour_is_that_of_its_luma():
+    image = torch.rand(2, 3, 32, 40)
+    grey = (image * torch.tensor([0.299, 0.587, 0.114]).view(1, 3, 1, 1)).sum(1, keepdim=True)
+    assert torch.equal(texture_map(image), texture_map(grey))
+
+
+def test_contour_of_a_disc():
+    assert int(contour(disc(0.09)).sum()) == pytest.approx(600, abs=12)  # 1.196 % of 224 x 224
+
+
+@pytest.mark.parametrize("kernel", [3, 5, 7])
+def test_contour_equals_scikit_image_inside(kernel):
+    mask = disc(0.05, 80)
+    box = footprint_rectangle((kernel, kernel))
+    plane = mask[0, 0].numpy()
+    assert np.array_equal(contour(mask, kernel)[0, 0].numpy(), dilation(plane, box) - erosion(plane, box))
+
+
+def test_full_mask_has_no_contour():
+    assert contour(torch.ones(1, 1, 40, 40)).sum() == 0
+
+
+@pytest.mark.parametrize("bound", [4 / 255, 0.0157, 0.02, 1 / 255])
+def test_snap_keeps_the_bound_on_the_grid(bound):
+    torch.manual_seed(0)
+    clean = torch.randint(0, 256, (2, 3, 64, 64)) / 255
+    snapped = snap(clean + (torch.rand_like(clean) * 2 - 1) * 0.05, clean, bound, 255)
+    levels = snapped.double() * 255
+    assert (levels - levels.round()).abs().max() < 1e-4
+    assert (levels.round() - (clean.double() * 255).round()).abs().max() <= int(bound * 255 + 1e-6)
+    assert snapped.min() >= 0
+    assert snapped.max() <= 1
+
+
+def test_snap_leaves_what_it_cannot_change():
+    clean = torch.rand(1, 1, 32, 32)
+    assert torch.equal(snap(clean, clean, 4 / 255, 255), clean)
+    assert (snap(clean + 0.1, clean, 1e-4, 255) - clean).abs().max() <= 1e-4 + 1e-6
+
+
+def test_soft_jpeg_is_near_the_codec_and_has_a_gradient():
+    y, x = torch.meshgrid(torch.linspace(0, 6, 45), torch.linspace(0, 5, 51), indexing="ij")
+    image = (torch.stack([x.sin(), y.cos(), (x + y).sin()])[None] * 0.4 + 0.5).requires_grad_(True)
+    soft, hard = jpeg(image, 60), jpeg_file(image.detach(), 60)
+    assert soft.shape == hard.shape == image.shape
+    assert (soft - hard).abs().mean() < 0.02
+    soft.mean().backward()
+    assert torch.isfinite(image.grad).all()
+    with pytest.raises(SettingsError, match="quality"):
+        jpeg(image, 0)
+
+
+def test_blur_keeps_flat_images_and_softens_a_point():
+    assert torch.allclose(gaussian_blur(torch.full((1, 3, 40, 40), 0.3)), torch.tensor(0.3))
+    point = torch.zeros(1, 1, 33, 33)
+    point[..., 16, 16] = 1
+    blurred = gaussian_blur(point)
+    assert blurred.sum() == pytest.approx(1, abs=1e-6)
+    assert blurred[..., 16, 16] < 0.5
