@@ -29,6 +29,7 @@ from privmed.pipeline import tuned_hider
 SIZE = 224
 SETS = {"busi": "breast ultrasound (busi)", "isic": "skin (isic)", "cxr": "chest X-ray (cxr)"}
 PAPER = "HideMIA, Table 7 (BUSI; channel not said)"
+LAST_LEG = {"busi": "unet-busi-2", "isic": "unet-isic-3"}  # the baseline: same pixels seen as HideMIA
 HIDERS = {"lightih": tuple(SETS), "hinet": ("busi",)}  # HiNet takes four times as long
 REPORTED = {"lightih": (43.60, 0.982), "hinet": (45.27, 0.989)}
 OUT = Path(__file__).parent / "results" / "covert.json"
@@ -144,7 +145,7 @@ def about(method: str, key: str, name: str) -> dict:
 
 def analysis(options: argparse.Namespace, key: str, covers: Covers, weights: dict[str, str]) -> list[Figure]:
     """Dice of covert analysis against that of our own U-Net on the bare images, and what the response looks like."""
-    baseline = options.runs / f"unet-{key}-2" / f"unet-{key}.safetensors"
+    baseline = options.runs / LAST_LEG[key] / f"unet-{key}.safetensors"
     server, bare = privmed.analyzer("hidemia", weights=key), privmed.analyzer("unet", weights=baseline)
     client = tuned_hider(server)
     weights |= {f"analyzer:hidemia {key}": server.card["sha256"][:12], f"analyzer:unet {key}": bare.card["sha256"][:12]}

@@ -61,6 +61,12 @@ class WeightsError(PrivmedError):
     exit_code = 4
 
 
+class KeyFileError(PrivmedError):
+    """A key that is wrong, damaged, or does not fit the image."""
+
+    exit_code = 5
+
+
 class TrainingError(PrivmedError):
     """A training that cannot go on, such as one that diverged; the message says what to change."""
 

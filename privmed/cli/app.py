@@ -6,7 +6,21 @@ from typing import Annotated
 
 import typer
 
-from privmed.cli import analyze, bench, covert, demo, hide, plugins, protect, recover, train
+from privmed.cli import (
+    analyze,
+    bench,
+    covert,
+    demo,
+    hide,
+    keygen,
+    plugins,
+    protect,
+    recover,
+    train,
+    unlock,
+    verify,
+    watermark,
+)
 
 app = typer.Typer(
     name="privmed",
@@ -34,7 +48,21 @@ def _options(
     pass
 
 
-for command in (demo, plugins, hide, analyze, recover, covert, protect, bench, train):
+for command in (
+    demo,
+    plugins,
+    hide,
+    analyze,
+    recover,
+    covert,
+    protect,
+    watermark,
+    unlock,
+    verify,
+    keygen,
+    bench,
+    train,
+):
     if hasattr(command, "app"):
         app.add_typer(command.app, name=command.__name__.rpartition(".")[2])
     else:

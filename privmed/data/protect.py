@@ -13,7 +13,8 @@ from torch import Tensor
 from privmed.data.folders import Item
 from privmed.errors import InputError, VerificationError
 from privmed.evaluation.metrics import psnr, ssim
-from privmed.imaging import Picture, read
+from privmed.imaging import read
+from privmed.imaging.canvas import levels_of
 from privmed.interfaces import Protector
 
 TOLERANCE = 1e-6  # float32 cannot hold 4/255 exactly
@@ -97,11 +98,3 @@ def protect_file(protector: Protector, item: Item, target: Path, classes: list[s
         "ssim": round(float(ssim(written, view)), 6),
         "largest_change": round(change, 6),
     }
-
-
-def levels_of(picture: Picture) -> int | None:
-    """Largest stored integer, where what is seen is the stored value over it; else None: :meth:`Picture.within` rounds then."""
-    top = 2**picture.bits - 1
-    probe = np.array([[0, 1, top]], dtype=picture.pixels.dtype)
-    plain = not picture.chain.makes_colour and np.allclose(picture.chain.forward(probe), [[0, 1 / top, 1]], atol=1e-9)
-    return top if plain else None

@@ -13,7 +13,7 @@ from typing import Any
 from attrs import Factory, define
 
 from privmed.data.folders import ImageFolder, Item
-from privmed.errors import InputError, OutputError, VerificationError
+from privmed.errors import InputError, KeyFileError, OutputError, VerificationError
 from privmed.files import make_folder, whole_file
 
 Change = Callable[[Item, Path], dict[str, Any]]
@@ -39,13 +39,23 @@ class Release:
         out: the folder to write; neither inside the data set nor around it.
         about: what was done (method, settings); the same for every line, and checked when going on.
         resume: go on with a folder that an interrupted run left.
+        mark_of: what the manifest says of a source file; its SHA-256, unless that would help to guess what is secret.
 
     Raises:
         OutputError: when the folder cannot be used.
         InputError: when it holds a release made in another way.
     """
 
-    def __init__(self, source: ImageFolder, out: str | Path, about: dict[str, Any], *, resume: bool = False) -> None:
+    def __init__(
+        self,
+        source: ImageFolder,
+        out: str | Path,
+        about: dict[str, Any],
+        *,
+        resume: bool = False,
+        mark_of: Callable[[Path], str] | None = None,
+    ) -> None:
+        self.mark_of = mark_of or digest
         self.source, self.out, self.about = source, Path(out), json.loads(json.dumps(about))
         check_apart(source.path, self.out)
         if self.out.exists() and not self.out.is_dir():
@@ -68,13 +78,13 @@ class Release:
         line, target = self.lines.get(self.name(item)), self.target(item)
         if line is None or not target.is_file() or not item.image.is_file():
             return False
-        return line["source_sha256"] == digest(item.image) and line["sha256"] == digest(target)
+        return line["source_sha256"] == self.mark_of(item.image) and line["sha256"] == digest(target)
 
     def add(self, item: Item, **figures: Any) -> dict[str, Any]:
         """Put a line for a written image into the manifest; it is on disk when this returns."""
         line = {
             "file": self.name(item),
-            "source_sha256": digest(item.image),
+            "source_sha256": self.mark_of(item.image),
             "sha256": digest(self.target(item)),
             **figures,
             **self.about,
@@ -106,7 +116,7 @@ class Release:
                 try:
                     make_folder(self.target(item).parent)
                     outcome.written.append(self.add(item, **change(item, self.target(item))))
-                except (InputError, VerificationError) as error:
+                except (InputError, KeyFileError, VerificationError) as error:
                     if strict:
                         raise
                     outcome.failed.append((self.name(item), str(error)))

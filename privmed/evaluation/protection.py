@@ -7,6 +7,8 @@ itself, so what a protector is worth is how far it beats that one.
 
 from __future__ import annotations
 
+import hashlib
+import inspect
 import json
 import time
 from collections.abc import Callable
@@ -15,20 +17,25 @@ from typing import Any
 
 import torch
 from attrs import Factory, asdict, evolve, field, frozen
+from safetensors import safe_open
+from safetensors.torch import save_file
 from torch import Tensor
 
-from privmed import registry
+from privmed import __version__, registry
 from privmed.data.folders import ImageFolder
 from privmed.data.pixels import PictureStore, load_mask
 from privmed.errors import InputError, OutputError
 from privmed.evaluation.exploiters import Protocol, exploit
 from privmed.evaluation.metrics import psnr, ssim
+from privmed.evaluation.pivot import to_pivot_html
 from privmed.evaluation.results import Figure, Results, figure, provenance
-from privmed.files import make_folder
+from privmed.evaluation.strips import strips_html, write_strip
+from privmed.files import make_folder, whole_file
 from privmed.interfaces.fitting import Fitting
 from privmed.settings import setting
 
 Tick = Callable[[int, int, str], None]
+EPSILON = 4 / 255  # of every method, unless set
 Images = tuple[Tensor, Tensor]  # (N, 3, S, S) and (N, 1, S, S), both uint8; masks 0 or 1
 
 
@@ -101,6 +108,37 @@ def publish(contestant: Contestant, clean: Images, seed: int, tick: Tick) -> tup
     }
 
 
+class Published:
+    """Published sets on disk, so that an exploiter added later does not cost the protection again."""
+
+    def __init__(self, path: Path, data: str, size: int) -> None:
+        self.path, self.common = path, {"data": data, "size": size, "version": __version__}
+
+    def get(self, contestant: Contestant, clean: Images, seed: int, tick: Tick) -> tuple[Images, dict[str, float]]:
+        """What :func:`publish` gave before for the same data, method, settings and seed, or gives now."""
+        if not contestant.method:
+            return publish(contestant, clean, seed, tick)
+        code = inspect.getsource(inspect.getmodule(registry.load("protector", contestant.method)))
+        about = {
+            **self.common,
+            "code": code,
+            "method": contestant.method,
+            "settings": contestant.settings,
+            "seed": seed,
+        }
+        name = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()[:16]
+        file = self.path / f"{name}.safetensors"
+        if file.is_file():
+            with safe_open(file, "pt") as stored:
+                looks = {k: float(v) for k, v in json.loads(stored.metadata()["looks"]).items()}
+                return (stored.get_tensor("images"), clean[1]), looks
+        published, looks = publish(contestant, clean, seed, tick)
+        make_folder(self.path)
+        with whole_file(file, overwrite=True) as temporary:
+            save_file({"images": published[0].contiguous()}, temporary, {"looks": json.dumps(looks)})
+        return published, looks
+
+
 class Journal:
     """Finished runs as JSON lines, so that an interrupted suite goes on where it stopped."""
 
@@ -150,6 +188,7 @@ def run_suite(
     folder = ImageFolder(data)
     clean, test = (load_split(folder, split, plan.size) for split in ("train", "test"))
     journal = Journal(make_folder(out) / "journal.jsonl")
+    published_sets = Published(out / "published", folder.digest(), plan.size)
     common = json.dumps({"data": folder.digest(), "size": plan.size, "protocol": asdict(plan.protocol)}, sort_keys=True)
     for seed in plan.seeds:
         for contestant in contestants:
@@ -163,16 +202,21 @@ def run_suite(
             }
             if all(key in journal for key in wanted):
                 continue
-            published, looks = publish(contestant, clean, seed, tick)
+            published, looks = published_sets.get(contestant, clean, seed, tick)
+            if contestant.method and seed == plan.seeds[0]:
+                epsilon = contestant.settings.get("epsilon", EPSILON)
+                write_strip(out / "pictures", contestant.label, clean[0], published[0], epsilon)
             for key, (network, defence) in wanted.items():
                 if key not in journal:
                     protocol = evolve(plan.protocol, seed=seed)
                     verdict = exploit(network, published, test, protocol, defence, device=device, tick=tick)
-                    about = {"label": contestant.label, "network": network, "defence": defence, "seed": seed}
+                    about = {"entry": asdict(contestant), "network": network, "defence": defence, "seed": seed}
                     journal.add(key, common=common, **about, **asdict(verdict), **looks)
-    runs = [r for r in journal.runs.values() if r["common"] == common]
+    runs = [r for r in journal.runs.values() if r.get("common") == common]
     results = tabulate(runs, contestants, plan, data.name, folder)
-    results.save(out / "protection.json")
+    labels = [c.label for c in contestants]
+    table = to_pivot_html(results, leave_out=("the same",))
+    results.save(out / "protection.json", extra=table + strips_html(out / "pictures", labels) + "<h2>All figures</h2>")
     return results
 
 
@@ -180,7 +224,8 @@ def tabulate(runs: list[dict], contestants: list[Contestant], plan: Plan, name: 
     """The table: Dice of each cell, the margin over its control, and how the images look."""
     figures: list[Figure] = []
     for contestant in contestants:
-        mine = [r for r in runs if r["label"] == contestant.label]
+        mine = [r for r in runs if r["entry"] == asdict(contestant)]
+        control = next((asdict(c) for c in contestants if c.label == contestant.control), None)
         for network in plan.exploiters:
             for defence in plan.defences:
                 cell = {r["seed"]: r for r in mine if (r["network"], r["defence"]) == (network, defence)}
@@ -201,7 +246,7 @@ def tabulate(runs: list[dict], contestants: list[Contestant], plan: Plan, name: 
                 rival = {
                     r["seed"]: r
                     for r in runs
-                    if r["label"] == contestant.control and (r["network"], r["defence"]) == (network, defence)
+                    if r["entry"] == control and (r["network"], r["defence"]) == (network, defence)
                 }
                 margins = [rival[s]["dice"] - cell[s]["dice"] for s in cell if s in rival]
                 if margins:

@@ -108,12 +108,12 @@ class Results:
     curves: list[Curve] = Factory(list)
     notes: list[str] = Factory(list)
 
-    def save(self, path: str | Path) -> Path:
-        """Write the JSON, and the HTML page beside it."""
+    def save(self, path: str | Path, *, extra: str = "") -> Path:
+        """Write the JSON, and the HTML page beside it; ``extra`` is HTML that goes on top of the page's table."""
         path = Path(path)
         make_folder(path.parent)
         text = json.dumps(unstructure(self), indent=1, allow_nan=False) + "\n"
-        for target, content in ((path, text), (path.with_suffix(".html"), to_html(self))):
+        for target, content in ((path, text), (path.with_suffix(".html"), to_html(self, extra))):
             with whole_file(target, overwrite=True) as temporary:
                 temporary.write_text(content, encoding="utf-8")
         return path
@@ -235,8 +235,8 @@ def origin(p: Provenance) -> str:
     return f"`{p.command}` at commit {p.commit}, {p.date}, {p.device}, {p.threads} thread(s), {versions}."
 
 
-def to_html(results: Results) -> str:
-    """A self-contained page."""
+def to_html(results: Results, extra: str = "") -> str:
+    """A self-contained page; ``extra`` is HTML above the table of all figures."""
     rows = "".join(
         f'<tr class="{"" if f.met is None else "met" if f.met else "missed"}">'
         + "".join(f"<td>{html.escape(c)}</td>" for c in cells(f))
@@ -255,7 +255,7 @@ def to_html(results: Results) -> str:
     title = html.escape(results.title)
     return (
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title><style>{style}</style>'
-        f"<h1>{title}</h1><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>{curves}{notes}</html>\n"
+        f"<h1>{title}</h1>{extra}<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>{curves}{notes}</html>\n"
     )
 
 

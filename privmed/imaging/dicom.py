@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from attrs import evolve
 
 from privmed.errors import InputError, LossError, MissingDependencyError, PrivmedError
 from privmed.imaging.chain import Chain, Clip, Linear, Palette, Sigmoid, Step, Table, unit_chain
@@ -181,7 +182,8 @@ def write_dicom(picture: Picture, path: Path) -> None:
     import copy
 
     dataset = copy.deepcopy(picture.extra["dataset"])
-    _derive(dataset)
+    if not picture.extra.get("restored"):
+        _derive(dataset)
     _put_pixels(dataset, picture)
     try:
         dataset.save_as(path, enforce_file_format=True)
@@ -192,6 +194,29 @@ def write_dicom(picture: Picture, path: Path) -> None:
         raise LossError(
             f"{picture.source}: its header cannot be written back ({reason}). Repair the file first."
         ) from error
+
+
+def header_of(picture: Picture) -> bytes:
+    """All tags of a DICOM picture but its pixels, as a file."""
+    import copy
+    from io import BytesIO
+
+    dataset = copy.deepcopy(picture.extra["dataset"])
+    if "PixelData" in dataset:
+        del dataset.PixelData
+    out = BytesIO()
+    dataset.save_as(out, enforce_file_format=True)
+    return out.getvalue()
+
+
+def with_header(picture: Picture, header: bytes) -> Picture:
+    """A DICOM picture with the tags that :func:`header_of` kept; it is written with them as they are."""
+    from io import BytesIO
+
+    import pydicom
+
+    dataset = pydicom.dcmread(BytesIO(header))
+    return evolve(picture, extra={**picture.extra, "dataset": dataset, "restored": True}, changed=True)
 
 
 def _derive(dataset: Any) -> None:

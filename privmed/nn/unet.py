@@ -35,20 +35,31 @@ class UNet(nn.Module):
 
     Args:
         inputs: channels of the image.
-        outputs: channels of the answer; the 1x1 head starts at zero.
+        outputs: channels of the answer.
         width: channels of the first level.
         conv: makes the convolutions of the encoder; the decoder's are vanilla.
+        silent: start with an answer of zero, right for what is added to something else. A segmenter that starts so learns nothing
+            for its first hundreds of steps.
     """
 
-    def __init__(self, inputs: int = 3, outputs: int = 3, width: int = 32, conv: Convolution = convolution) -> None:
+    def __init__(
+        self,
+        inputs: int = 3,
+        outputs: int = 3,
+        width: int = 32,
+        conv: Convolution = convolution,
+        *,
+        silent: bool = True,
+    ) -> None:
         super().__init__()
         widths = [width * 2**i for i in range(LEVELS)]
         self.encoder = nn.ModuleList(Stage(a, b, conv) for a, b in zip([inputs, *widths], widths))
         self.up = nn.ModuleList(nn.ConvTranspose2d(2 * w, w, 2, stride=2) for w in reversed(widths[:-1]))
         self.decoder = nn.ModuleList(Stage(2 * w, w) for w in reversed(widths[:-1]))
         self.head = nn.Conv2d(width, outputs, 1)
-        nn.init.zeros_(self.head.weight)
-        nn.init.zeros_(self.head.bias)
+        if silent:
+            nn.init.zeros_(self.head.weight)
+            nn.init.zeros_(self.head.bias)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, inputs, H, W) to (B, outputs, H, W); H and W must be multiples of 16."""

@@ -8,13 +8,14 @@ from typing import Any
 
 from privmed.errors import SettingsError
 from privmed.interfaces import Method
-from privmed.testing import analyzer_checks, common_checks, hider_checks, protector_checks
+from privmed.testing import analyzer_checks, common_checks, hider_checks, protector_checks, watermarker_checks
 
 Check = Callable[[Method], None]
 MODULES = {
     "hider": (common_checks, hider_checks),
     "analyzer": (common_checks, analyzer_checks),
     "protector": (common_checks, protector_checks),
+    "watermarker": (common_checks, watermarker_checks),
 }
 
 

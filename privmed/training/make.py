@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from privmed.errors import SettingsError
 from privmed.training.analysis import Bare, Covert
+from privmed.training.classification import Classification
 from privmed.training.hiding import Distillation, Hiding
 from privmed.training.recipe import Recipe
 from privmed.training.tasks import Task
@@ -13,6 +14,7 @@ TASKS: dict[str, tuple[str, type[Task]]] = {
     "distillation": ("hider", Distillation),
     "bare": ("analyzer", Bare),
     "covert": ("analyzer", Covert),
+    "classification": ("classifier", Classification),
 }
 
 

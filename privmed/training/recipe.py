@@ -99,8 +99,8 @@ class Recipe:
     """A training, whole."""
 
     name: str = required("name of the weights it makes")
-    task: str = required("what is trained", one_of("hiding", "distillation", "bare", "covert"))
-    method: str = required("kind:name of the method that is trained, e.g. hider:lightih")
+    task: str = required("what is trained", one_of("hiding", "distillation", "bare", "covert", "classification"))
+    method: str = required("kind:name of what is trained, e.g. hider:lightih or classifier:resnet18")
     settings: dict[str, Any] = setting(Factory(dict), "settings of the method")
     start: str | None = setting(None, "weights to start from (a bundled name or a path); None starts afresh")
     start_method: str | None = setting(

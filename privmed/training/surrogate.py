@@ -26,7 +26,7 @@ class Surrogate(nn.Module):
     def __init__(self, classes: int = 0, width: int = 16) -> None:
         super().__init__()
         self.classes = classes
-        self.net = UNet(3, 1, width)
+        self.net = UNet(3, 1, width, silent=False)
         if classes:
             del self.net.up, self.net.decoder, self.net.head
             self.head = nn.Linear(width * 2 ** (LEVELS - 1), classes)

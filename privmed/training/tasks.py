@@ -44,8 +44,12 @@ class Task(ABC):
             )
         shares = np.array([s.share for s in recipe.data.secrets])
         self.shares = shares / shares.sum()
-        kind, _, name = recipe.method.partition(":")
-        self.method = registry.create(kind, name, weights=None, **recipe.settings).to(self.device)
+        self.method = self.make_method().to(self.device)
+
+    def make_method(self) -> nn.Module:
+        """What the recipe trains, with random weights."""
+        kind, _, name = self.recipe.method.partition(":")
+        return registry.create(kind, name, weights=None, **self.recipe.settings)
 
     @property
     def models(self) -> nn.Module:

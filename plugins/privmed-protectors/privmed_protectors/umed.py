@@ -53,12 +53,16 @@ class UMedConfig:
         False,
         "beyond the paper: train through random JPEG, blur, flips and brightness (expectation over transformations)",
     )
-    width: int = setting(16, "channels of the first level of all three networks; the paper's have 64", at_least(1))
+    width: int = setting(8, "channels of the first level of all three networks; the paper's have 64", at_least(1))
     size: int = setting(224, "side of the images they are trained on", at_least(32))
-    cycles: int = setting(100, "cycles of four epochs of the generators and one of the surrogate F_s", at_least(1))
+    cycles: int = setting(
+        10,
+        "cycles of four epochs of the generators and one of the surrogate F_s; the paper's 100 at its rate",
+        at_least(1),
+    )
     warm_up: int = setting(0, "epochs of the surrogate on clean images before; the paper has none", at_least(0))
-    batch: int = setting(16, "images in a batch", at_least(1))
-    rate: float = setting(1e-4, "learning rate of all three (Adam)", positive())
+    batch: int = setting(8, "images in a batch; the paper's 16", at_least(1))
+    rate: float = setting(1e-3, "learning rate of all three (Adam); the paper's 1e-4", positive())
 
 
 class UMed(Protector):
@@ -78,9 +82,11 @@ class UMed(Protector):
         self.surrogate = Surrogate(0, c.width)
         self.generators = nn.ModuleDict()
         if c.contour != "none":
-            self.generators["contour"] = UNet(3, 3, c.width, CentralDifference if c.contour == "cdc" else convolution)
+            self.generators["contour"] = UNet(
+                3, 3, c.width, CentralDifference if c.contour == "cdc" else convolution, silent=False
+            )
         if c.texture != "none":
-            self.generators["texture"] = UNet(3, 3, c.width)
+            self.generators["texture"] = UNet(3, 3, c.width, silent=False)
 
     def bounds(self, image: Tensor, mask: Tensor) -> dict[str, Tensor]:
         """Bound of each generator, (B, 1, H, W) in [0, epsilon]; their supports are disjoint (Eq. 4 and 5)."""
@@ -152,7 +158,7 @@ class UMed(Protector):
             with self.subnets():
                 logits = self.surrogate(changed)
             descend(supervised(logits, truth).mean(), optimizer)
-            scores.append(float(agreement(logits.detach().float(), truth).mean()))
+            scores.append(float(agreement(logits, truth).mean().detach()))
         return sum(scores) / len(scores)
 
 

@@ -1,0 +1,56 @@
+"""``privmed unlock``: marked images and a key in, the originals out, bit for bit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from privmed.cli.common import Debug, Json, Quiet, Voice, bar
+from privmed.cli.locks import Identities, PassphraseFile, openers_from
+
+
+def command(
+    dataset: Annotated[Path, typer.Argument(help="Folder of marked images, or some of them.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the originals.")],
+    key: Annotated[Path, typer.Option("--key", help="The key file.")],
+    identity: Identities = None,
+    passphrase_file: PassphraseFile = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="At most so many images.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the folder an interrupted run left.")] = False,
+    json: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Lift the marks of a data set. What was altered, or is not in the key, is named and left out."""
+    from privmed.data.folders import ImageFolder
+    from privmed.data.release import Release, check_apart
+    from privmed.data.watermark import Keyring, unlock_file
+    from privmed.errors import Interrupted
+    from privmed.keyfile import read_key
+
+    voice = Voice(json, quiet)
+    source = ImageFolder(dataset, lenient=True)
+    check_apart(source.path, output)
+    keys = Keyring({str(key): read_key(key, openers_from(passphrase_file, identity, voice))})
+    items = source.items()[:limit]
+    release = Release(source, output, {"unlocked": True}, resume=resume)
+
+    def lift(item, target) -> dict:
+        unlock_file(item.image, target, keys, release.name(item))
+        return {}
+
+    try:
+        with bar(voice, "unlocking") as tick:
+            outcome = release.run(items, lift, tick=tick)
+    except KeyboardInterrupt as error:
+        raise Interrupted(f"{output}: interrupted. What is written is whole; go on with --resume.") from error
+    release.finish(items, outcome.failed)
+    voice.table(f"originals in {output}", [("images", str(len(release.lines)))])
+    for name, why in outcome.failed:
+        voice.say(f"left out {name}: {why}")
+    failed = [{"file": name, "reason": why} for name, why in outcome.failed]
+    voice.finish({"output": str(output), "images": len(release.lines), "failed": failed})
+    if failed:
+        raise typer.Exit(1)

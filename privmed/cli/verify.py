@@ -1,0 +1,65 @@
+"""``privmed verify``: which images of a folder carry whose mark, untouched or altered, without lifting it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from privmed.cli.common import Debug, Json, Quiet, Voice, bar
+from privmed.cli.locks import Identities, PassphraseFile, openers_from
+
+WORDS = {
+    "untouched": "marked, untouched",
+    "altered": "marked or taken from a marked image, altered since",
+    "original": "an original, its mark is off",
+    "unknown": "not in the key",
+    "unreadable": "cannot be read",
+}
+
+
+def command(
+    dataset: Annotated[Path, typer.Argument(help="Folder of images, wherever they were found.")],
+    key: Annotated[list[Path], typer.Option("--key", help="Key file; several ask whose marks these are.")],
+    identity: Identities = None,
+    passphrase_file: PassphraseFile = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="At most so many images.")] = None,
+    json: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Say which images of a folder are yours. Exit code 6 when a marked one was altered."""
+    from collections import Counter
+
+    from privmed.data.folders import ImageFolder
+    from privmed.data.watermark import Keyring
+    from privmed.errors import InputError
+    from privmed.imaging import read
+    from privmed.keyfile import read_key
+
+    voice = Voice(json, quiet)
+    openers = openers_from(passphrase_file, identity, voice)
+    keys = {}
+    for path in key:
+        entries = read_key(path, openers)
+        keys[entries[0].get("owner") or str(path)] = entries
+    ring, found = Keyring(keys), []
+    folder = ImageFolder(dataset, lenient=True)
+    items = folder.items()[:limit]
+    with bar(voice, "verifying") as tick:
+        for n, item in enumerate(items, 1):
+            name = item.image.relative_to(folder.path).as_posix()
+            try:
+                state, owner, _ = ring.find(read(item.image), name)
+            except InputError:
+                state, owner = "unreadable", ""
+            found.append({"file": name, "state": state, "owner": owner})
+            tick(n, len(items))
+    for line in found:
+        voice.say(f"{line['file']}: {WORDS[line['state']]}" + (f" ({line['owner']})" if line["owner"] else ""))
+    counts = Counter(line["state"] for line in found)
+    voice.table("in all", [(WORDS[s], str(counts[s])) for s in WORDS if counts[s]])
+    voice.finish({"images": found, **counts})
+    if counts["altered"]:
+        raise typer.Exit(6)

@@ -1,0 +1,307 @@
+"""Watermark a data set on disk, lift the marks again, and tell marked images apart."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import hmac
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from attrs import Factory, evolve, field, frozen
+from PIL import Image
+from torch import Tensor
+
+from privmed.data.folders import ImageFolder, Item
+from privmed.data.protect import read_mask
+from privmed.data.release import Outcome, Release, Tick
+from privmed.errors import InputError, KeyFileError, VerificationError
+from privmed.evaluation.metrics import psnr, ssim
+from privmed.files import make_folder
+from privmed.imaging import Picture, read
+from privmed.imaging.canvas import Canvas
+from privmed.imaging.keepout import KeepOut, lesion_boxes, paint
+from privmed.imaging.record import fingerprint, make_record, use_record
+from privmed.interfaces import Watermarker
+from privmed.interfaces.watermarker import Oracle, Placed, Task
+from privmed.keyfile import KeyWriter
+
+WHERE = ("anywhere", "outside", "inside")
+NEAR = 24  # of 256 bits of the difference hash: the same picture, re-encoded or with a little drawn on it
+
+
+@frozen(kw_only=True)
+class Marking:
+    """How a data set is marked."""
+
+    locker: Watermarker
+    logo: Tensor = field(repr=False)
+    oracle: Oracle
+    classes: list[str]  # in the order of the oracle's answers
+    secret: bytes = field(repr=False)  # where the randomness of every image comes from
+    where: str = "anywhere"
+    keep_out: KeepOut = Factory(KeepOut)
+    together: int = 8  # images whose candidates share batches; they are in memory together
+
+
+def secret_mark(secret: bytes) -> Callable[[Path], str]:
+    """A fingerprint of files that only the owner of the secret can compute: nobody can check a guess of the original with it."""
+
+    def mark(path: Path) -> str:
+        return hmac.new(secret, path.read_bytes(), hashlib.sha256).hexdigest()
+
+    return mark
+
+
+def labels_of(source: ImageFolder, items: Sequence[Item]) -> dict[Path, str]:
+    """The class of each image: its sub-folder, or what ``labels.csv`` (``file,label``) says.
+
+    Raises:
+        InputError: when an image has none.
+    """
+    path, table = source.path / "labels.csv", {}
+    if path.is_file():
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = csv.DictReader(file)
+            if not {"file", "label"} <= set(rows.fieldnames or ()):
+                raise InputError(f"data set {source.path}: labels.csv must have the columns file and label.")
+            table = {row["file"]: row["label"] for row in rows}
+    out = {}
+    for item in items:
+        label = item.label or table.get(item.image.relative_to(source.root).as_posix())
+        if label is None:
+            raise InputError(
+                f"{item.image}: has no class. Use one sub-folder a class, or a labels.csv with the columns file and label."
+            )
+        out[item.image] = label
+    return out
+
+
+def watermark_set(
+    release: Release,
+    items: list[Item],
+    marking: Marking,
+    writer: KeyWriter,
+    known: dict[str, dict[str, Any]],
+    *,
+    strict: bool = False,
+    tick: Tick = lambda *_: None,
+) -> Outcome:
+    """Mark images group by group. The key grows before the image it belongs to is written.
+
+    Args:
+        release: the output folder.
+        items: what to mark. The same items in the same order give the same marks, whether the run is interrupted or not.
+        marking: how.
+        writer: the key.
+        known: entries that an interrupted run left in the key, by file.
+        strict: stop at the first image that cannot be marked.
+        tick: told how far it is.
+    """
+    outcome, labels = Outcome(), labels_of(release.source, items)
+    for start in range(0, len(items), marking.together):
+        group = items[start : start + marking.together]
+        if all(release.is_done(item) and release.name(item) in known for item in group):
+            outcome.kept += len(group)
+        else:
+            for item, made in zip(group, _marked(group, labels, marking, release)):
+                if isinstance(made, InputError):
+                    if strict:
+                        raise made
+                    outcome.failed.append((release.name(item), str(made)))
+                    continue
+                try:
+                    _publish(item, *made, release, writer, known, outcome)
+                except (InputError, VerificationError) as error:
+                    if strict:
+                        raise
+                    outcome.failed.append((release.name(item), str(error)))
+        tick(min(start + marking.together, len(items)), len(items))
+    return outcome
+
+
+def _marked(
+    group: list[Item], labels: dict[Path, str], marking: Marking, release: Release
+) -> Iterator[tuple[Canvas, Placed, int] | InputError]:
+    """Where the mark of each image of a group goes, or why it cannot be marked."""
+    opened: list[tuple[Canvas, Task] | InputError] = []
+    for item in group:
+        try:
+            opened.append(_task(item, labels[item.image], marking, release.name(item)))
+        except InputError as error:
+            opened.append(error)
+    good = [pair for pair in opened if not isinstance(pair, InputError)]
+    found = iter(marking.locker.place([task for _, task in good], marking.logo, marking.oracle) if good else ())
+    for pair, item in zip(opened, group):
+        if isinstance(pair, InputError):
+            yield pair
+            continue
+        placed = next(found)
+        yield (
+            InputError(f"{item.image}: {placed}")
+            if isinstance(placed, InputError)
+            else (pair[0], placed, pair[1].label)
+        )
+
+
+def _task(item: Item, label: str, marking: Marking, name: str) -> tuple[Canvas, Task]:
+    if label not in marking.classes:
+        raise InputError(f"{item.image}: is of class {label!r}, but the model knows {', '.join(marking.classes)}.")
+    canvas = Canvas(read(item.image))
+    if canvas.picture.lossy:
+        raise InputError(f"{item.image}: {canvas.picture.lossy}")
+    region = None
+    if marking.where != "anywhere":
+        if item.mask is None:
+            raise InputError(
+                f"{item.image}: has no mask, so it is not known where its lesion is. Mark anywhere, or add masks/."
+            )
+        mask = read_mask(item.mask, canvas.picture.size)[0, 0].numpy()
+        boxes = lesion_boxes(mask, marking.keep_out)
+        if not boxes and marking.where == "inside":
+            raise InputError(f"{item.mask}: no lesion is marked in it, so nothing can lie inside.")
+        region = torch.from_numpy(paint(boxes, mask.shape).astype(np.float32))[None, None]
+    seed = hmac.new(marking.secret, name.encode(), hashlib.sha256).digest()
+    return canvas, Task(
+        image=canvas.picture.tensor(),
+        label=marking.classes.index(label),
+        forbidden=region if marking.where == "outside" else None,
+        target=region if marking.where == "inside" else None,
+        generator=int.from_bytes(seed[:7], "big"),
+    )
+
+
+def _publish(
+    item: Item,
+    canvas: Canvas,
+    placed: Placed,
+    label: int,
+    release: Release,
+    writer: KeyWriter,
+    known: dict[str, dict[str, Any]],
+    outcome: Outcome,
+) -> None:
+    """Write one image, lift its mark from the written file as a proof, and put figures without secrets into the manifest."""
+    original, picture = canvas.picture, canvas.draw(placed.overlay)
+    name, target = release.name(item), release.target(item)
+    record = make_record(original.pixels, picture.pixels, placed.overlay, canvas.levels)
+    entry = {"file": name, "record": record, "look": look_of(picture)}
+    if original.format == "dicom":
+        from privmed.imaging.dicom import header_of
+
+        entry["header"] = header_of(original)
+    if name not in known:
+        writer.add(entry)
+        known[name] = entry
+    make_folder(target.parent)
+    picture.save(target, overwrite=True)
+    written = read(target)
+    try:
+        restored = use_record(written.pixels, record)
+    except KeyFileError as error:
+        target.unlink()
+        raise VerificationError(f"{target}: its mark does not come off exactly, so it was removed.") from error
+    if not np.array_equal(restored, original.pixels):
+        target.unlink()
+        raise VerificationError(f"{target}: its mark does not come off exactly, so it was removed.")
+    view, seen = original.tensor(), written.tensor()
+    line = release.add(
+        item,
+        psnr=_finite(float(psnr(seen, view))),
+        ssim=round(float(ssim(seen, view)), 6),
+        misled=placed.success,
+        was_right=bool(placed.before.argmax() == label),
+        queries=placed.queries,
+    )
+    outcome.written.append(line)
+
+
+def _finite(value: float) -> float | None:
+    return round(value, 3) if np.isfinite(value) else None
+
+
+class Keyring:
+    """The entries of one or more keys, to be found by picture.
+
+    Args:
+        keys: name of a key (its owner, or its path) to its entries.
+    """
+
+    def __init__(self, keys: dict[str, list[dict[str, Any]]]) -> None:
+        self.marked: dict[str, tuple[str, dict[str, Any]]] = {}
+        self.original: dict[str, tuple[str, dict[str, Any]]] = {}
+        self.entries: list[tuple[str, dict[str, Any]]] = []
+        for owner, entries in keys.items():
+            for entry in entries:
+                if "record" in entry:
+                    self.entries.append((owner, entry))
+                    self.marked[entry["record"]["marked"]] = (owner, entry)
+                    self.original[entry["record"]["original"]] = (owner, entry)
+
+    def find(self, picture: Picture, name: str) -> tuple[str, str, dict[str, Any] | None]:
+        """What a picture is.
+
+        Returns:
+            Its state, the owner, and the entry of the key: ``"untouched"`` (marked, as published), ``"altered"`` (of that name, or
+            looks like it, but other pixels), ``"original"`` (its mark is off), or ``"unknown"``.
+        """
+        print_ = fingerprint(picture.pixels)
+        for state, table in (("untouched", self.marked), ("original", self.original)):
+            if print_ in table:
+                return state, *table[print_]
+        look = look_of(picture)
+        for owner, entry in self.entries:
+            if entry["file"] == name or distance(look, entry["look"]) <= NEAR:
+                return "altered", owner, entry
+        return "unknown", "", None
+
+
+def unlock_file(path: Path, target: Path, keys: Keyring, name: str) -> None:
+    """Lift the mark of one image, and write the original in its own format, depth and tags.
+
+    Raises:
+        InputError: when it cannot be read.
+        KeyFileError: when it is not in the key, was altered, or is not marked any more.
+        VerificationError: when the written file does not hold the original; it is removed.
+    """
+    picture = read(path)
+    state, _, entry = keys.find(picture, name)
+    if state == "unknown":
+        raise KeyFileError(f"{path}: is not in the key.")
+    if state == "original":
+        raise KeyFileError(f"{path}: carries no mark; it is the original already.")
+    if state == "altered":
+        raise KeyFileError(
+            f"{path}: was altered or encoded anew after it was marked, so its original cannot be restored from it."
+        )
+    restored = unmarked(picture, entry)
+    make_folder(target.parent)
+    restored.save(target, overwrite=True)
+    if fingerprint(read(target).pixels) != entry["record"]["original"]:
+        target.unlink()
+        raise VerificationError(f"{target}: does not hold the original, so it was removed.")
+
+
+def unmarked(picture: Picture, entry: dict[str, Any]) -> Picture:
+    """A picture without its mark, and with the tags it had."""
+    restored = evolve(picture, pixels=use_record(picture.pixels, entry["record"]), changed=True)
+    if "header" in entry:
+        from privmed.imaging.dicom import with_header
+
+        restored = with_header(restored, entry["header"])
+    return restored
+
+
+def look_of(picture: Picture) -> str:
+    """A difference hash of 256 bits: near for the same picture in another encoding."""
+    seen = (picture.tensor()[0].mean(0) * 255).round().byte().numpy()
+    small = np.asarray(Image.fromarray(seen).resize((17, 16), Image.Resampling.BOX), np.int64)
+    return np.packbits(small[:, 1:] > small[:, :-1]).tobytes().hex()
+
+
+def distance(a: str, b: str) -> int:
+    """In how many bits two looks differ."""
+    return (int(a, 16) ^ int(b, 16)).bit_count()

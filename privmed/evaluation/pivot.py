@@ -1,0 +1,44 @@
+"""Results with methods down and figures across: how people compare methods."""
+
+from __future__ import annotations
+
+import html
+
+from privmed.evaluation.results import Figure, Results, number, origin
+
+
+def columns(results: Results, leave_out: tuple[str, ...] = ()) -> list[str]:
+    """Names of the figures in the order of their first appearance, without those that begin with a left-out word."""
+    names = dict.fromkeys(f.name for f in results.figures)
+    return [n for n in names if not n.startswith(leave_out)] if leave_out else list(names)
+
+
+def cell(figures: list[Figure], method: str, name: str) -> str:
+    """One value with its spread, or a dash."""
+    f = next((f for f in figures if f.method == method and f.name == name), None)
+    if f is None:
+        return "–"
+    return number(f.measured, f.unit) + (f" ± {number(f.spread)}" if f.spread is not None else "")
+
+
+def pivot(results: Results, leave_out: tuple[str, ...] = ()) -> list[list[str]]:
+    """Rows of cells; the first row is the head."""
+    names = columns(results, leave_out)
+    methods = list(dict.fromkeys(f.method for f in results.figures))
+    return [["published set", *names], *([m, *(cell(results.figures, m, n) for n in names)] for m in methods)]
+
+
+def to_pivot_markdown(results: Results, leave_out: tuple[str, ...] = ()) -> str:
+    """A Markdown table with its provenance underneath."""
+    head, *rows = pivot(results, leave_out)
+    lines = ["| " + " | ".join(row) + " |" for row in (head, *rows)]
+    lines.insert(1, "|" + "---|" * len(head))
+    return "\n".join([*lines, "", *(f"{note}\n" for note in results.notes), origin(results.provenance)])
+
+
+def to_pivot_html(results: Results, leave_out: tuple[str, ...] = ()) -> str:
+    """The same as an HTML table."""
+    head, *rows = pivot(results, leave_out)
+    top = "".join(f"<th>{html.escape(c)}</th>" for c in head)
+    body = "".join("<tr>" + "".join(f"<td>{html.escape(c)}</td>" for c in row) + "</tr>" for row in rows)
+    return f'<div style="overflow-x:auto"><table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>'

@@ -1,0 +1,195 @@
+"""Models as oracles: callables from images in [0, 1] to class probabilities, whatever file they come from.
+
+Size, mean, deviation, names of the classes and whether it answers with logits are declared with the model, never guessed: in the model
+card of weights that ``privmed train`` made, or in a small JSON file beside a TorchScript, ``torch.export`` or ONNX file.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from attrs import frozen
+from torch import Tensor
+
+from privmed import weights
+from privmed.errors import InputError, MissingDependencyError, SettingsError, WeightsError
+from privmed.nn.classifiers import Classifier, ClassifierConfig, prepare
+from privmed.precision import subnet_precision
+from privmed.settings import at_least, one_of, required, setting, structure
+
+Network = Callable[[Tensor], Any]
+FORMATS = (".safetensors", ".pt", ".pt2", ".onnx")
+
+
+@frozen(kw_only=True)
+class Declaration:
+    """What has to be said about a model file: ``FILE.json`` beside it."""
+
+    classes: list[str] = required("names of the classes, in the order of its answers")
+    size: int = required("side that images are scaled to", at_least(8))
+    mean: list[float] = required("subtracted from the channels of an image in [0, 1]; one or three values")
+    deviation: list[float] = required("that the channels are divided by then")
+    answers: str = required("what it answers with", one_of("logits", "probabilities"))
+    channels: int = setting(3, "of the image it takes; 1 takes the mean of the channels", one_of(1, 3))
+
+
+class Oracle:
+    """A model with its declared preprocessing.
+
+    Args:
+        network: from prepared images to logits or probabilities.
+        declaration: what has to happen before and after.
+        device: where it computes.
+        name: for tables.
+    """
+
+    def __init__(self, network: Network, declaration: Declaration, device: str = "cpu", name: str = "model") -> None:
+        d = self.declaration = declaration
+        if not len(d.mean) == len(d.deviation) == d.channels or min(d.deviation) <= 0:
+            raise SettingsError(f"{name}: mean and deviation need {d.channels} values each, deviation above 0.")
+        self.network, self.device, self.name = network, torch.device(device), name
+        self.classes = list(d.classes)
+        self._mean, self._deviation = (torch.tensor(v, device=device).view(-1, 1, 1) for v in (d.mean, d.deviation))
+
+    @torch.no_grad()
+    def __call__(self, images: Tensor) -> Tensor:
+        """Probabilities (N, classes) of images (N, 1 or 3, H, W) in [0, 1].
+
+        Raises:
+            InputError: when the model answers with another number of classes than declared.
+        """
+        x = images.to(self.device)
+        x = x.mean(1, keepdim=True) if self.declaration.channels == 1 else x.expand(-1, 3, -1, -1)
+        x = prepare(x, self.declaration.size, self._mean, self._deviation)
+        with subnet_precision("auto", self.device):
+            answer = self.network(x.contiguous(memory_format=torch.channels_last))
+        answer = answer[0] if isinstance(answer, (tuple, list)) else answer
+        answer = torch.as_tensor(answer).float().cpu()
+        if answer.ndim != 2 or answer.shape[1] != len(self.classes):
+            raise InputError(
+                f"model {self.name}: answers with shape {tuple(answer.shape)}, but {len(self.classes)} classes are declared for it."
+            )
+        return answer.softmax(1) if self.declaration.answers == "logits" else answer
+
+
+class Ensemble:
+    """A weighted mean of oracles (MedLocker, Eq. 8).
+
+    Args:
+        members: oracles that know the same classes.
+        shares: their weights; equal by default.
+
+    Raises:
+        SettingsError: when they know different classes, or the shares do not fit.
+    """
+
+    def __init__(self, members: Sequence[Oracle], shares: Sequence[float] | None = None) -> None:
+        if not members:
+            raise SettingsError("ensemble: has no model.")
+        shares = [1.0] * len(members) if shares is None else list(shares)
+        if len(shares) != len(members) or min(shares) < 0 or sum(shares) <= 0:
+            raise SettingsError(f"ensemble: expected {len(members)} shares, none negative and not all 0, got {shares}.")
+        for member in members[1:]:
+            if member.classes != members[0].classes:
+                raise SettingsError(
+                    f"ensemble: {member.name} knows {', '.join(member.classes)}, but {members[0].name} knows "
+                    f"{', '.join(members[0].classes)}."
+                )
+        self.members, self.shares = list(members), [s / sum(shares) for s in shares]
+        self.classes = members[0].classes
+        self.name = members[0].name if len(members) == 1 else " + ".join(m.name for m in members)
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Probabilities (N, classes)."""
+        return sum(share * member(images) for share, member in zip(self.shares, self.members))
+
+
+def load_oracle(path: str | Path, device: str = "cpu") -> Oracle:
+    """Load a model file.
+
+    Args:
+        path: ``.safetensors`` of ``privmed train`` with its card, or ``.pt`` (TorchScript), ``.pt2`` (torch.export) or ``.onnx`` with a
+            declaration beside it.
+        device: where it computes.
+
+    Raises:
+        WeightsError: when the file is missing or damaged, or no model.
+        SettingsError: for an ending that is not known, or a bad declaration, listing all its mistakes.
+        MissingDependencyError: when onnxruntime is needed and not installed.
+    """
+    path = Path(path)
+    if path.suffix not in FORMATS:
+        raise SettingsError(f"model {path}: expected a file ending in {', '.join(FORMATS)}.")
+    if not path.is_file():
+        raise WeightsError(f"model {path}: no such file.")
+    if path.suffix == ".safetensors":
+        model = load_classifier(path, device)
+        c = model.config
+        declaration = Declaration(classes=c.classes, size=c.size, mean=c.mean, deviation=c.deviation, answers="logits")
+        return Oracle(model.network, declaration, device, path.stem)
+    loaders = {".pt": _torchscript, ".pt2": _exported, ".onnx": _onnx}
+    declaration = read_declaration(path)
+    return Oracle(loaders[path.suffix](path, device), declaration, device, path.stem)
+
+
+def load_classifier(path: Path, device: str = "cpu") -> Classifier:
+    """Load a classifier that ``privmed train`` made."""
+    card = weights.read_card(path, Classifier)
+    model = Classifier(structure(ClassifierConfig, card["config"], f"model {path}"))
+    weights.load_into(model, path, card)
+    return model.to(device).eval()
+
+
+def read_declaration(path: Path) -> Declaration:
+    """Read what is declared about a model file.
+
+    Raises:
+        SettingsError: when there is no declaration, or it has mistakes.
+    """
+    beside = path.with_suffix(".json")
+    try:
+        plain = json.loads(beside.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        example = '{"classes": ["a", "b"], "size": 224, "mean": [0.5, 0.5, 0.5], "deviation": [0.25, 0.25, 0.25], "answers": "logits"}'
+        raise SettingsError(
+            f"model {path}: nothing is declared about it. Write {beside.name} beside it, such as {example}."
+        ) from error
+    except (OSError, ValueError) as error:
+        raise SettingsError(f"model {path}: {beside.name} is no JSON file.") from error
+    return structure(Declaration, plain, str(beside))
+
+
+def _torchscript(path: Path, device: str) -> Network:
+    try:
+        return torch.jit.load(path, map_location=device).eval()
+    except RuntimeError as error:
+        raise WeightsError(f"model {path}: is no TorchScript file ({str(error).splitlines()[0]}).") from error
+
+
+def _exported(path: Path, device: str) -> Network:
+    try:
+        return torch.export.load(path).module().to(device)
+    except Exception as error:  # a damaged archive can fail in any way
+        raise WeightsError(f"model {path}: is no file of torch.export.") from error
+
+
+def _onnx(path: Path, _: str) -> Network:
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise MissingDependencyError("an ONNX model needs onnxruntime: pip install 'privmed[onnx]'.") from error
+    try:
+        session = onnxruntime.InferenceSession(str(path), providers=onnxruntime.get_available_providers())
+    except Exception as error:  # onnxruntime has errors of its own
+        raise WeightsError(f"model {path}: is no ONNX file that can be run ({str(error).splitlines()[0]}).") from error
+    name = session.get_inputs()[0].name
+
+    def run(x: Tensor) -> np.ndarray:
+        return session.run(None, {name: np.ascontiguousarray(x.cpu().numpy())})[0]
+
+    return run
