@@ -48,7 +48,14 @@ def model(tmp_path):
 
 
 def declare(path: Path, **changes) -> None:
-    plain = {"classes": ["a", "b"], "size": 64, "mean": [0, 0, 0], "deviation": [1, 1, 1], "answers": "logits", **changes}
+    plain = {
+        "classes": ["a", "b"],
+        "size": 64,
+        "mean": [0, 0, 0],
+        "deviation": [1, 1, 1],
+        "answers": "logits",
+        **changes,
+    }
     path.with_suffix(".json").write_text(json.dumps(plain))
 
 
@@ -76,7 +83,9 @@ def add_ct(root: Path) -> None:
 
 
 def mark(folder, out, key, model, *more) -> int:
-    return run(["watermark", str(folder), "-o", str(out), "--key", str(key), "--model", str(model), *SMALL, "-q", *more])
+    return run(
+        ["watermark", str(folder), "-o", str(out), "--key", str(key), "--model", str(model), *SMALL, "-q", *more]
+    )
 
 
 def files(root: Path) -> list[str]:
@@ -90,7 +99,11 @@ def test_marks_come_off_bit_for_bit_in_every_format(folder, tmp_path, model):
     assert files(out) == files(folder)
     for name in files(folder):
         before, after = read(folder / name), read(out / name)
-        assert (before.bits, before.pixels.shape, before.pixels.dtype) == (after.bits, after.pixels.shape, after.pixels.dtype)
+        assert (before.bits, before.pixels.shape, before.pixels.dtype) == (
+            after.bits,
+            after.pixels.shape,
+            after.pixels.dtype,
+        )
         assert not np.array_equal(before.pixels, after.pixels)
         assert (before.tensor() - after.tensor()).abs().max() > 0.2, "the mark cannot be seen"
     assert run(["unlock", str(out), "-o", str(back), "--key", str(key), "-q"]) == 0
@@ -113,7 +126,9 @@ def test_dicom_tags_come_back(folder, tmp_path, model):
 
 def test_manifest_and_files_tell_no_secrets(folder, tmp_path, model, capsys):
     out, key = tmp_path / "out", tmp_path / "k"
-    assert run(["watermark", str(folder), "-o", str(out), "--key", str(key), "--model", str(model), *SMALL, "--json"]) == 0
+    assert (
+        run(["watermark", str(folder), "-o", str(out), "--key", str(key), "--model", str(model), *SMALL, "--json"]) == 0
+    )
     said = capsys.readouterr()
     entries = read_key(key, [Passphrase("correct horse")])
     lines = [json.loads(x) for x in (out / "manifest.jsonl").read_text().splitlines()]
@@ -218,7 +233,24 @@ def test_lesions_are_spared(tmp_path, model, capsys):
     (root / "labels.csv").write_text("\n".join(rows))
     out = tmp_path / "out"
     where = ["--where", "outside"]
-    assert run(["watermark", str(root), "-o", str(out), "--key", str(tmp_path / "k"), "--model", str(model), *SMALL, *where, "--json"]) == 1
+    assert (
+        run(
+            [
+                "watermark",
+                str(root),
+                "-o",
+                str(out),
+                "--key",
+                str(tmp_path / "k"),
+                "--model",
+                str(model),
+                *SMALL,
+                *where,
+                "--json",
+            ]
+        )
+        == 1
+    )
     failed = json.loads(capsys.readouterr().out)["failed"]
     assert [f["file"] for f in failed] == ["images/p2.png"]
     assert "no place" in failed[0]["reason"]

@@ -1,0 +1,72 @@
+"""MedLocker's search: how often it asks, where it walks, and that it finds what there is to find."""
+
+import numpy as np
+import pytest
+import torch
+from privmed_watermarkers.space import Space
+
+import privmed
+from privmed.errors import SettingsError
+from privmed.testing.watermarker_checks import sample_image, sample_logo, steady
+
+
+def test_a_failed_search_asks_no_more_than_the_reference_says():
+    """N_p * (1 + N_g * (N_iter + 1)) = 650 with the paper's settings, and the clean image; repeated candidates are not asked again."""
+    made = privmed.watermarker("medlocker").embed(sample_image((224, 224)), sample_logo(), steady, 0)
+    assert not made.success
+    assert 300 < made.queries <= 651
+
+
+def spot(target):
+    """An oracle that is fooled a little more the nearer the brightest column and row of the mark are to a target."""
+
+    def oracle(images):
+        h, w = images.shape[-2:]
+        bright = (images.mean(1) - images.mean(1).amin(0)).clamp_min(0)
+        total = bright.sum((1, 2)).clamp_min(1e-6)
+        y = (bright.sum(2) * torch.arange(h)).sum(1) / total
+        x = (bright.sum(1) * torch.arange(w)).sum(1) / total
+        far = ((x - target[0]) ** 2 + (y - target[1]) ** 2).sqrt()
+        p = 0.51 + 0.4 * (far / 100).clamp(0, 1)
+        return torch.stack([p, 1 - p], 1)
+
+    return oracle
+
+
+@pytest.mark.parametrize("search", ["hopping", "grid", "cma"])
+def test_searches_come_near_the_best_place(search):
+    image = torch.zeros(1, 1, 128, 128)
+    locker = privmed.watermarker("medlocker", search=search, loss="margin")
+    made = locker.embed(image, sample_logo(), spot((90, 40)), 0)
+    x, y, width, height = made.record["place"]
+    assert np.hypot(x + width / 2 - 90, y + height / 2 - 40) < 15
+
+
+def test_stops_at_the_first_success():
+    def blind(images):
+        return torch.tensor([[0.1, 0.9]]).repeat(len(images), 1)
+
+    made = privmed.watermarker("medlocker").embed(sample_image(), sample_logo(), blind, 0)
+    assert made.success
+    assert made.queries <= 51
+
+
+def test_space_keeps_to_what_is_allowed():
+    places = np.zeros((20, 30), bool)
+    places[5:8, 10:20] = True
+    space, rng = Space(100, 255, places), np.random.default_rng(0)
+    assert space.holds(space.sample(rng, 500)).all()
+    anywhere = rng.uniform([0, -5, -5], [300, 40, 40], (300, 3))
+    assert space.holds(space.nearest(anywhere)).all()
+    assert not space.holds(np.array([[99, 10, 5], [150, 9, 5], [150, 10, 8], [150, 10, -1]])).any()
+
+
+def test_the_veil_makes_opacities_differ_by_the_seed():
+    locker = privmed.watermarker("medlocker", population=4, generations=0, veil=60, low=200)
+    one, two = (locker.embed(sample_image(), sample_logo(), steady, 0, generator=s).record["opacity"] for s in (1, 2))
+    assert one != two
+
+
+def test_settings_that_contradict():
+    with pytest.raises(SettingsError, match="low"):
+        privmed.watermarker("medlocker", low=200, high=150)

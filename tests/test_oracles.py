@@ -1,0 +1,112 @@
+"""Models as oracles: preprocessing is declared, files of every kind answer alike, and ensembles are weighted means."""
+
+import json
+
+import pytest
+import torch
+
+from privmed.errors import InputError, SettingsError, WeightsError
+from privmed.nn.classifiers import Classifier, ClassifierConfig
+from privmed.oracles import Declaration, Ensemble, Oracle, load_oracle
+
+PLAIN = {"classes": ["a", "b"], "size": 32, "mean": [0.5] * 3, "deviation": [0.25] * 3, "answers": "logits"}
+
+
+class Small(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.conv = torch.nn.Conv2d(3, 2, 5, stride=4)
+
+    def forward(self, x):
+        return self.conv(x).mean((2, 3))
+
+
+def declare(path, **changes):
+    path.with_suffix(".json").write_text(json.dumps({**PLAIN, **changes}))
+    return path
+
+
+def test_what_is_declared_is_done():
+    """A model that returns the mean of what it gets: (0.75 - 0.5) / 0.25 = 1, and softmax of (1, 0)."""
+
+    def network(x):
+        assert x.shape[-2:] == (32, 32)
+        mean = x.mean((1, 2, 3))
+        return torch.stack([mean, torch.zeros_like(mean)], 1)
+
+    oracle = Oracle(network, Declaration(**PLAIN))
+    answer = oracle(torch.full((2, 1, 40, 50), 0.75))
+    assert torch.allclose(answer, torch.tensor([[0.7311, 0.2689]] * 2), atol=1e-3)
+
+
+def test_files_of_every_kind_answer_alike(tmp_path):
+    model, example = Small().eval(), torch.rand(2, 3, 32, 32)
+    torch.jit.save(torch.jit.trace(model, example), declare(tmp_path / "a.pt"))
+    dims = {0: torch.export.Dim("n", min=1, max=512)}
+    torch.export.save(torch.export.export(model, (example,), dynamic_shapes=(dims,)), declare(tmp_path / "b.pt2"))
+    images = torch.rand(3, 3, 48, 40)
+    want = Oracle(model, Declaration(**PLAIN))(images)
+    for name in ("a.pt", "b.pt2"):
+        assert torch.allclose(load_oracle(tmp_path / name)(images), want, atol=1e-2)
+
+
+def test_onnx(tmp_path):
+    onnxruntime = pytest.importorskip("onnxruntime", reason="needs privmed[onnx]")
+    pytest.importorskip("onnx", reason="needs onnx to write the file")
+    assert onnxruntime
+    model, example = Small().eval(), torch.rand(2, 3, 32, 32)
+    torch.onnx.export(
+        model, (example,), tmp_path / "c.onnx", dynamo=False, dynamic_axes={"x": {0: "n"}}, input_names=["x"]
+    )
+    images = torch.rand(3, 3, 48, 40)
+    answer = load_oracle(declare(tmp_path / "c.onnx"))(images)
+    assert torch.allclose(answer, Oracle(model, Declaration(**PLAIN))(images), atol=1e-2)
+
+
+def test_ensemble_is_the_weighted_mean():
+    def always(p):
+        return Oracle(
+            lambda x: torch.tensor([[p, 1 - p]]).repeat(len(x), 1), Declaration(**{**PLAIN, "answers": "probabilities"})
+        )
+
+    images = torch.rand(2, 3, 32, 32)
+    assert torch.allclose(Ensemble([always(0.2), always(0.8)])(images)[:, 0], torch.tensor(0.5))
+    assert torch.allclose(Ensemble([always(0.2), always(0.8)], [3, 1])(images)[:, 0], torch.tensor(0.35))
+    with pytest.raises(SettingsError, match="shares"):
+        Ensemble([always(0.2)], [1, 1])
+    other = Oracle(lambda x: x, Declaration(**{**PLAIN, "classes": ["a", "c"]}))
+    with pytest.raises(SettingsError, match="knows"):
+        Ensemble([always(0.2), other])
+
+
+def test_bad_model_files(tmp_path):
+    for name in ("a.pt", "b.pt2"):
+        (tmp_path / name).write_bytes(b"nothing")
+        with pytest.raises(SettingsError, match="nothing is declared"):
+            load_oracle(tmp_path / name)
+        declare(tmp_path / name)
+        with pytest.raises(WeightsError, match="is no"):
+            load_oracle(tmp_path / name)
+    declare(tmp_path / "a.pt", deviation=[0.25])
+    torch.jit.save(torch.jit.script(Small()), tmp_path / "a.pt")
+    with pytest.raises(SettingsError, match="3 values"):
+        load_oracle(tmp_path / "a.pt")
+    with pytest.raises(InputError, match="3 classes"):
+        load_oracle(declare(tmp_path / "a.pt", classes=["a", "b", "c"]))(torch.rand(1, 3, 32, 32))
+
+
+@pytest.mark.parametrize("architecture", ["resnet18", "densenet121", "efficientnet-b0", "senet50", "vit"])
+def test_classifiers_answer_with_probabilities(architecture):
+    pytest.importorskip("monai", reason="needs privmed[monai]")
+    model = Classifier(ClassifierConfig(architecture=architecture, classes=["a", "b", "c"], size=32)).eval()
+    answer = model(torch.rand(2, 1, 50, 40)).detach()
+    assert answer.shape == (2, 3)
+    assert torch.allclose(answer.sum(1), torch.ones(2), atol=1e-5)
+
+
+def test_bad_classifiers():
+    with pytest.raises(SettingsError, match="resnet18"):
+        Classifier(ClassifierConfig(architecture="resnet", classes=["a", "b"]))
+    with pytest.raises(SettingsError, match="two different classes"):
+        Classifier(ClassifierConfig(classes=["a", "a"]))
