@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
+from collections.abc import Callable
 from typing import ClassVar, final
 
 import torch
@@ -17,10 +18,15 @@ class Hider(Method):
 
     A plugin implements :meth:`_hide` and :meth:`_recover`. Both are differentiable and see float32 batches of three
     channels in [0, 1], padded to ``multiple``; they return unclamped values of the same shape.
+
+    Attributes:
+        tile: larger images are cut into tiles of at most this side, each hidden and recovered by itself, so that memory stays
+            bounded. Part of what a stego means: both sides must use the same. None for methods that need the whole image.
     """
 
     kind: ClassVar[str] = "hider"
     multiple = 2
+    tile: ClassVar[int | None] = None
 
     @final
     def hide(self, secret: Tensor, cover: Tensor, *, generator: torch.Generator | int | None = None) -> Tensor:
@@ -42,12 +48,10 @@ class Hider(Method):
         cover_ = door.fill(door.same_batch("cover", cover_, "secret", secret_), size)
         secret_, cover_ = secret_.to(self.device), cover_.to(self.device)
         with self._at_work(secret, cover):
-            stego = self._hide(
-                door.pad(secret_, self.multiple),
-                door.pad(cover_, self.multiple),
-                door.generator_for(generator, self.device),
-            )
-            stego = door.crop(self._check_output(stego, door.pad(secret_, self.multiple).shape, "stego"), size)
+            source = door.generator_for(generator, self.device)
+            padded = door.pad(secret_, self.multiple), door.pad(cover_, self.multiple)
+            stego = self._tiled(lambda s, c: self._hide(s, c, source), "stego", *padded)
+            stego = door.crop(stego, size)
             return stego.clamp(0, 1).to(secret.device)
 
     @final
@@ -68,10 +72,23 @@ class Hider(Method):
         """
         stego_ = door.image("stego", stego).to(self.device)
         with self._at_work(stego):
-            padded = door.pad(stego_, self.multiple)
-            recovered = self._recover(padded, door.generator_for(generator, self.device))
-            recovered = door.crop(self._check_output(recovered, padded.shape, "recovered"), stego_.shape[-2:])
+            source = door.generator_for(generator, self.device)
+            recovered = self._tiled(lambda s: self._recover(s, source), "recovered", door.pad(stego_, self.multiple))
+            recovered = door.crop(recovered, stego_.shape[-2:])
             return (recovered.clamp(0, 1) if clamp else recovered).to(stego.device)
+
+    def _tiled(self, call: Callable[..., Tensor], what: str, *images: Tensor) -> Tensor:
+        """Call it on whole images, or on tiles that share nothing, and put its answers together."""
+        height, width = images[0].shape[-2:]
+        rows, columns = (_cuts(n, self.tile, self.multiple) for n in (height, width))
+        strips = []
+        for top, bottom in rows:
+            tiles = []
+            for left, right in columns:
+                parts = [x[..., top:bottom, left:right] for x in images]
+                tiles.append(self._check_output(call(*parts), parts[0].shape, what))
+            strips.append(torch.cat(tiles, 3) if len(tiles) > 1 else tiles[0])
+        return torch.cat(strips, 2) if len(strips) > 1 else strips[0]
 
     @abstractmethod
     def _hide(self, secret: Tensor, cover: Tensor, generator: torch.Generator) -> Tensor:
@@ -80,3 +97,12 @@ class Hider(Method):
     @abstractmethod
     def _recover(self, stego: Tensor, generator: torch.Generator) -> Tensor:
         """Return the recovered secret, unclamped, in the shape of ``stego``."""
+
+
+def _cuts(length: int, tile: int | None, multiple: int) -> list[tuple[int, int]]:
+    """Nearly equal parts of at most ``tile``, each but the last a multiple of ``multiple`` long."""
+    if tile is None or length <= tile:
+        return [(0, length)]
+    parts = -(-length // tile)
+    step = -(-length // (parts * multiple)) * multiple
+    return [(start, min(start + step, length)) for start in range(0, length, step)]

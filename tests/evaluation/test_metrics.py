@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from privmed.errors import InputError
+from privmed.evaluation import metrics as ours
 from privmed.evaluation.metrics import dice, iou, luma, psnr, ssim
 
 
@@ -68,3 +69,10 @@ def test_dice_equals_monai():
 def test_shapes_must_match(pair):
     with pytest.raises(InputError, match="one shape"):
         psnr(pair[0], pair[1][:1])
+
+
+@pytest.mark.parametrize("strip", [1, 52 * 13, 52 * 39])
+def test_ssim_in_strips_equals_ssim_of_the_whole(pair, monkeypatch, strip):
+    whole = ssim(*pair)
+    monkeypatch.setattr(ours, "STRIP", strip)
+    assert torch.allclose(ssim(*pair), whole, atol=1e-6)

@@ -5,6 +5,7 @@ import torch
 
 from privmed.errors import InputError, SettingsError
 from privmed.interfaces import door
+from privmed.interfaces.hider import _cuts
 
 
 @pytest.mark.parametrize(
@@ -70,3 +71,12 @@ def test_unknown_precision_is_refused(toy_hider):
     toy_hider.precision = "fp8"
     with pytest.raises(SettingsError, match="float32, bf16"):
         toy_hider.subnets()
+
+
+@pytest.mark.parametrize("length", [32, 64, 65, 130, 1000])
+def test_tiles_cover_everything_once(length):
+    cuts = _cuts(length, 64, 2)
+    assert [a for a, _ in cuts] == [0, *(b for _, b in cuts[:-1])]
+    assert cuts[-1][1] == length
+    assert all(b - a <= 64 for a, b in cuts)
+    assert all(a % 2 == 0 for a, _ in cuts)

@@ -28,6 +28,7 @@ class InvertibleHider(Hider):
     """
 
     Config = InvertibleConfig
+    tile = 1024
 
     def __init__(self, config: InvertibleConfig | None = None) -> None:
         super().__init__(config)

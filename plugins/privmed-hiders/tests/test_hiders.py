@@ -108,3 +108,15 @@ def test_bundled_weights_hide_and_give_back_after_8_bits(name):
     recovered = hider.recover(stego)
     assert -10 * torch.log10((stego - cover).square().mean()) > 28
     assert -10 * torch.log10((recovered - secret).square().mean()) > 28
+
+
+def test_large_images_are_hidden_tile_by_tile(monkeypatch):
+    """Each tile by itself, at any size, in both directions: what is hidden is found again."""
+    monkeypatch.setattr(type(privmed.hider("lightih", weights=None)), "tile", 64)
+    hider = shaken(blocks=2)
+    secret, cover = sample_images(1, size=(90, 161))
+    stego = hider.hide(secret, cover)
+    assert stego.shape == secret.shape
+    assert torch.allclose(stego[..., :46, :54], hider.hide(secret[..., :46, :54], cover[..., :46, :54]), atol=2e-2)
+    tiles = hider.recover(stego)[..., :46, :54]
+    assert torch.allclose(tiles, hider.recover(stego[..., :46, :54]), atol=2e-2)
