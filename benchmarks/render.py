@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from privmed.evaluation.results import HEADLINE, MARKS, fill_document, load
+from privmed.evaluation.documents import fill_document, shows
+from privmed.evaluation.results import load
 
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = ("README.md", "docs/results.md")
@@ -18,7 +19,7 @@ def main() -> None:
         path = ROOT / name
         text = old = path.read_text(encoding="utf-8")
         for source in sorted((ROOT / "benchmarks/results").glob("*.json")):
-            if any(mark.format(name=source.stem) in text for mark in (MARKS[0], HEADLINE)):
+            if shows(text, source.stem):
                 text = fill_document(text, load(source))
         if text != old:
             stale.append(name)

@@ -12,35 +12,6 @@ from privmed.cli.common import Debug, Device, Json, Quiet, Set, Voice, bar, pick
 SUITES = ("protection",)
 
 
-def control_of(name: str, own: dict) -> str:
-    """The random noise of the same support."""
-    if name == "umed":
-        only = [
-            region for region, setting in (("ROI", "contour"), ("contour", "texture")) if own.get(setting) == "none"
-        ]
-        return f"noise, {only[0] if only else 'ROI and contour'}"
-    named = {"image": "whole image", "roi": "ROI", "contour": "contour", "both": "ROI and contour"}
-    return f"noise, {named[own.get('where', 'image')]}"
-
-
-def entrants(text: str) -> list[str]:
-    """Split ``a,b[x=1;y=2],c`` at the commas outside brackets."""
-    import re
-
-    return re.findall(r"[^,\[]+(?:\[[^\]]*\])?", text)
-
-
-def with_own(entrant: str) -> tuple[str, dict]:
-    """``b[x=1;y=2]`` as a name and settings."""
-    from privmed.errors import SettingsError
-    from privmed.settings import parse_assignments
-
-    name, bracket, rest = entrant.partition("[")
-    if bracket and not rest.endswith("]"):
-        raise SettingsError(f"--methods {entrant}: expected NAME[setting=value;setting=value].")
-    return name.strip(), parse_assignments(rest[:-1].split(";")) if rest[:-1] else {}
-
-
 def command(
     suite: Annotated[str, typer.Argument(help=f"One of: {', '.join(SUITES)}.")],
     data: Annotated[Path, typer.Option("--data", help="Segmentation set with images/, masks/ and split.csv.")],
@@ -64,25 +35,19 @@ def command(
     """Compare methods, and write a table (JSON and HTML). Settings: size, protocol.epochs, umed.cycles, ..."""
     from privmed import registry
     from privmed.errors import Interrupted, SettingsError, did_you_mean
+    from privmed.evaluation.lineup import lineup
     from privmed.evaluation.pivot import to_pivot_markdown
-    from privmed.evaluation.protection import CONTROLS, Contestant, Plan, run_suite
+    from privmed.evaluation.protection import Plan, run_suite
     from privmed.settings import structure
 
     if suite not in SUITES:
         raise SettingsError(f"no suite {suite!r}; there is {', '.join(SUITES)}.{did_you_mean(suite, SUITES)}")
     given = settings(set_)
-    named = entrants(methods) if methods else [n for n in registry.available("protector") if n != "noise"]
-    chosen = [(label, *with_own(label)) for label in named]
-    shared = {name: given.pop(name, {}) for name in {name for _, name, _ in chosen}}
+    names = methods or ",".join(n for n in registry.available("protector") if n != "noise")
+    shared = {n: given.pop(n) for n in registry.available("protector") if n in given}
     lists = {"exploiters": exploiters.split(","), "defences": defences.split(","), "seeds": list(range(seeds))}
     plan = structure(Plan, {**lists, **given}, "bench protection")
-    contestants = []
-    for label, name, own in chosen:
-        takes_size = "size" in {a.name for a in registry.load("protector", name).Config.__attrs_attrs__}
-        config = {**({"size": plan.size} if takes_size else {}), **shared[name], **own}
-        contestants.append(Contestant(label=label, method=name, settings=config, control=control_of(name, config)))
-    wanted = {"unprotected", "noise, whole image", *(c.control for c in contestants)}
-    contestants = [c for c in CONTROLS if c.label in wanted] + contestants
+    contestants = lineup(names, plan.size, shared)
     voice = Voice(json, quiet)
     try:
         with bar(voice, "protection") as tick:

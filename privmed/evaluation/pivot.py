@@ -18,7 +18,10 @@ def cell(figures: list[Figure], method: str, name: str) -> str:
     f = next((f for f in figures if f.method == method and f.name == name), None)
     if f is None:
         return "–"
-    return number(f.measured, f.unit) + (f" ± {number(f.spread)}" if f.spread is not None else "")
+    spread = f" ± {number(f.spread)}" if f.spread is not None else ""
+    paper = f" (paper {number(f.reported)})" if f.reported is not None else ""
+    met = "" if f.met is None else " ✓" if f.met else " ✗"
+    return number(f.measured, f.unit) + spread + paper + met
 
 
 def pivot(results: Results, leave_out: tuple[str, ...] = ()) -> list[list[str]]:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from attrs import Factory, asdict, evolve, field, frozen
+from attrs import Factory, asdict, evolve, frozen
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -26,6 +26,7 @@ from privmed.data.folders import ImageFolder
 from privmed.data.pixels import PictureStore, load_mask
 from privmed.errors import InputError, OutputError
 from privmed.evaluation.exploiters import Protocol, exploit
+from privmed.evaluation.lineup import Contestant
 from privmed.evaluation.metrics import psnr, ssim
 from privmed.evaluation.pivot import to_pivot_html
 from privmed.evaluation.results import Figure, Results, figure, provenance
@@ -40,16 +41,6 @@ Images = tuple[Tensor, Tensor]  # (N, 3, S, S) and (N, 1, S, S), both uint8; mas
 
 
 @frozen(kw_only=True)
-class Contestant:
-    """One published set: a protector with its settings, or nothing at all."""
-
-    label: str
-    method: str = ""  # empty: the images as they are
-    settings: dict[str, Any] = field(factory=dict)
-    control: str = ""  # label of the random noise it has to beat
-
-
-@frozen(kw_only=True)
 class Plan:
     """What is run."""
 
@@ -58,15 +49,6 @@ class Plan:
     exploiters: list[str] = setting(Factory(lambda: ["unet"]), "networks that train on what is published")
     defences: list[str] = setting(Factory(lambda: ["none"]), "what they do first")
     protocol: Protocol = setting(Factory(Protocol), "how they train")
-
-
-CONTROLS = (
-    Contestant(label="unprotected"),
-    Contestant(label="noise, whole image", method="noise", settings={"where": "image"}),
-    Contestant(label="noise, ROI", method="noise", settings={"where": "roi"}),
-    Contestant(label="noise, contour", method="noise", settings={"where": "contour"}),
-    Contestant(label="noise, ROI and contour", method="noise", settings={"where": "both"}),
-)
 
 
 def load_split(folder: ImageFolder, split: str, size: int) -> Images:
@@ -189,7 +171,7 @@ def run_suite(
     clean, test = (load_split(folder, split, plan.size) for split in ("train", "test"))
     journal = Journal(make_folder(out) / "journal.jsonl")
     published_sets = Published(out / "published", folder.digest(), plan.size)
-    common = json.dumps({"data": folder.digest(), "size": plan.size, "protocol": asdict(plan.protocol)}, sort_keys=True)
+    common = common_of(folder, plan)
     for seed in plan.seeds:
         for contestant in contestants:
             wanted = {
@@ -212,17 +194,29 @@ def run_suite(
                     verdict = exploit(network, published, test, protocol, defence, device=device, tick=tick)
                     about = {"entry": asdict(contestant), "network": network, "defence": defence, "seed": seed}
                     journal.add(key, common=common, **about, **asdict(verdict), **looks)
-    runs = [r for r in journal.runs.values() if r.get("common") == common]
-    results = tabulate(runs, contestants, plan, data.name, folder)
+    results = collect(folder, contestants, plan, out)
     labels = [c.label for c in contestants]
     table = to_pivot_html(results, leave_out=("the same",))
     results.save(out / "protection.json", extra=table + strips_html(out / "pictures", labels) + "<h2>All figures</h2>")
     return results
 
 
+def common_of(folder: ImageFolder, plan: Plan) -> str:
+    """What runs must share to stand in one table."""
+    return json.dumps({"data": folder.digest(), "size": plan.size, "protocol": asdict(plan.protocol)}, sort_keys=True)
+
+
+def collect(folder: ImageFolder, contestants: list[Contestant], plan: Plan, out: Path) -> Results:
+    """The table of what the journal in ``out`` holds so far, of all seeds."""
+    common = common_of(folder, plan)
+    runs = [r for r in Journal(out / "journal.jsonl").runs.values() if r.get("common") == common]
+    return tabulate(runs, contestants, plan, folder.path.name, folder)
+
+
 def tabulate(runs: list[dict], contestants: list[Contestant], plan: Plan, name: str, folder: ImageFolder) -> Results:
     """The table: Dice of each cell, the margin over its control, and how the images look."""
     figures: list[Figure] = []
+    cells = {(network, defence) for network in plan.exploiters for defence in plan.defences}
     for contestant in contestants:
         mine = [r for r in runs if r["entry"] == asdict(contestant)]
         control = next((asdict(c) for c in contestants if c.label == contestant.control), None)
@@ -254,7 +248,7 @@ def tabulate(runs: list[dict], contestants: list[Contestant], plan: Plan, name: 
                     figures.append(figure(label, values=margins, **{**common, "better": "higher"}))
         for key, label in (("psnr", "PSNR, protected against original"), ("ssim", "SSIM, protected against original")):
             values = list({r["seed"]: r[key] for r in mine if key in r}.values())
-            if values:
+            if values and any((r["network"], r["defence"]) in cells for r in mine):
                 unit = "dB" if key == "psnr" else ""
                 figures.append(figure(label, contestant.label, values, data=name, over="seeds", unit=unit))
     p = plan.protocol

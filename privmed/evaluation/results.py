@@ -26,8 +26,6 @@ from privmed.files import make_folder, whole_file
 from privmed.settings import structure, unstructure
 
 SCHEMA = 1
-MARKS = ("<!-- results:{name} -->", "<!-- /results -->")
-HEADLINE = "<!-- results:{name} headline -->"
 
 
 @frozen(kw_only=True)
@@ -273,18 +271,3 @@ def curve_svg(curve: Curve, width: int = 640, height: int = 220) -> str:
         f'<polyline points="{" ".join(place)}" fill="none" stroke="#2f6fde" stroke-width="2"/></svg>'
         f"<figcaption>{label}</figcaption></figure>"
     )
-
-
-def fill_document(text: str, results: Results) -> str:
-    """Replace what stands between the marks of a table in a document: the whole table, or its headline.
-
-    Raises:
-        InputError: when the marks are not there.
-    """
-    headline = HEADLINE.format(name=results.name) in text
-    begin, end = (HEADLINE if headline else MARKS[0]).format(name=results.name), MARKS[1]
-    head, found, rest = text.partition(begin)
-    _old, closed, tail = rest.partition(end)
-    if not found or not closed:
-        raise InputError(f"the document has no place {begin} … {end}.")
-    return f"{head}{begin}\n{to_markdown(results, headline=headline)}\n{end}{tail}"

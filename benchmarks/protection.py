@@ -1,0 +1,121 @@
+"""The tables of unlearnable data sets: Tables 1, 2, 3 and 5 of UMed on our images, beside random noise.
+
+    python benchmarks/protection.py --data DIR [--set busi] [--table main] [--collect]
+
+Images of 128 x 128, networks of width 16, bf16 where that is fast. Runs what the journal in ``--runs`` does not hold yet, table by
+table, and writes ``benchmarks/results/protection-SET-TABLE.json``; ``--collect`` only writes what is there. ``benchmarks/render.py`` puts
+the tables into the documents. Settings were chosen on a part of the training images of busi, never on test images.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from attrs import evolve
+
+from privmed.data.folders import ImageFolder
+from privmed.evaluation.exploiters import Protocol
+from privmed.evaluation.lineup import lineup
+from privmed.evaluation.protection import Plan, collect, run_suite
+from privmed.evaluation.results import Figure
+
+SIZE = 128
+PROTOCOL = Protocol(epochs=50, rate=1e-3, batch=8, width=16)
+ALL = "lsp,ar,em,tap,sep,umed,umed[robust=true]"
+FEW = "umed,umed[robust=true]"
+ABLATIONS = (  # Table 5, cases A to G
+    "umed,umed[texture=none],umed[contour=vanilla;texture=none],em[where=contour],"
+    "umed[contour=none],umed[contour=none;texture=full],em[where=roi]"
+)
+TABLES = {
+    "main": (ALL, {"seeds": 3}),
+    "defences": (FEW, {"seeds": 3, "defences": ["blur", "jpeg60", "jpeg30", "augment"]}),
+    "exploiters": ("em,umed", {"seeds": 3, "exploiters": ["attention-unet", "unet++", "transunet"]}),
+    "bounds": ("umed[epsilon=8/255],umed[robust=true;epsilon=8/255]", {"seeds": 3, "defences": ["none", "jpeg60"]}),
+    "ablation": (ABLATIONS, {"seeds": 3}),
+    "adversarial": (FEW, {"seeds": 1, "defences": ["adversarial"]}),
+}
+HEADLINE_SEEDS = 5  # of UMed and its controls
+LAST = "Dice on clean test images, {}, last epoch"
+PAPER = {  # BUSI; UMed, Tables 1, 2, 3
+    ("unet", "unprotected"): 0.7285,
+    ("unet", "em"): 0.3255,
+    ("unet", "tap"): 0.3477,
+    ("unet", "lsp"): 0.3416,
+    ("unet", "ar"): 0.4039,
+    ("unet", "sep"): 0.3547,
+    ("unet", "umed"): 0.0092,
+    ("attention-unet", "umed"): 0.0135,
+    ("unet++", "umed"): 0.0784,
+    ("transunet", "umed"): 0.1526,
+    ("attention-unet", "em"): 0.31,
+    ("unet++", "em"): 0.7052,
+    ("transunet", "em"): 0.697,
+    ("unet after blur", "umed"): 0.4881,
+    ("unet after jpeg60", "umed"): 0.5643,
+    ("unet after adversarial", "umed"): 0.7191,
+    ("unet after jpeg60", "umed[epsilon=8/255]"): 0.2849,
+}
+TARGETS = {
+    ("unet", "umed"): 0.05,
+    ("unet after jpeg60", "umed"): 0.5643,
+    ("unet after jpeg60", "umed[epsilon=8/255]"): 0.2849,
+}
+
+
+def main() -> None:
+    """Run and write."""
+    options = arguments()
+    for name in options.set:
+        for table in options.table:
+            text, more = TABLES[table]
+            plan = Plan(**{"size": SIZE, "protocol": PROTOCOL, **more, "seeds": list(range(more["seeds"]))})
+            contestants, out = lineup(text, SIZE), options.runs / f"protection-{name}"
+            if not options.collect:
+                if table == "main":
+                    run_suite(
+                        options.data / name, lineup("umed", SIZE), evolve(plan, seeds=list(range(HEADLINE_SEEDS))), out
+                    )
+                run_suite(options.data / name, contestants, plan, out)
+            results = collect(ImageFolder(options.data / name), contestants, plan, out)
+            if not {f.method for f in results.figures} & {c.label for c in contestants if c.control}:
+                print(f"{name}, {table}: nothing has been run yet", file=sys.stderr)
+                continue
+            results = evolve(
+                results, name=f"protection-{name}-{table}", figures=[compared(f, name) for f in results.figures]
+            )
+            print(results.save(options.out / f"{results.name}.json"), file=sys.stderr)
+
+
+def arguments() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="folder with busi and isic")
+    parser.add_argument("--set", nargs="+", choices=["busi", "isic"], default=["busi", "isic"])
+    parser.add_argument("--table", nargs="+", choices=list(TABLES), default=list(TABLES))
+    parser.add_argument("--collect", action="store_true", help="write what has been run, and run nothing")
+    parser.add_argument("--runs", type=Path, default=Path("runs"), help="journals and published sets")
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
+    return parser.parse_args()
+
+
+def compared(figure: Figure, name: str) -> Figure:
+    """A figure with the paper's beside it, and the target."""
+    more = {}
+    for (network, method), value in PAPER.items() if name == "busi" else ():
+        if figure.method == method and figure.name == LAST.format(network):
+            more = {"reported": value, "source": "UMed, Tables 1 to 3 (BUSI)"}
+    for (network, method), value in TARGETS.items():
+        if figure.method == method and figure.name == LAST.format(network):
+            more["target"] = value
+    if figure.method == "umed" and figure.name.startswith("PSNR"):
+        more |= {"target": 50.0, **({"reported": 51.65, "source": "UMed, Table 4"} if name == "busi" else {})}
+    if figure.method == "umed" and figure.name.startswith("SSIM"):
+        more |= {"target": 0.996, **({"reported": 0.9964, "source": "UMed, Table 4"} if name == "busi" else {})}
+    return evolve(figure, **more)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,48 @@
+"""Tables in documents: what stands between two marks is rendered from the results, so that nobody types a number.
+
+The mark says which results and how they are laid out::
+
+    <!-- results:covert -->              all figures, one a line
+    <!-- results:covert headline -->     those with a published figure or a target beside them
+    <!-- results:protection pivot -->    methods down, figures across
+    <!-- /results -->
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from privmed.errors import InputError
+from privmed.evaluation.pivot import to_pivot_markdown
+from privmed.evaluation.results import Results, to_markdown
+
+LAYOUTS: dict[str, Callable[[Results], str]] = {
+    "": to_markdown,
+    "headline": lambda results: to_markdown(results, headline=True),
+    "pivot": lambda results: to_pivot_markdown(results, leave_out=("the same",)),
+}
+PLACE = r"(<!-- results:{name}(?: (\w+))? -->).*?(<!-- /results -->)"
+
+
+def shows(text: str, name: str) -> bool:
+    """Whether a document has a place for the results of that name."""
+    return re.search(PLACE.format(name=re.escape(name)), text, re.DOTALL) is not None
+
+
+def fill_document(text: str, results: Results) -> str:
+    """Render results into all their places in a document.
+
+    Raises:
+        InputError: when there is none, or its layout is not known.
+    """
+    if not shows(text, results.name):
+        raise InputError(f"the document has no place <!-- results:{results.name} --> … <!-- /results -->.")
+
+    def render(place: re.Match) -> str:
+        begin, layout, end = place[1], place[2] or "", place[3]
+        if layout not in LAYOUTS:
+            raise InputError(f"{begin}: no layout {layout!r}; there are {', '.join(filter(None, LAYOUTS))}.")
+        return f"{begin}\n{LAYOUTS[layout](results)}\n{end}"
+
+    return re.sub(PLACE.format(name=re.escape(results.name)), render, text, flags=re.DOTALL)
