@@ -189,3 +189,30 @@ def test_classes_are_protected_too(folder, tmp_path):
         "benign/p2.png",
     }
     assert run(["protect", str(root), "-o", str(tmp_path / "other"), "--protector", "umed", "-q"]) == 3
+
+
+def test_dicom_keeps_its_tags_and_the_bound_is_in_what_is_seen(tmp_path):
+    """A signed 16-bit CT slice behind a window: epsilon is a part of the visible range."""
+    pydicom = pytest.importorskip("pydicom", reason="needs privmed[dicom]")
+    from pydicom.data import get_testdata_file
+
+    root, out = tmp_path / "set", tmp_path / "out"
+    for name in ("images", "masks"):
+        (root / name).mkdir(parents=True)
+    shutil.copy(get_testdata_file("CT_small.dcm", download=False), root / "images/ct.dcm")
+    mask = np.zeros((128, 128), np.uint8)
+    mask[40:90, 30:80] = 255
+    (root / "masks/ct.png").write_bytes(imagecodecs.png_encode(mask))
+    assert run(["protect", str(root), "-o", str(out), *NOISE]) == 0
+    before, after = (pydicom.dcmread(d / "images/ct.dcm") for d in (root, out))
+    assert after.ImageType[0] == "DERIVED"
+    assert after.SOPInstanceUID != before.SOPInstanceUID
+    made_new = {"ImageType", "SOPInstanceUID", "DerivationDescription", "SourceImageSequence", "PixelData"}
+    for element in before:
+        if element.keyword not in made_new | {"SmallestImagePixelValue", "LargestImagePixelValue"}:
+            assert after[element.tag].value == element.value, element.keyword
+    views = [read(d / "images/ct.dcm").tensor()[0, 0].numpy() for d in (root, out)]
+    change = np.abs(views[1] - views[0])
+    assert 0 < change.max() <= EPSILON + 1e-6
+    stored = [d.pixel_array.astype(int) for d in (before, after)]
+    assert np.array_equal(stored[0][mask == 0], stored[1][mask == 0])
