@@ -254,7 +254,7 @@ def tabulate(runs: list[dict], contestants: list[Contestant], plan: Plan, name: 
     p = plan.protocol
     notes = [
         f"{plan.size} x {plan.size}; exploiters of width {p.width} trained from scratch for {p.epochs} epochs, batch {p.batch}, "
-        f"Adam {p.rate:g}; ± is the standard deviation over {len(plan.seeds)} seeds of protector and exploiter together."
+        f"Adam {p.rate:g}; ± is the standard deviation over seeds of protector and exploiter together (how many stands in the JSON)."
     ]
     return Results(
         name="protection",
