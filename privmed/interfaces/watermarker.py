@@ -31,6 +31,7 @@ class Embedded(NamedTuple):
     success: bool  # whether the oracle no longer answers the label
     before: int  # its answer to the clean image
     after: int  # its answer to the marked one
+    parameters: dict[str, int]  # what the search found: opacity limit, column, row
 
 
 @frozen(kw_only=True, eq=False)
@@ -110,6 +111,7 @@ class Watermarker(Method):
             success=placed.success,
             before=int(placed.before.argmax()),
             after=int(placed.after.argmax()),
+            parameters={"opacity": placed.limit, "x": placed.overlay.x, "y": placed.overlay.y},
         )
 
     @final

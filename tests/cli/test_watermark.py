@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
 from pathlib import Path
 
 import imagecodecs
@@ -296,3 +297,23 @@ def test_classes_the_model_does_not_know_are_left_out(folder, tmp_path, model, c
     assert mark(folder, tmp_path / "out", tmp_path / "k", model) == 1
     assert not (tmp_path / "out/c/x.png").exists()
     assert (tmp_path / "out/a/grey0.png").exists()
+
+
+def test_a_full_disk_is_told_and_the_run_goes_on_when_there_is_room(folder, tmp_path, model, capsys):
+    """Staged on a small file system that grows afterwards."""
+    out, key = tmp_path / "disk", tmp_path / "k"
+    out.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o"]
+    if subprocess.run([*mount, "size=36k", "none", str(out)], capture_output=True).returncode:
+        pytest.skip("a small file system cannot be mounted here")
+    try:
+        assert mark(folder, out / "set", key, model, "--seed", "1") == 2
+        assert "No space" in capsys.readouterr().err
+        assert not list((out / "set").rglob("*.part"))
+        subprocess.run(["mount", "-o", "remount,size=8m", str(out)], check=True)
+        assert mark(folder, out / "set", key, model, "--seed", "1", "--resume") == 0
+        assert run(["unlock", str(out / "set"), "-o", str(tmp_path / "back"), "--key", str(key), "-q"]) == 0
+        for name in files(folder):
+            assert np.array_equal(read(folder / name).pixels, read(tmp_path / "back" / name).pixels)
+    finally:
+        subprocess.run(["umount", str(out)], check=True)
