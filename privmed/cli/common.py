@@ -22,6 +22,9 @@ Frame = Annotated[int | None, typer.Option(help="Which frame of a multi-frame fi
 Set = Annotated[list[str] | None, typer.Option("--set", help="A setting of the method, name=value; may be repeated.")]
 
 
+NAMED = 20  # failures that are named
+
+
 @frozen
 class Voice:
     """Where a command speaks: people read stderr or a terminal, programs read one JSON object on stdout."""
@@ -45,6 +48,13 @@ class Voice:
         for name, value in rows:
             table.add_row(f"[dim]{name}[/dim]", value)
         Console(stderr=self.json).print(table)
+
+    def left_out(self, failed: list[tuple[str, str]]) -> None:
+        """Name what could not be used: the first ones, of many."""
+        for name, why in failed[:NAMED]:
+            self.say(f"left out {name}: {why}")
+        if len(failed) > NAMED:
+            self.say(f"and {len(failed) - NAMED} more, which --json names.")
 
     def finish(self, result: dict[str, Any]) -> None:
         """Hand the result to programs."""

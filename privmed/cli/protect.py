@@ -107,6 +107,5 @@ def report(voice: Voice, release, failed: list[tuple[str, str]], outcome) -> Non
         rows += [("PSNR", f"{summary['psnr']:.2f} dB"), ("SSIM", f"{summary['ssim']:.4f}")]
         rows += [("largest change", f"{summary['largest_change'] * 255:.2f} / 255")]
     voice.table(f"protected data set in {release.out}", rows)
-    for name, why in failed:
-        voice.say(f"left out {name}: {why}")
+    voice.left_out(failed)
     voice.finish(summary)

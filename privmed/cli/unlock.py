@@ -34,7 +34,7 @@ def command(
     source = ImageFolder(dataset, lenient=True)
     check_apart(source.path, output)
     keys = Keyring({str(key): read_key(key, openers_from(passphrase_file, identity, voice))})
-    items = source.items()[:limit]
+    items = source.present()[:limit]
     release = Release(source, output, {"unlocked": True}, resume=resume)
 
     def lift(item, target) -> dict:
@@ -48,8 +48,7 @@ def command(
         raise Interrupted(f"{output}: interrupted. What is written is whole; go on with --resume.") from error
     release.finish(items, outcome.failed)
     voice.table(f"originals in {output}", [("images", str(len(release.lines)))])
-    for name, why in outcome.failed:
-        voice.say(f"left out {name}: {why}")
+    voice.left_out(outcome.failed)
     failed = [{"file": name, "reason": why} for name, why in outcome.failed]
     voice.finish({"output": str(output), "images": len(release.lines), "failed": failed})
     if failed:

@@ -46,7 +46,7 @@ def command(
         keys[entries[0].get("owner") or str(path)] = entries
     ring, found = Keyring(keys), []
     folder = ImageFolder(dataset, lenient=True)
-    items = folder.items()[:limit]
+    items = folder.present()[:limit]
     with bar(voice, "verifying") as tick:
         for n, item in enumerate(items, 1):
             name = item.image.relative_to(folder.path).as_posix()

@@ -120,8 +120,7 @@ def report(voice: Voice, release, key: Path, outcome) -> None:
         rows.append(("queries", f"{sum(line['queries'] for line in lines) / len(lines):.0f} an image"))
     rows.append(("key", f"{key} ({key.stat().st_size / 1024:.0f} kB). Without it the originals cannot be restored."))
     voice.table(f"marked data set in {release.out}", rows)
-    for name, why in outcome.failed:
-        voice.say(f"left out {name}: {why}")
+    voice.left_out(outcome.failed)
     voice.finish(
         {
             "output": str(release.out),

@@ -54,12 +54,22 @@ class ImageFolder:
         Raises:
             InputError: when there is no picture in that split, or a mask is missing.
         """
-        if self._split:
-            names = [name for name, part in self._split.items() if split in (None, part)]
-        else:
-            names = [p.relative_to(self.root).as_posix() for p in self.root.rglob("*") if p.suffix.lower() in PICTURES]
+        if not self._split:
+            return self.present()
+        names = [name for name, part in self._split.items() if split in (None, part)]
         if not names:
             raise InputError(f"data set {self.path}: no pictures" + (f" in its {split} split." if split else "."))
+        return [self._item(name) for name in sorted(names)]
+
+    def present(self) -> list[Item]:
+        """The images that are really there, whatever ``split.csv`` says: of a folder that somebody passed on, or a part of one.
+
+        Raises:
+            InputError: when there is none.
+        """
+        names = [p.relative_to(self.root).as_posix() for p in self.root.rglob("*") if p.suffix.lower() in PICTURES]
+        if not names:
+            raise InputError(f"data set {self.path}: no pictures.")
         return [self._item(name) for name in sorted(names)]
 
     def digest(self, split: str | None = None) -> str:

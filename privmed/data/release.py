@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import json
 import os
@@ -124,14 +125,17 @@ class Release:
         return outcome
 
     def finish(self, items: list[Item], failed: list[tuple[str, str]]) -> None:
-        """Copy masks and tables of what was written, byte for byte, and put the manifest in order."""
+        """Copy masks and tables of what was written, and put the manifest in order. A table loses the lines of what was left out."""
         left_out = {name for name, _ in failed}
         for item in items:
             if item.mask is not None and self.name(item) not in left_out:
                 copy(item.mask, self.out / item.mask.relative_to(self.source.path))
+        published = {(self.source.path / n).relative_to(self.source.root).as_posix() for n in self.lines} - {
+            (self.source.path / n).relative_to(self.source.root).as_posix() for n in left_out
+        }
         for name in TABLES:
             if (self.source.path / name).is_file():
-                copy(self.source.path / name, self.out / name)
+                copy_table(self.source.path / name, self.out / name, published)
         lines = sorted(
             (line for name, line in self.lines.items() if name not in left_out), key=lambda line: line["file"]
         )
@@ -171,6 +175,16 @@ def check_apart(source: Path, out: Path) -> None:
 def digest(path: Path) -> str:
     """The sha256 of a file."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def copy_table(path: Path, target: Path, files: set[str]) -> None:
+    """Copy a table without the lines of files that are not among ``files``; the other lines stay byte for byte."""
+    with path.open(newline="", encoding="utf-8") as file:
+        lines = file.read().splitlines(keepends=True)
+    column = next(csv.reader(lines[:1]), []).index("file")
+    kept = lines[:1] + [line for line in lines[1:] if (row := next(csv.reader([line]), [])) and row[column] in files]
+    with whole_file(target, overwrite=True) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        file.write("".join(kept))
 
 
 def copy(path: Path, target: Path) -> None:

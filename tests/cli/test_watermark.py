@@ -317,3 +317,18 @@ def test_a_full_disk_is_told_and_the_run_goes_on_when_there_is_room(folder, tmp_
             assert np.array_equal(read(folder / name).pixels, read(tmp_path / "back" / name).pixels)
     finally:
         subprocess.run(["umount", str(out)], check=True)
+
+
+def test_a_part_of_a_set_is_published_and_unlocked_as_a_part(folder, tmp_path, model, capsys):
+    """Tables name only what is there, and what somebody passes on is taken as it is."""
+    names = sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*.png"))
+    (folder / "split.csv").write_text("file,split\n" + "".join(f"{n},train\n" for n in names))
+    out, key = tmp_path / "out", tmp_path / "k"
+    assert mark(folder, out, key, model, "--split", "train", "--limit", "3") == 0
+    assert (out / "split.csv").read_text().splitlines() == ["file,split", *(f"{n},train" for n in names[:3])]
+    (out / names[0]).unlink()
+    assert run(["unlock", str(out), "-o", str(tmp_path / "back"), "--key", str(key), "-q"]) == 0
+    assert files(tmp_path / "back") == names[1:3]
+    capsys.readouterr()
+    assert run(["verify", str(out), "--key", str(key), "--json"]) == 0
+    assert len(json.loads(capsys.readouterr().out)["images"]) == 2
