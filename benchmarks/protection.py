@@ -36,6 +36,8 @@ TABLES = {
     "bounds": ("umed[epsilon=8/255],umed[robust=true;epsilon=8/255]", {"seeds": 3, "defences": ["none", "jpeg60"]}),
     "ablation": (ABLATIONS, {"seeds": 3}),
     "adversarial": (FEW, {"seeds": 1, "defences": ["adversarial"]}),
+    "colour": (ALL, {"seeds": 3, "colour": True}),  # grey images published in colour, as in the papers
+    "colour-defences": (FEW, {"seeds": 3, "defences": ["blur", "jpeg60", "jpeg30", "augment"], "colour": True}),
 }
 HEADLINE_SEEDS = 5  # of UMed and its controls
 LAST = "Dice on clean test images, {}, last epoch"
@@ -71,10 +73,12 @@ def main() -> None:
     for name in options.set:
         for table in options.table:
             text, more = TABLES[table]
+            if name == "isic" and more.get("colour"):
+                continue  # its images are in colour anyhow
             plan = Plan(**{"size": SIZE, "protocol": PROTOCOL, **more, "seeds": list(range(more["seeds"]))})
             contestants, out = lineup(text, SIZE), options.runs / f"protection-{name}"
             if not options.collect:
-                if table == "main":
+                if table in ("main", "colour"):
                     run_suite(
                         options.data / name, lineup("umed", SIZE), evolve(plan, seeds=list(range(HEADLINE_SEEDS))), out
                     )

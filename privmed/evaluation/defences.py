@@ -21,7 +21,7 @@ DEFENCES = {
 
 
 def prepare(images: Tensor, defence: str) -> Tensor:
-    """What is done to all images once, (N, 3, S, S) uint8 in and out.
+    """What is done to all images once, (N, 1 or 3, S, S) uint8 in and out.
 
     Raises:
         SettingsError: for a defence that does not exist.

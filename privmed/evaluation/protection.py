@@ -48,11 +48,14 @@ class Plan:
     seeds: list[int] = setting(Factory(lambda: [0, 1, 2]), "of protector and exploiter")
     exploiters: list[str] = setting(Factory(lambda: ["unet"]), "networks that train on what is published")
     defences: list[str] = setting(Factory(lambda: ["none"]), "what they do first")
+    colour: bool = setting(
+        False, "publish grey images in colour, as papers do; who makes them grey again undoes a part of it"
+    )
     protocol: Protocol = setting(Factory(Protocol), "how they train")
 
 
-def load_split(folder: ImageFolder, split: str, size: int) -> Images:
-    """Images and masks of a split at one size.
+def load_split(folder: ImageFolder, split: str, size: int, *, colour: bool = False) -> Images:
+    """Images and masks of a split at one size; one channel if all are grey, unless ``colour``.
 
     Raises:
         InputError: when there are no masks.
@@ -61,6 +64,8 @@ def load_split(folder: ImageFolder, split: str, size: int) -> Images:
     if any(i.mask is None for i in items):
         raise InputError(f"data set {folder.path}: has no masks/, which this suite needs.")
     images = torch.stack([store(i.image) for i in items])
+    if not colour and bool((images == images[:, :1]).all()):
+        images = images[:, :1]
     return images, torch.stack([load_mask(i.mask, size) for i in items]).byte()
 
 
@@ -93,8 +98,9 @@ def publish(contestant: Contestant, clean: Images, seed: int, tick: Tick) -> tup
 class Published:
     """Published sets on disk, so that an exploiter added later does not cost the protection again."""
 
-    def __init__(self, path: Path, data: str, size: int) -> None:
-        self.path, self.common = path, {"data": data, "size": size, "version": __version__}
+    def __init__(self, path: Path, data: str, size: int, channels: int) -> None:
+        self.path = path
+        self.common = {"data": data, "size": size, "channels": channels, "version": __version__}
 
     def get(self, contestant: Contestant, clean: Images, seed: int, tick: Tick) -> tuple[Images, dict[str, float]]:
         """What :func:`publish` gave before for the same data, method, settings and seed, or gives now."""
@@ -168,10 +174,11 @@ def run_suite(
         tick: told how far it is.
     """
     folder = ImageFolder(data)
-    clean, test = (load_split(folder, split, plan.size) for split in ("train", "test"))
+    clean, test = (load_split(folder, split, plan.size, colour=plan.colour) for split in ("train", "test"))
     journal = Journal(make_folder(out) / "journal.jsonl")
-    published_sets = Published(out / "published", folder.digest(), plan.size)
-    common = common_of(folder, plan)
+    channels = clean[0].shape[1]
+    published_sets = Published(out / "published", folder.digest(), plan.size, channels)
+    common = common_of(folder, plan, channels)
     for seed in plan.seeds:
         for contestant in contestants:
             wanted = {
@@ -182,6 +189,7 @@ def run_suite(
                 for network in plan.exploiters
                 for defence in plan.defences
             }
+            journal = Journal(journal.path)  # others may work in this folder, on other methods
             if all(key in journal for key in wanted):
                 continue
             published, looks = published_sets.get(contestant, clean, seed, tick)
@@ -201,19 +209,23 @@ def run_suite(
     return results
 
 
-def common_of(folder: ImageFolder, plan: Plan) -> str:
+def common_of(folder: ImageFolder, plan: Plan, channels: int) -> str:
     """What runs must share to stand in one table."""
-    return json.dumps({"data": folder.digest(), "size": plan.size, "protocol": asdict(plan.protocol)}, sort_keys=True)
+    about = {"data": folder.digest(), "size": plan.size, "protocol": asdict(plan.protocol)}
+    return json.dumps({**about, **({"channels": 1} if channels == 1 else {})}, sort_keys=True)
 
 
 def collect(folder: ImageFolder, contestants: list[Contestant], plan: Plan, out: Path) -> Results:
     """The table of what the journal in ``out`` holds so far, of all seeds."""
-    common = common_of(folder, plan)
+    channels = load_split(folder, "train", plan.size, colour=plan.colour)[0].shape[1]
+    common = common_of(folder, plan, channels)
     runs = [r for r in Journal(out / "journal.jsonl").runs.values() if r.get("common") == common]
-    return tabulate(runs, contestants, plan, folder.path.name, folder)
+    return tabulate(runs, contestants, plan, folder.path.name, folder, channels)
 
 
-def tabulate(runs: list[dict], contestants: list[Contestant], plan: Plan, name: str, folder: ImageFolder) -> Results:
+def tabulate(
+    runs: list[dict], contestants: list[Contestant], plan: Plan, name: str, folder: ImageFolder, channels: int
+) -> Results:
     """The table: Dice of each cell, the margin over its control, and how the images look."""
     figures: list[Figure] = []
     cells = {(network, defence) for network in plan.exploiters for defence in plan.defences}
@@ -253,8 +265,9 @@ def tabulate(runs: list[dict], contestants: list[Contestant], plan: Plan, name: 
                 figures.append(figure(label, contestant.label, values, data=name, over="seeds", unit=unit))
     p = plan.protocol
     notes = [
-        f"{plan.size} x {plan.size}; exploiters of width {p.width} trained from scratch for {p.epochs} epochs, batch {p.batch}, "
-        f"Adam {p.rate:g}; ± is the standard deviation over seeds of protector and exploiter together (how many stands in the JSON)."
+        f"{plan.size} x {plan.size}, published in {'grey' if channels == 1 else 'colour'}; exploiters of width {p.width} trained "
+        f"from scratch for {p.epochs} epochs, batch {p.batch}, Adam {p.rate:g}; ± is the standard deviation over seeds of protector "
+        "and exploiter together (how many stands in the JSON)."
     ]
     return Results(
         name="protection",

@@ -74,10 +74,12 @@ class TrainingPairs:
         self.size = size
         self._file = tempfile.TemporaryFile()  # noqa: SIM115  (closed by __exit__)
         masks: set[bool] = set()
+        grey = True
         labels: list[int] = []
         count = 0
         for image, target in dataset:
             x, truth = self._pair(count, image, target)
+            grey = grey and image.shape[-3] == 1
             masks.add(truth.ndim == 4)
             if len(masks) > 1:
                 raise InputError(f"pair {count}: some pairs have a mask and some a class; expected one kind.")
@@ -89,6 +91,7 @@ class TrainingPairs:
             raise InputError("dataset: there is no pair in it.")
         self.task = "segmentation" if masks == {True} else "classification"
         self.labels = torch.tensor(labels)
+        self.channels = 1 if grey else 3  # noise in colour would be lost on what is published in grey
         self._file.flush()
         self._data = np.memmap(self._file, np.uint8, "r", shape=(count, 4, size, size))
 
@@ -114,11 +117,11 @@ class TrainingPairs:
         self._file.close()
 
     def batch(self, indices: Any) -> tuple[Tensor, Tensor]:
-        """Images (B, 3, size, size) in [0, 1], and masks (B, 1, size, size) or class numbers (B,)."""
+        """Images (B, 1 or 3, size, size) in [0, 1], grey if all of the set are, and masks (B, 1, size, size) or class numbers (B,)."""
         rows = torch.from_numpy(np.ascontiguousarray(self._data[np.asarray(indices)])).float().div_(255)
         if self.task == "classification":
-            return rows[:, :3], self.labels[np.asarray(indices)]
-        return rows[:, :3], rows[:, 3:]
+            return rows[:, : self.channels], self.labels[np.asarray(indices)]
+        return rows[:, : self.channels], rows[:, 3:]
 
     def epoch(self, batch: int, *seed: int) -> Iterator[np.ndarray]:
         """Indices of all pairs in batches of at most ``batch``, in an order drawn from the seed."""

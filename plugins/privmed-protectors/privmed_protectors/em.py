@@ -78,7 +78,7 @@ class EM(Protector):
         torch.manual_seed(c.seed)
         self.surrogate.load_state_dict(Surrogate(c.classes, c.width).state_dict())
         optimizer = torch.optim.Adam(self.surrogate.parameters(), c.rate)
-        with NoiseTable(len(pairs), c.size, c.epsilon) as table:
+        with NoiseTable(len(pairs), pairs.channels, c.size, c.epsilon) as table:
             if (state := fitting.restore()) is not None:
                 done = state["round"]
                 self.load_state_dict(state["model"])
@@ -107,7 +107,7 @@ class EM(Protector):
             chosen = rng.choice(len(pairs), min(self.config.batch, len(pairs)), replace=False)
             image, truth = pairs.batch(chosen)
             with self.subnets():
-                logits = self.surrogate((image + self._noise(table, chosen, truth)).to(self.device))
+                logits = self.surrogate((image + self._noise(table, chosen, truth, pairs.channels)).to(self.device))
             descend(supervised(logits, truth.to(self.device)).mean(), optimizer)
             scores.append(float(agreement(logits.detach().float(), truth.to(self.device)).mean()))
         return sum(scores) / len(scores)
@@ -115,11 +115,11 @@ class EM(Protector):
     def _descend(self, pairs: TrainingPairs, table: NoiseTable) -> None:
         """The noise's turn, on every image."""
         self.surrogate.eval()
-        sums = torch.zeros_like(self.class_noise)
+        sums = torch.zeros_like(self.class_noise[:, : pairs.channels])
         for start in range(0, len(pairs), self.config.batch):
             chosen = np.arange(start, min(start + self.config.batch, len(pairs)))
             image, truth = (x.to(self.device) for x in pairs.batch(chosen))
-            noise = self._improve(image, truth, self._noise(table, chosen, truth).to(self.device))
+            noise = self._improve(image, truth, self._noise(table, chosen, truth, pairs.channels).to(self.device))
             if self.config.classwise:
                 sums.index_add_(0, truth, noise)
             else:
@@ -128,8 +128,10 @@ class EM(Protector):
             counts = torch.bincount(pairs.labels, minlength=self.config.classes).clamp_min(1).to(self.device)
             self.class_noise.copy_((sums / counts.view(-1, 1, 1, 1)).clamp(-self.config.epsilon, self.config.epsilon))
 
-    def _noise(self, table: NoiseTable, chosen: np.ndarray, truth: Tensor) -> Tensor:
-        return self.class_noise[truth.to(self.device)].cpu() if self.config.classwise else table.read(chosen)
+    def _noise(self, table: NoiseTable, chosen: np.ndarray, truth: Tensor, channels: int) -> Tensor:
+        if not self.config.classwise:
+            return table.read(chosen)
+        return self.class_noise[truth.to(self.device)][:, :channels].cpu()
 
     def _improve(self, image: Tensor, truth: Tensor, noise: Tensor) -> Tensor:
         """Descend from ``noise``, with the surrogate frozen and in evaluation mode."""
@@ -149,10 +151,10 @@ class EM(Protector):
 class NoiseTable:
     """The noise of every training image as small integers in a temporary file."""
 
-    def __init__(self, count: int, size: int, epsilon: float) -> None:
+    def __init__(self, count: int, channels: int, size: int, epsilon: float) -> None:
         self.unit = epsilon / 127
         self._file = tempfile.TemporaryFile()  # noqa: SIM115  (closed by __exit__)
-        self._data = np.memmap(self._file, np.int8, "w+", shape=(count, 3, size, size))
+        self._data = np.memmap(self._file, np.int8, "w+", shape=(count, channels, size, size))
 
     def __enter__(self) -> NoiseTable:
         return self
@@ -162,7 +164,7 @@ class NoiseTable:
         self._file.close()
 
     def read(self, chosen: np.ndarray) -> Tensor:
-        """Noise of some images, (B, 3, size, size)."""
+        """Noise of some images, (B, channels, size, size)."""
         return torch.from_numpy(np.ascontiguousarray(self._data[chosen])).float() * self.unit
 
     def write(self, chosen: np.ndarray, noise: Tensor) -> None:

@@ -108,7 +108,7 @@ class UMed(Protector):
             with self.subnets():
                 answer = self.generators[name](seen)
             answer = answer.float().tanh() * bound
-            perturbation = perturbation + (answer if image.shape[1] == 3 else answer.mean(1, keepdim=True))
+            perturbation = perturbation + answer[:, : image.shape[1]]
         return image + perturbation
 
     def _protect(self, image: Tensor, mask: Tensor, generators: list[torch.Generator]) -> Tensor:
