@@ -29,7 +29,7 @@ from privmed.evaluation.exploiters import Protocol, exploit
 from privmed.evaluation.lineup import Contestant
 from privmed.evaluation.metrics import psnr, ssim
 from privmed.evaluation.pivot import to_pivot_html
-from privmed.evaluation.results import Figure, Results, figure, provenance
+from privmed.evaluation.results import Figure, Results, commit, figure, provenance
 from privmed.evaluation.strips import strips_html, write_strip
 from privmed.files import make_folder, whole_file
 from privmed.interfaces.fitting import Fitting
@@ -201,7 +201,7 @@ def run_suite(
                     protocol = evolve(plan.protocol, seed=seed)
                     verdict = exploit(network, published, test, protocol, defence, device=device, tick=tick)
                     about = {"entry": asdict(contestant), "network": network, "defence": defence, "seed": seed}
-                    journal.add(key, common=common, **about, **asdict(verdict), **looks)
+                    journal.add(key, common=common, commit=commit(), **about, **asdict(verdict), **looks)
     results = collect(folder, contestants, plan, out)
     labels = [c.label for c in contestants]
     table = to_pivot_html(results, leave_out=("the same",))
@@ -264,10 +264,12 @@ def tabulate(
                 unit = "dB" if key == "psnr" else ""
                 figures.append(figure(label, contestant.label, values, data=name, over="seeds", unit=unit))
     p = plan.protocol
+    made = sorted({r.get("commit", "an earlier one that was not recorded") for r in runs})
     notes = [
         f"{plan.size} x {plan.size}, published in {'grey' if channels == 1 else 'colour'}; exploiters of width {p.width} trained "
         f"from scratch for {p.epochs} epochs, batch {p.batch}, Adam {p.rate:g}; ± is the standard deviation over seeds of protector "
-        "and exploiter together (how many stands in the JSON)."
+        "and exploiter together (how many stands in the JSON).",
+        f"The runs behind the table were made at commit {', '.join(made)}; the line below says where it was put together.",
     ]
     return Results(
         name="protection",
