@@ -264,12 +264,12 @@ def tabulate(
                 unit = "dB" if key == "psnr" else ""
                 figures.append(figure(label, contestant.label, values, data=name, over="seeds", unit=unit))
     p = plan.protocol
-    made = sorted({r.get("commit", "an earlier one that was not recorded") for r in runs})
+    made = sorted({r.get("commit", "not recorded") for r in runs})
     notes = [
         f"{plan.size} x {plan.size}, published in {'grey' if channels == 1 else 'colour'}; exploiters of width {p.width} trained "
         f"from scratch for {p.epochs} epochs, batch {p.batch}, Adam {p.rate:g}; ± is the standard deviation over seeds of protector "
         "and exploiter together (how many stands in the JSON).",
-        f"The runs behind the table were made at commit {', '.join(made)}; the line below says where it was put together.",
+        f"Commit of the runs behind the table: {', '.join(made)}. The line below says where it was put together.",
     ]
     return Results(
         name="protection",
