@@ -9,15 +9,16 @@ import typer
 
 from privmed.cli.common import Debug, Device, Json, Quiet, Set, Voice, bar, pick_device, settings
 
-SUITES = ("protection",)
+app = typer.Typer(help="Compare methods, and write tables (JSON and HTML).", no_args_is_help=True, add_completion=False)
+Output = Annotated[
+    Path, typer.Option("-o", "--output", help="Folder for journal, JSON and page; gone on with if it exists.")
+]
 
 
-def command(
-    suite: Annotated[str, typer.Argument(help=f"One of: {', '.join(SUITES)}.")],
+@app.command()
+def protection(
     data: Annotated[Path, typer.Option("--data", help="Segmentation set with images/, masks/ and split.csv.")],
-    output: Annotated[
-        Path, typer.Option("-o", "--output", help="Folder for journal, JSON and page; gone on with if it exists.")
-    ],
+    output: Output,
     methods: Annotated[
         str, typer.Option(help="Protectors, with commas: umed,umed[robust=true]. All installed ones by default.")
     ] = "",
@@ -32,16 +33,14 @@ def command(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Compare methods, and write a table (JSON and HTML). Settings: size, protocol.epochs, umed.cycles, ..."""
+    """What strangers' models learn from protected sets, beside random noise. Settings: size, protocol.epochs, umed.cycles, ..."""
     from privmed import registry
-    from privmed.errors import Interrupted, SettingsError, did_you_mean
+    from privmed.errors import Interrupted
     from privmed.evaluation.lineup import lineup
     from privmed.evaluation.pivot import to_pivot_markdown
     from privmed.evaluation.protection import Plan, run_suite
     from privmed.settings import structure
 
-    if suite not in SUITES:
-        raise SettingsError(f"no suite {suite!r}; there is {', '.join(SUITES)}.{did_you_mean(suite, SUITES)}")
     given = settings(set_)
     names = methods or ",".join(n for n in registry.available("protector") if n != "noise")
     shared = {n: given.pop(n) for n in registry.available("protector") if n in given}
@@ -55,4 +54,58 @@ def command(
     except KeyboardInterrupt as error:
         raise Interrupted(f"{output}: interrupted. The same command goes on where it stopped.") from error
     voice.say(to_pivot_markdown(results, leave_out=("the same",)))
+    voice.finish({"output": str(output), "figures": len(results.figures)})
+
+
+@app.command()
+def watermark(
+    data: Annotated[Path, typer.Option("--data", help="Folder with one sub-folder per class; test images are marked.")],
+    model: Annotated[
+        list[Path], typer.Option("--model", help="Model to mislead, and to see transfer on; may be repeated.")
+    ],
+    output: Output,
+    methods: Annotated[
+        str, typer.Option(help="Watermarkers, with commas: medlocker,medlocker[search=cma].")
+    ] = "medlocker",
+    ensemble: Annotated[str, typer.Option(help="Models that are also a source together, by name; with commas.")] = "",
+    where: Annotated[
+        str, typer.Option(help="anywhere, outside, inside (the lesions of --masks); with commas.")
+    ] = "anywhere",
+    masks: Annotated[
+        Path | None, typer.Option(help="Folder of lesion masks that have the names of the images.")
+    ] = None,
+    logo: Annotated[Path | None, typer.Option(help="Picture of the mark; a shield by default.")] = None,
+    limit: Annotated[int, typer.Option(min=0, help="At most so many images, spread over the set.")] = 0,
+    set_: Set = None,
+    device: Device = "auto",
+    json: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """How often marks mislead the models they were made against, and others. Settings: size, together, medlocker.population, ..."""
+    from privmed import registry
+    from privmed.data.folders import ImageFolder
+    from privmed.errors import Interrupted
+    from privmed.evaluation import watermark_suite as suite
+    from privmed.evaluation.pivot import to_pivot_markdown
+    from privmed.imaging.logo import draw_logo, read_logo
+    from privmed.settings import structure
+
+    given = settings(set_)
+    shared = {n: given.pop(n) for n in registry.available("watermarker") if n in given}
+    lists = {"ensemble": [n for n in ensemble.split(",") if n], "where": where.split(","), "limit": limit}
+    plan = structure(suite.WatermarkPlan, {**lists, **given}, "bench watermark")
+    attacks = suite.attacks_of(methods, shared)
+    folder = ImageFolder(data)
+    found = None if masks is None else suite.masks_beside(folder, masks)
+    mark = draw_logo() if logo is None else read_logo(logo)
+    panel = suite.Panel(folder, suite.by_name(model), plan, found, pick_device(device))
+    voice = Voice(json, quiet)
+    try:
+        with bar(voice, "watermark") as tick:
+            results, lines = suite.run_suite(panel, attacks, mark, output, tick=tick)
+    except KeyboardInterrupt as error:
+        raise Interrupted(f"{output}: interrupted. The same command goes on where it stopped.") from error
+    suite.save(results, panel, lines, mark, output / "watermark.json")
+    voice.say(to_pivot_markdown(results, leave_out=suite.DETAILS, head="source"))
     voice.finish({"output": str(output), "figures": len(results.figures)})

@@ -24,24 +24,24 @@ def cell(figures: list[Figure], method: str, name: str) -> str:
     return number(f.measured, f.unit) + spread + paper + met
 
 
-def pivot(results: Results, leave_out: tuple[str, ...] = ()) -> list[list[str]]:
+def pivot(results: Results, leave_out: tuple[str, ...] = (), head: str = "published set") -> list[list[str]]:
     """Rows of cells; the first row is the head."""
     names = columns(results, leave_out)
     methods = list(dict.fromkeys(f.method for f in results.figures))
-    return [["published set", *names], *([m, *(cell(results.figures, m, n) for n in names)] for m in methods)]
+    return [[head, *names], *([m, *(cell(results.figures, m, n) for n in names)] for m in methods)]
 
 
-def to_pivot_markdown(results: Results, leave_out: tuple[str, ...] = ()) -> str:
+def to_pivot_markdown(results: Results, leave_out: tuple[str, ...] = (), head: str = "published set") -> str:
     """A Markdown table with its provenance underneath."""
-    head, *rows = pivot(results, leave_out)
-    lines = ["| " + " | ".join(row) + " |" for row in (head, *rows)]
-    lines.insert(1, "|" + "---|" * len(head))
+    first, *rows = pivot(results, leave_out, head)
+    lines = ["| " + " | ".join(row) + " |" for row in (first, *rows)]
+    lines.insert(1, "|" + "---|" * len(first))
     return "\n".join([*lines, "", *(f"{note}\n" for note in results.notes), origin(results.provenance)])
 
 
-def to_pivot_html(results: Results, leave_out: tuple[str, ...] = ()) -> str:
+def to_pivot_html(results: Results, leave_out: tuple[str, ...] = (), head: str = "published set") -> str:
     """The same as an HTML table."""
-    head, *rows = pivot(results, leave_out)
-    top = "".join(f"<th>{html.escape(c)}</th>" for c in head)
+    first, *rows = pivot(results, leave_out, head)
+    top = "".join(f"<th>{html.escape(c)}</th>" for c in first)
     body = "".join("<tr>" + "".join(f"<td>{html.escape(c)}</td>" for c in row) + "</tr>" for row in rows)
     return f'<div style="overflow-x:auto"><table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table></div>'

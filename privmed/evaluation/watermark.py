@@ -34,8 +34,10 @@ class Trial:
     """One attack on a set of images."""
 
     source: str  # name of the model that is asked
+    method: str = "medlocker"
     settings: dict[str, Any] = field(factory=dict)  # of the watermarker
     where: str = "anywhere"
+    common: str = ""  # what else runs must share to be the same: data, models, logo
 
 
 @frozen(kw_only=True)
@@ -93,10 +95,22 @@ def run_trial(
     cases: Sequence[Case],
     journal: Path,
     *,
+    before: dict[str, dict[str, int]] | None = None,
     together: int = 8,
     tick: Tick = lambda *_: None,
 ) -> list[dict[str, Any]]:
     """Attack every image that the source has right; what the journal holds is not done again.
+
+    Args:
+        trial: what is tried; runs of the same trial share their lines in the journal.
+        locker: the watermarker, with the settings of the trial.
+        logo: the mark.
+        models: the source, and all that transfer is measured on.
+        cases: the images.
+        journal: file of finished images.
+        before: what each model says of each unmarked image, if that is known.
+        together: images searched at a time.
+        tick: told how far it is.
 
     Returns:
         One line an attacked image: whether it fooled the source, queries, answers of all models before and after, and how much of
@@ -104,17 +118,17 @@ def run_trial(
     """
     key = json.dumps(asdict(trial), sort_keys=True)
     known = {r["file"]: r for r in read_journal(journal) if r["key"] == key}
-    oracle, out = models[trial.source], []
+    oracle, scale, out = models[trial.source], getattr(locker.config, "scale", 4.0), []
     for start in range(0, len(cases), together):
         group = cases[start : start + together]
         if all(c.name in known for c in group):
             out += [known[c.name] for c in group]
             continue
-        before = [answers(models, c.view) for c in group]
-        tasks = [(c, b, task_of(c, trial.where)) for c, b in zip(group, before) if b[trial.source] == c.label]
+        clean = [before[c.name] if before else answers(models, c.view) for c in group]
+        tasks = [(c, b, task_of(c, trial.where)) for c, b in zip(group, clean) if b[trial.source] == c.label]
         placed = iter(locker.place([t for _, _, t in tasks if t is not None], logo, oracle))
-        done = {c.name: line_of(c, None if t is None else next(placed), models) for c, b, t in tasks}
-        for c, b in zip(group, before):
+        done = {c.name: line_of(c, None if t is None else next(placed), models, scale) for c, b, t in tasks}
+        for c, b in zip(group, clean):
             line = done.get(c.name, {"skipped": "misclassified"}) | {
                 "key": key,
                 "file": c.name,
@@ -124,7 +138,7 @@ def run_trial(
             with journal.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(line) + "\n")
             out.append(line)
-        tick(min(start + together, len(cases)), len(cases), f"{trial.source}, {trial.where}")
+        tick(min(start + together, len(cases)), len(cases), f"{trial.method} against {trial.source}, {trial.where}")
     return [line for line in out if "success" in line]
 
 
@@ -148,7 +162,7 @@ def task_of(case: Case, where: str) -> Task | None:
     )
 
 
-def line_of(case: Case, placed: Placed | InputError | None, models: dict[str, Model]) -> dict:
+def line_of(case: Case, placed: Placed | InputError | None, models: dict[str, Model], scale: float = 4.0) -> dict:
     """What is kept of one attack."""
     if placed is None:
         return {"skipped": "no lesion is known"}
@@ -164,6 +178,7 @@ def line_of(case: Case, placed: Placed | InputError | None, models: dict[str, Mo
         "after": answers(models, marked),
         "covered": covered,
         "place": [placed.overlay.x, placed.overlay.y, placed.limit],
+        "scale": scale,
     }
 
 

@@ -43,6 +43,14 @@ def _resnet(depth: int, classes: int) -> nn.Module:
     )
 
 
+def _efficientnet(classes: int) -> nn.Module:
+    net = _monai().EfficientNetBN("efficientnet-b0", False, spatial_dims=2, num_classes=classes)
+    for layer in net.modules():
+        if isinstance(layer, nn.BatchNorm2d):
+            layer.momentum = 0.1  # MONAI's 0.01 is for long trainings: after a few hundred steps the statistics would lag behind
+    return net
+
+
 def _vit(classes: int, size: int) -> nn.Module:
     net = _monai().ViT(
         3, (size, size), (16, 16), hidden_size=192, mlp_dim=768, num_layers=6, num_heads=3,
@@ -67,7 +75,7 @@ ARCHITECTURES: dict[str, Callable[[int, int], nn.Module]] = {
     "resnet34": lambda n, size: _resnet(34, n),
     "resnet50": lambda n, size: _resnet(50, n),
     "densenet121": lambda n, size: _monai().DenseNet121(2, 3, n),
-    "efficientnet-b0": lambda n, size: _monai().EfficientNetBN("efficientnet-b0", False, spatial_dims=2, num_classes=n),
+    "efficientnet-b0": lambda n, size: _efficientnet(n),
     "senet50": lambda n, size: _monai().SEResNet50(spatial_dims=2, in_channels=3, num_classes=n),
     "vit": _vit,
     **{

@@ -1,0 +1,185 @@
+"""What the search of MedLocker costs, and what its lock is worth to a thief.
+
+    python benchmarks/lock.py --data DIR [--runs runs]
+
+Needs the ResNet-18 that ``benchmarks/watermark.py --part train`` makes of busi-cls. Writes ``benchmarks/results/watermark-lock.json``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+import privmed
+from privmed.data.folders import ImageFolder
+from privmed.evaluation.metrics import psnr
+from privmed.evaluation.results import Figure, Results, figure, provenance
+from privmed.evaluation.watermark import Case, cases_of, tensor_of
+from privmed.evaluation.watermark_suite import share
+from privmed.imaging.logo import draw_logo
+from privmed.imaging.overlay import Overlay, blend, guess
+from privmed.interfaces.watermarker import Task
+from privmed.nn.classifiers import prepare
+from privmed.oracles import Oracle, load_oracle
+
+SIZE, SEARCHED, LOCKED = 224, 6, 24
+DATA = "busi-cls"
+
+
+def main() -> None:
+    """Measure and write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="folder with busi-cls")
+    parser.add_argument("--runs", type=Path, default=Path("runs"), help="where the trained classifier lies")
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
+    options = parser.parse_args()
+    oracle = load_oracle(options.runs / "diagnosis-busi-resnet18/classifier-busi-resnet18.safetensors")
+    folder = ImageFolder(options.data / DATA)
+    cases = [c for c in cases_of(folder, oracle.classes, SIZE) if int(oracle(tensor_of(c.view)).argmax()) == c.label]
+    cases = cases[:: max(1, len(cases) // LOCKED)][:LOCKED]
+    results = Results(
+        name="watermark-lock",
+        title="Watermarks: what the search costs, and what the lock is worth",
+        figures=[*speed(oracle, cases[:SEARCHED]), *lock(oracle, cases)],
+        provenance=provenance(data={DATA: folder.digest("test")}, seeds=[0]),
+        notes=[
+            f"{len(cases)} images that the model has right, {SIZE} x {SIZE}, ResNet-18 at 112 x 112. The thief has the logo and the place "
+            "of the mark, not the key: he tries all opacities and keeps the one whose inside is smoothest across the edges of the logo, or he "
+            "paints the logo over (biharmonic inpainting)."
+        ],
+    )
+    print(results.save(options.out / "watermark-lock.json"), file=sys.stderr)
+
+
+def speed(oracle: Oracle, cases: list[Case]) -> list[Figure]:
+    """The whole search on images that cannot be fooled, against one query at a time in float32, as the method's ancestor works."""
+
+    def stubborn(images: torch.Tensor) -> torch.Tensor:
+        answer = oracle(images) * 0
+        answer[:, 0] = 1  # the answer costs what it costs, and no mark ever succeeds
+        return answer
+
+    locker, seen = privmed.watermarker("medlocker"), {"ours": [], "ancestor": [], "queries": []}
+    for _ in range(2):  # the first turn warms up
+        start = time.perf_counter()
+        tasks = [Task(image=tensor_of(c.view), label=0, generator=n) for n, c in enumerate(cases)]
+        placed = locker.place(tasks, draw_logo(), stubborn)
+        seen["ours"] = [(time.perf_counter() - start) / len(cases)]
+    seen["queries"] = [p.queries for p in placed]
+    for case in cases:
+        one_by_one(oracle, case, sample=10)
+        seen["ancestor"].append(one_by_one(oracle, case, sample=100) * 4150 / 100)
+    ancestor = sum(seen["ancestor"]) / len(cases)
+    about = {"data": DATA, "better": "lower"}
+    return [
+        Figure(
+            name="the whole search, against 4,150 single queries in float32", method="medlocker",
+            measured=ancestor / seen["ours"][0], unit="x", n=len(cases), target=30, data=DATA,
+        ),
+        figure("distinct queries of a search that fails", "medlocker", seen["queries"], over="images", **about),
+        figure("time of a search that fails, each of six together", "medlocker", seen["ours"], unit="s", **about),
+        figure("time of 4,150 single queries (100 measured)", "ancestor", seen["ancestor"], unit="s", over="images", **about),
+    ]  # fmt: skip
+
+
+def one_by_one(oracle: Oracle, case: Case, sample: int) -> float:
+    """Seconds for queries of one blended image each, in float32."""
+    rng = np.random.default_rng(0)
+    job = privmed.watermarker("medlocker")._course(Task(image=tensor_of(case.view), label=0), draw_logo()).job
+    rows, columns = job.places.shape
+    start = time.perf_counter()
+    for _ in range(sample):
+        candidate = np.array([rng.integers(100, 256), rng.integers(columns), rng.integers(rows)])
+        marked = tensor_of(blend(case.view, job.overlay(candidate), 255)).expand(-1, 3, -1, -1)
+        with torch.no_grad():
+            oracle.network(prepare(marked, oracle.declaration.size, oracle._mean, oracle._deviation))
+    return time.perf_counter() - start
+
+
+def lock(oracle: Oracle, cases: list[Case]) -> list[Figure]:
+    """What a thief gets without the key: by guessing one opacity, and by painting over the mark."""
+    figures = []
+    for veil in (0, 60):
+        found = {name: [] for name in ("guessed", "painted", "seconds", "marked", "guess_right", "paint_right")}
+        locker = privmed.watermarker("medlocker", veil=veil)
+        for n, case in enumerate(cases):
+            made = locker.embed(tensor_of(case.view), draw_logo(), oracle, case.label, generator=n)
+            window, start = made.record["place"], time.perf_counter()
+            guessed = steal(made, case)
+            found["seconds"].append(time.perf_counter() - start)
+            painted = inpaint(made, case)
+            found["guessed"].append(inside(guessed, case.view, window))
+            found["painted"].append(inside(painted, case.view, window))
+            views = {"marked": values(made.image), "guess_right": guessed, "paint_right": painted}
+            for name, view in views.items():
+                found[name].append(float(oracle(tensor_of(view)).argmax() == case.label))
+        label, about = f"veil {veil}", {"data": DATA, "over": "images", "better": "lower"}
+        figures += [
+            figure("PSNR under the mark, guessing one opacity", label, found["guessed"], unit="dB", **about),
+            figure("PSNR under the mark, inpainting", label, found["painted"], unit="dB", **about),
+            figure("time to guess", label, found["seconds"], unit="s", data=DATA, over="images"),
+            share("accuracy on marked images", label, found["marked"], DATA, better="lower"),
+            share("accuracy after guessing", label, found["guess_right"], DATA, better="lower"),
+            share("accuracy after inpainting", label, found["paint_right"], DATA, better="lower"),
+        ]
+    return figures
+
+
+def steal(made, case: Case) -> np.ndarray:
+    """Try all opacities with the logo in hand; keep the one whose inside is smoothest across the edge of the mark."""
+    x, y, width, height = made.record["place"]
+    locker = privmed.watermarker("medlocker")
+    job = locker._course(Task(image=made.image, label=case.label), draw_logo()).job
+    marked, best = values(made.image), (np.inf, None)
+    for limit in range(100, 255):
+        overlay = Overlay(x, y, np.minimum(job.opacity, limit).astype(np.uint8), job.colour)
+        out = marked.copy()
+        out[overlay.window] = guess(marked, overlay, 255).astype(np.uint8)
+        edge = np.diff((job.opacity > 0).astype(int), axis=1) != 0
+        patch = out[y : y + height, x : x + width].astype(int)
+        jump = np.abs(np.diff(patch, axis=1))
+        score = float((jump if jump.ndim == 2 else jump.mean(2))[edge].mean())
+        best = min(best, (score, limit), key=lambda pair: pair[0])
+    overlay = Overlay(x, y, np.minimum(job.opacity, best[1]).astype(np.uint8), job.colour)
+    out = marked.copy()
+    out[overlay.window] = guess(marked, overlay, 255).astype(np.uint8)
+    return out
+
+
+def inpaint(made, case: Case) -> np.ndarray:
+    """Paint over what differs from the surroundings: the visible part of the mark."""
+    from skimage.restoration import inpaint_biharmonic
+
+    x, y, width, height = made.record["place"]
+    job = privmed.watermarker("medlocker")._course(Task(image=made.image, label=case.label), draw_logo()).job
+    marked, mask = values(made.image), np.zeros(case.view.shape[:2], bool)
+    mask[y : y + height, x : x + width] = job.opacity > 0
+    low, high = max(0, y - 16), y + height + 16
+    left, right = max(0, x - 16), x + width + 16
+    part, hole = marked[low:high, left:right] / 255, mask[low:high, left:right]
+    filled = inpaint_biharmonic(part, hole, channel_axis=-1 if marked.ndim == 3 else None)
+    out = marked.copy()
+    out[low:high, left:right] = np.clip(np.rint(filled * 255), 0, 255)
+    return out
+
+
+def values(image: torch.Tensor) -> np.ndarray:
+    """(1, C, H, W) in [0, 1] as 8-bit integers."""
+    planes = (image[0] * 255).round().byte().numpy()
+    return np.moveaxis(planes, 0, 2) if len(planes) == 3 else planes[0]
+
+
+def inside(found: np.ndarray, original: np.ndarray, window: list[int]) -> float:
+    """PSNR within the rectangle of the mark."""
+    x, y, width, height = window
+    a, b = (tensor_of(np.ascontiguousarray(v[y : y + height, x : x + width])) for v in (found, original))
+    return float(psnr(a, b))
+
+
+if __name__ == "__main__":
+    main()
