@@ -49,8 +49,8 @@ def main() -> None:
         provenance=provenance(data={DATA: folder.digest("test")}, seeds=[0]),
         notes=[
             f"{len(cases)} images that the model has right, {SIZE} x {SIZE}, ResNet-18 at 112 x 112. The thief has the logo and the place "
-            "of the mark, not the key: he tries all opacities and keeps the one whose inside is smoothest across the edges of the logo, or he "
-            "paints the logo over (biharmonic inpainting)."
+            "of the mark, not the key: he tries all opacities and keeps the one whose inside is smoothest across the edges of the "
+            "logo, or he paints the logo over (biharmonic inpainting)."
         ],
     )
     print(results.save(options.out / "watermark-lock.json"), file=sys.stderr)

@@ -6,6 +6,7 @@ card of weights that ``privmed train`` made, or in a small JSON file beside a To
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -17,13 +18,14 @@ from attrs import frozen
 from torch import Tensor
 
 from privmed import weights
-from privmed.errors import InputError, MissingDependencyError, SettingsError, WeightsError
+from privmed.errors import InputError, MissingDependencyError, SettingsError, WeightsError, did_you_mean
 from privmed.nn.classifiers import Classifier, ClassifierConfig, prepare
 from privmed.precision import subnet_precision
 from privmed.settings import at_least, one_of, required, setting, structure
 
 Network = Callable[[Tensor], Any]
-FORMATS = (".safetensors", ".pt", ".pt2", ".onnx")
+FORMATS = (".safetensors", ".pt", ".pt2", ".pth", ".onnx")
+ZOO = "torchvision:"
 
 
 @frozen(kw_only=True)
@@ -36,6 +38,7 @@ class Declaration:
     deviation: list[float] = required("that the channels are divided by then")
     answers: str = required("what it answers with", one_of("logits", "probabilities"))
     channels: int = setting(3, "of the image it takes; 1 takes the mean of the channels", one_of(1, 3))
+    architecture: str = setting("", "network that the weights of a .pth file belong to, as `privmed train` names it")
 
 
 class Oracle:
@@ -110,21 +113,23 @@ class Ensemble:
 
 
 def load_oracle(path: str | Path, device: str = "cpu") -> Oracle:
-    """Load a model file.
+    """Load a model file, or a pretrained model of the zoo.
 
     Args:
-        path: ``.safetensors`` of ``privmed train`` with its card, or ``.pt`` (TorchScript), ``.pt2`` (torch.export) or ``.onnx`` with a
-            declaration beside it.
+        path: ``.safetensors`` of ``privmed train`` with its card; ``.pt`` (TorchScript), ``.pt2`` (torch.export), ``.onnx`` or ``.pth``
+            (weights alone, of a declared architecture) with a declaration beside it; or ``torchvision:NAME``.
         device: where it computes.
 
     Raises:
         WeightsError: when the file is missing or damaged, or no model.
         SettingsError: for an ending that is not known, or a bad declaration, listing all its mistakes.
-        MissingDependencyError: when onnxruntime is needed and not installed.
+        MissingDependencyError: when onnxruntime or torchvision is needed and not installed.
     """
+    if str(path).startswith(ZOO):
+        return _pretrained(str(path).removeprefix(ZOO), device)
     path = Path(path)
     if path.suffix not in FORMATS:
-        raise SettingsError(f"model {path}: expected a file ending in {', '.join(FORMATS)}.")
+        raise SettingsError(f"model {path}: expected a file ending in {', '.join(FORMATS)}, or {ZOO}NAME.")
     if not path.is_file():
         raise WeightsError(f"model {path}: no such file.")
     if path.suffix == ".safetensors":
@@ -132,9 +137,18 @@ def load_oracle(path: str | Path, device: str = "cpu") -> Oracle:
         c = model.config
         declaration = Declaration(classes=c.classes, size=c.size, mean=c.mean, deviation=c.deviation, answers="logits")
         return Oracle(model.network, declaration, device, path.stem)
-    loaders = {".pt": _torchscript, ".pt2": _exported, ".onnx": _onnx}
     declaration = read_declaration(path)
+    if path.suffix == ".pth":
+        return Oracle(_state(path, declaration, device), declaration, device, path.stem)
+    loaders = {".pt": _torchscript, ".pt2": _exported, ".onnx": _onnx}
     return Oracle(loaders[path.suffix](path, device), declaration, device, path.stem)
+
+
+def fingerprint(path: str | Path) -> str:
+    """What tells a model from another: the beginning of the SHA-256 of its file, or the name of one of the zoo."""
+    if str(path).startswith(ZOO):
+        return str(path)
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()[:16]
 
 
 def load_classifier(path: Path, device: str = "cpu") -> Classifier:
@@ -162,6 +176,47 @@ def read_declaration(path: Path) -> Declaration:
     except (OSError, ValueError) as error:
         raise SettingsError(f"model {path}: {beside.name} is no JSON file.") from error
     return structure(Declaration, plain, str(beside))
+
+
+def _pretrained(name: str, device: str) -> Oracle:
+    """A model of torchvision with its published weights, classes and preprocessing."""
+    try:
+        from torchvision import models
+    except (ImportError, RuntimeError) as error:
+        raise MissingDependencyError(f"{ZOO}{name} needs torchvision: pip install 'privmed[zoo]'.") from error
+    known = models.list_models(models)
+    if name not in known:
+        raise SettingsError(f"{ZOO}{name}: there is no such model.{did_you_mean(name, known)}")
+    weights = models.get_model_weights(name).DEFAULT
+    how = weights.transforms()
+    declaration = Declaration(
+        classes=list(weights.meta["categories"]),
+        size=how.crop_size[0],
+        mean=list(how.mean),
+        deviation=list(how.std),
+        answers="logits",
+    )
+    return Oracle(models.get_model(name, weights=weights).to(device).eval(), declaration, device, name)
+
+
+def _state(path: Path, declaration: Declaration, device: str) -> Network:
+    """Weights alone, put into the architecture that is declared for them."""
+    if not declaration.architecture:
+        raise SettingsError(f"model {path}: holds weights alone, so {path.stem}.json must name the architecture.")
+    config = ClassifierConfig(architecture=declaration.architecture, classes=declaration.classes, size=declaration.size)
+    network = Classifier(config).network
+    try:
+        state = torch.load(path, map_location=device, weights_only=True)
+    except Exception as error:  # a damaged archive can fail in any way
+        raise WeightsError(f"model {path}: cannot be read as weights.") from error
+    state = state.get("state_dict", state) if isinstance(state, dict) else state
+    try:
+        network.load_state_dict(state)
+    except (RuntimeError, TypeError, AttributeError) as error:
+        raise WeightsError(
+            f"model {path}: these are no weights of {declaration.architecture} for {len(declaration.classes)} classes."
+        ) from error
+    return network.to(device).eval()
 
 
 def _torchscript(path: Path, device: str) -> Network:

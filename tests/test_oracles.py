@@ -1,11 +1,13 @@
 """Models as oracles: preprocessing is declared, files of every kind answer alike, and ensembles are weighted means."""
 
 import json
+import sys
+from types import SimpleNamespace
 
 import pytest
 import torch
 
-from privmed.errors import InputError, SettingsError, WeightsError
+from privmed.errors import InputError, MissingDependencyError, SettingsError, WeightsError
 from privmed.nn.classifiers import Classifier, ClassifierConfig
 from privmed.oracles import Declaration, Ensemble, Oracle, load_oracle
 
@@ -110,3 +112,41 @@ def test_bad_classifiers():
         Classifier(ClassifierConfig(architecture="resnet", classes=["a", "b"]))
     with pytest.raises(SettingsError, match="two different classes"):
         Classifier(ClassifierConfig(classes=["a", "a"]))
+
+
+def test_weights_alone_go_into_the_declared_architecture(tmp_path):
+    pytest.importorskip("monai", reason="needs privmed[monai]")
+    torch.manual_seed(0)
+    network = Classifier(ClassifierConfig(architecture="resnet18", classes=["a", "b"], size=32)).network.eval()
+    torch.save(network.state_dict(), tmp_path / "m.pth")
+    images = torch.rand(2, 3, 40, 40)
+    with pytest.raises(SettingsError, match="name the architecture"):
+        load_oracle(declare(tmp_path / "m.pth"))
+    oracle = load_oracle(declare(tmp_path / "m.pth", architecture="resnet18"))
+    assert torch.allclose(oracle(images), Oracle(network, Declaration(**PLAIN))(images), atol=1e-3)
+    with pytest.raises(WeightsError, match="no weights of resnet18 for 3 classes"):
+        load_oracle(declare(tmp_path / "m.pth", architecture="resnet18", classes=["a", "b", "c"]))
+    (tmp_path / "m.pth").write_bytes(b"damaged")
+    with pytest.raises(WeightsError, match="cannot be read"):
+        load_oracle(declare(tmp_path / "m.pth", architecture="resnet18"))
+
+
+def test_models_of_the_zoo_bring_their_preprocessing(monkeypatch):
+    """torchvision as its documentation describes it, since it does not import beside every torch."""
+    how = SimpleNamespace(crop_size=[32], mean=[0.5] * 3, std=[0.25] * 3)
+    weights = SimpleNamespace(meta={"categories": ["a", "b"]}, transforms=lambda: how)
+    models = SimpleNamespace(
+        list_models=lambda module: ["small"],
+        get_model_weights=lambda name: SimpleNamespace(DEFAULT=weights),
+        get_model=lambda name, weights: Small(),
+    )
+    monkeypatch.setitem(sys.modules, "torchvision", SimpleNamespace(models=models))
+    images = torch.rand(2, 1, 40, 40)
+    oracle = load_oracle("torchvision:small")
+    assert torch.allclose(oracle(images), Oracle(Small().eval(), Declaration(**PLAIN))(images), atol=1e-3)
+    assert oracle.classes == ["a", "b"]
+    with pytest.raises(SettingsError, match="no such model"):
+        load_oracle("torchvision:smal")
+    monkeypatch.setitem(sys.modules, "torchvision", None)
+    with pytest.raises(MissingDependencyError, match=r"privmed\[zoo\]"):
+        load_oracle("torchvision:small")

@@ -17,7 +17,10 @@ def command(
     key: Annotated[Path, typer.Option("--key", help="Key file to write; it lifts all marks of this data set.")],
     model: Annotated[
         list[Path],
-        typer.Option("--model", help="Model to mislead (.safetensors, .pt, .pt2, .onnx); several are an ensemble."),
+        typer.Option(
+            "--model",
+            help="Model to mislead (.safetensors, .pt, .pt2, .pth, .onnx, torchvision:NAME); several: ensemble.",
+        ),
     ],
     share: Annotated[list[float] | None, typer.Option("--share", help="Weight of each model in the ensemble.")] = None,
     watermarker: Annotated[str, typer.Option(help="Method.")] = "medlocker",
@@ -52,7 +55,7 @@ def command(
     from privmed.files import check_writable
     from privmed.imaging.logo import draw_logo, read_logo
     from privmed.keyfile import KeyWriter, part_of
-    from privmed.oracles import Ensemble, load_oracle
+    from privmed.oracles import Ensemble, fingerprint, load_oracle
     from privmed.settings import unstructure
 
     if where not in WHERE:
@@ -73,7 +76,7 @@ def command(
         "watermarker": watermarker,
         "config": unstructure(locker.config),
         "where": where,
-        "model": [f"{m.stem}:{hashlib.sha256(m.read_bytes()).hexdigest()[:16]}" for m in model],
+        "model": [f"{m.stem}:{fingerprint(m)}" for m in model],
         "logo": hashlib.sha256(mark.numpy().tobytes()).hexdigest()[:16],
     }
     voice = Voice(json, quiet)

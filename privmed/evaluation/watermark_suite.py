@@ -24,7 +24,7 @@ from privmed.evaluation.pivot import to_pivot_html
 from privmed.evaluation.results import Figure, Results, figure, provenance
 from privmed.evaluation.watermark import Trial, answers, asr, cases_of, interval, run_trial, transfer
 from privmed.files import make_folder
-from privmed.oracles import Ensemble, Oracle, load_oracle
+from privmed.oracles import Ensemble, Oracle, fingerprint, load_oracle
 from privmed.settings import at_least, setting
 
 ENSEMBLE = "ensemble"
@@ -97,8 +97,7 @@ class Panel:
         cases = cases_of(data, self.classes, plan.size, masks)
         step = max(1, len(cases) // plan.limit) if plan.limit else 1
         self.cases = cases[::step][: plan.limit or None]
-        digests = {n: hashlib.sha256(p.read_bytes()).hexdigest()[:16] for n, p in models.items()}
-        self.weights = digests
+        self.weights = {n: fingerprint(p) for n, p in models.items()}
         self.before = {c.name: answers(self.models, c.view) for c in self.cases}
 
     def common(self, source: str) -> str:

@@ -47,7 +47,9 @@ def _efficientnet(classes: int) -> nn.Module:
     net = _monai().EfficientNetBN("efficientnet-b0", False, spatial_dims=2, num_classes=classes)
     for layer in net.modules():
         if isinstance(layer, nn.BatchNorm2d):
-            layer.momentum = 0.1  # MONAI's 0.01 is for long trainings: after a few hundred steps the statistics would lag behind
+            layer.momentum = (
+                0.1  # MONAI's 0.01 is for long trainings: after a few hundred steps the statistics would lag behind
+            )
     return net
 
 

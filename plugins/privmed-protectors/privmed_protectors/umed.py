@@ -25,10 +25,11 @@ from privmed.imaging.texture import texture_map
 from privmed.interfaces.fitting import Fitting, TrainingPairs
 from privmed.nn.cdc import CentralDifference
 from privmed.nn.unet import UNet, convolution
-from privmed.settings import at_least, one_of, positive, setting
+from privmed.settings import at_least, between, one_of, positive, setting
 from privmed.training.surrogate import Surrogate, agreement, descend, supervised
 from privmed_protectors.transformations import random_transformation
 
+CARRIER = 1.5  # tanh(1.5) = 0.9: four grey levels of 4/255 after rounding, with a gradient left
 GENERATOR_EPOCHS = 4  # of every five; the fifth is the surrogate's
 
 
@@ -56,11 +57,20 @@ class UMedConfig:
     width: int = setting(8, "channels of the first level of all three networks; the paper's have 64", at_least(1))
     size: int = setting(224, "side of the images they are trained on", at_least(32))
     cycles: int = setting(
-        10,
+        5,
         "cycles of four epochs of the generators and one of the surrogate F_s; the paper's 100 at its rate",
         at_least(1),
     )
-    warm_up: int = setting(0, "epochs of the surrogate on clean images before; the paper has none", at_least(0))
+    carrier: int = setting(
+        1,
+        "beyond the paper: side of the squares of a checkerboard that the generators start from; 0 for none, as in the paper",
+        between(0, 16),
+    )
+    warm_up: int = setting(
+        20,
+        "epochs of the surrogate before, on images perturbed by the fresh generators; the paper has none",
+        at_least(0),
+    )
     batch: int = setting(8, "images in a batch; the paper's 16", at_least(1))
     rate: float = setting(1e-3, "learning rate of all three (Adam); the paper's 1e-4", positive())
 
@@ -104,10 +114,11 @@ class UMed(Protector):
         """x_p, differentiable in the generators (Eq. 6)."""
         seen = image.expand(-1, 3, -1, -1)
         perturbation = torch.zeros_like(image)
+        carrier = checkerboard(*image.shape[-2:], self.config.carrier).to(image.device)
         for name, bound in self.bounds(image, mask).items():
             with self.subnets():
                 answer = self.generators[name](seen)
-            answer = answer.float().tanh() * bound
+            answer = (answer.float() + carrier).tanh() * bound
             perturbation = perturbation + answer[:, : image.shape[1]]
         return image + perturbation
 
@@ -135,23 +146,21 @@ class UMed(Protector):
         for epoch in range(done, total):
             turn = epoch - c.warm_up
             who = "surrogate" if turn < 0 or turn % (GENERATOR_EPOCHS + 1) == GENERATOR_EPOCHS else "generators"
-            score = self._epoch(pairs, epoch, who, optimizers[who], clean=turn < 0)
+            score = self._epoch(pairs, epoch, who, optimizers[who])
             if who == "surrogate" or epoch + 1 == total:
                 states = {name: optimizer.state_dict() for name, optimizer in optimizers.items()}
                 fitting.keep({"epoch": epoch + 1, "model": copy.deepcopy(self.state_dict()), **states})
             fitting.tell(who, epoch + 1, total, score=score)
 
-    def _epoch(
-        self, pairs: TrainingPairs, epoch: int, who: str, optimizer: torch.optim.Optimizer, *, clean: bool
-    ) -> float:
+    def _epoch(self, pairs: TrainingPairs, epoch: int, who: str, optimizer: torch.optim.Optimizer) -> float:
         """One epoch of one player; the other is frozen and in evaluation mode. Returns the surrogate's training Dice."""
         c, scores = self.config, []
         for name, player in (("generators", self.generators), ("surrogate", self.surrogate)):
             player.train(name == who).requires_grad_(name == who)
         for step, chosen in zip(itertools.count(), pairs.epoch(c.batch, c.seed, epoch)):
             image, truth = (x.to(self.device) for x in pairs.batch(chosen))
-            changed = image if clean else quantise(self.perturb(image, truth))
-            if c.robust and not clean:
+            changed = quantise(self.perturb(image, truth))
+            if c.robust:
                 changed, truth = random_transformation(
                     changed, truth, torch.Generator().manual_seed(c.seed * 1_000_003 + epoch * 10_007 + step)
                 )
@@ -160,6 +169,14 @@ class UMed(Protector):
             descend(supervised(logits, truth).mean(), optimizer)
             scores.append(float(agreement(logits, truth).mean().detach()))
         return sum(scores) / len(scores)
+
+
+def checkerboard(height: int, width: int, side: int) -> Tensor:
+    """Squares of ``CARRIER`` and ``-CARRIER``, (height, width); zeros for side 0."""
+    if not side:
+        return torch.zeros(height, width)
+    rows, columns = (torch.arange(n) // side % 2 for n in (height, width))
+    return CARRIER * (1.0 - 2 * (rows.view(-1, 1) ^ columns))
 
 
 @hookimpl

@@ -12,6 +12,7 @@ METHODS = {
     "noise": ("noise", {}),
     "noise-roi": ("noise", {"where": "roi"}),
     "noise-contour": ("noise", {"where": "contour"}),
+    "noise-checkerboard": ("noise", {"where": "both", "pattern": "checkerboard"}),
     "lsp": ("lsp", {}),
     "lsp-l2": ("lsp", {"norm": "l2"}),
     "ar": ("ar", {}),
