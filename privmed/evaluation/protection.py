@@ -211,7 +211,7 @@ def run_suite(
 
 def common_of(folder: ImageFolder, plan: Plan, channels: int) -> str:
     """What runs must share to stand in one table."""
-    about = {"data": folder.digest(), "size": plan.size, "protocol": asdict(plan.protocol)}
+    about = {"data": folder.digest(), "size": plan.size, "protocol": asdict(plan.protocol), "version": __version__}
     return json.dumps({**about, **({"channels": 1} if channels == 1 else {})}, sort_keys=True)
 
 
