@@ -22,11 +22,12 @@ from privmed.evaluation.results import Curve, Figure, Results
 from privmed.evaluation.watermark import asr
 from privmed.imaging.logo import draw_logo
 
-ARCHITECTURES = ("resnet18", "densenet121", "efficientnet-b0", "senet50", "vit")
-ENSEMBLE = ARCHITECTURES[:4]  # transfer of the ensemble is measured on the one that is not in it
+ARCHITECTURES = ("resnet18", "resnet34", "efficientnet-b0", "senet50", "resnet50", "densenet121", "vit")
+ENSEMBLE = ARCHITECTURES[:4]  # transfer of the ensemble is measured on the three that are not in it, as in the paper
 SETS = {"busi": "busi-cls", "cxr": "cxr"}
 PAPER, BETTER = "medlocker", "medlocker[search=cma;loss=margin;restarts=1]"
-PAPER_ASR = {"resnet18": 0.7169, "densenet121": 0.6696, "vit": 0.6726, "ensemble": 0.5205}
+SURE = "medlocker[search=cma;loss=margin;restarts=1;margin=0.5]"  # searches on until another class leads by half
+PAPER_ASR = {"resnet18": 0.7169, "resnet50": 0.5592, "densenet121": 0.6696, "vit": 0.6726, "ensemble": 0.5205}
 PLACED = ("medlocker", "medlocker[search=random]", BETTER)
 ABLATION = {  # one setting at a time, the others as in the paper (Fig. 4)
     "population": (10, 25, 50, 100),
@@ -87,7 +88,7 @@ def attack(options: argparse.Namespace, name: str) -> Results:
     """Tables 1 to 3: each source, transfer to all others, and where the mark may lie."""
     plan = suite.WatermarkPlan(limit=options.limit, ensemble=list(ENSEMBLE))
     panel, logo, out = panel_of(options, name, plan), draw_logo(), options.runs / f"watermark-{name}"
-    results, found = suite.run_suite(panel, suite.attacks_of(f"{PAPER},{BETTER}"), logo, out, tick=tick)
+    results, found = suite.run_suite(panel, suite.attacks_of(f"{PAPER},{BETTER},{SURE}"), logo, out, tick=tick)
     if any(c.mask is not None for c in panel.cases):
         panel.plan = evolve(plan, sources=["resnet18"], where=["outside", "inside", "anywhere"])
         panel.cases = [c for c in panel.cases if c.mask is not None]
@@ -103,7 +104,7 @@ def attack(options: argparse.Namespace, name: str) -> Results:
 
 def compared(figure: Figure) -> Figure:
     """A figure with its target, and with what the paper has for it on its own images."""
-    if figure.name in (f"ASR, {PAPER}", f"ASR, {BETTER}"):
+    if figure.name in (f"ASR, {PAPER}", f"ASR, {BETTER}", f"ASR, {SURE}"):
         value = PAPER_ASR.get(figure.method) if figure.name == f"ASR, {PAPER}" else None
         more = {} if value is None else {"reported": value, "source": "MedLocker, Table 1 (EyePACS)"}
         return evolve(figure, target=0.75, **more)

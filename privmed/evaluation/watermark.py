@@ -33,7 +33,7 @@ Tick = Callable[[int, int, str], None]
 class Trial:
     """One attack on a set of images."""
 
-    source: str  # name of the model that is asked
+    source: str  # name of the model that is asked, and judged on the marked image in 8 bits
     method: str = "medlocker"
     settings: dict[str, Any] = field(factory=dict)  # of the watermarker
     where: str = "anywhere"
@@ -127,7 +127,9 @@ def run_trial(
         clean = [before[c.name] if before else answers(models, c.view) for c in group]
         tasks = [(c, b, task_of(c, trial.where)) for c, b in zip(group, clean) if b[trial.source] == c.label]
         placed = iter(locker.place([t for _, _, t in tasks if t is not None], logo, oracle))
-        done = {c.name: line_of(c, None if t is None else next(placed), models, scale) for c, b, t in tasks}
+        done = {
+            c.name: line_of(c, None if t is None else next(placed), models, trial.source, scale) for c, b, t in tasks
+        }
         for c, b in zip(group, clean):
             line = done.get(c.name, {"skipped": "misclassified"}) | {
                 "key": key,
@@ -162,7 +164,9 @@ def task_of(case: Case, where: str) -> Task | None:
     )
 
 
-def line_of(case: Case, placed: Placed | InputError | None, models: dict[str, Model], scale: float = 4.0) -> dict:
+def line_of(
+    case: Case, placed: Placed | InputError | None, models: dict[str, Model], source: str, scale: float
+) -> dict:
     """What is kept of one attack."""
     if placed is None:
         return {"skipped": "no lesion is known"}
@@ -171,11 +175,12 @@ def line_of(case: Case, placed: Placed | InputError | None, models: dict[str, Mo
     marked = blend(case.view, placed.overlay, 255)
     shown = np.zeros(case.view.shape[:2], bool)
     shown[placed.overlay.window] = placed.overlay.opacity > 0
+    after = answers(models, marked)
     covered = float(shown[case.mask > 0].mean()) if case.mask is not None and (case.mask > 0).any() else None
     return {
-        "success": placed.success,
+        "success": after[source] != case.label,
         "queries": placed.queries,
-        "after": answers(models, marked),
+        "after": after,
         "covered": covered,
         "place": [placed.overlay.x, placed.overlay.y, placed.limit],
         "scale": scale,

@@ -6,6 +6,10 @@ X. Lin et al., "UMed: Safeguarding Medical Images against Unauthorized Training"
 Where the paper is silent: the contour is a morphological gradient of 3 x 3; the texture map is a local binary pattern that is 0 where the
 image is flat; the clip of Eq. 4 and 5 is a tanh scaled to the same bound, because a clip far below the size of what it clips has no
 gradient; rounding to 8 bits is in the loop.
+
+What differs from the print: there the generators please a surrogate that has learnt one epoch in five and does not know the shortcut yet,
+and settle on a faint tint of the outline. So here they start from a carrier, something that no scan contains, and the surrogate learns
+on images perturbed by them before they move. ``carrier="none", warm_up=0`` is the print.
 """
 
 from __future__ import annotations
@@ -25,7 +29,7 @@ from privmed.imaging.texture import texture_map
 from privmed.interfaces.fitting import Fitting, TrainingPairs
 from privmed.nn.cdc import CentralDifference
 from privmed.nn.unet import UNet, convolution
-from privmed.settings import at_least, between, one_of, positive, setting
+from privmed.settings import at_least, one_of, positive, setting
 from privmed.training.surrogate import Surrogate, agreement, descend, supervised
 from privmed_protectors.transformations import random_transformation
 
@@ -61,10 +65,11 @@ class UMedConfig:
         "cycles of four epochs of the generators and one of the surrogate F_s; the paper's 100 at its rate",
         at_least(1),
     )
-    carrier: int = setting(
-        1,
-        "beyond the paper: side of the squares of a checkerboard that the generators start from; 0 for none, as in the paper",
-        between(0, 16),
+    carrier: str = setting(
+        "auto",
+        "beyond the paper, what the generators start from: a checkerboard, a magenta tint, or nothing, as in the paper; auto is the "
+        "checkerboard for grey images and the tint for colour",
+        one_of("auto", "checkerboard", "tint", "none"),
     )
     warm_up: int = setting(
         20,
@@ -114,7 +119,7 @@ class UMed(Protector):
         """x_p, differentiable in the generators (Eq. 6)."""
         seen = image.expand(-1, 3, -1, -1)
         perturbation = torch.zeros_like(image)
-        carrier = checkerboard(*image.shape[-2:], self.config.carrier).to(image.device)
+        carrier = carrier_of(self.config.carrier, image)
         for name, bound in self.bounds(image, mask).items():
             with self.subnets():
                 answer = self.generators[name](seen)
@@ -171,11 +176,13 @@ class UMed(Protector):
         return sum(scores) / len(scores)
 
 
-def checkerboard(height: int, width: int, side: int) -> Tensor:
-    """Squares of ``CARRIER`` and ``-CARRIER``, (height, width); zeros for side 0."""
-    if not side:
-        return torch.zeros(height, width)
-    rows, columns = (torch.arange(n) // side % 2 for n in (height, width))
+def carrier_of(kind: str, image: Tensor) -> Tensor:
+    """What is added to the answers of the generators before tanh; broadcasts to (B, 3, H, W)."""
+    if kind == "none":
+        return image.new_zeros(1)
+    if kind == "tint" or (kind == "auto" and image.shape[1] == 3):
+        return CARRIER * image.new_tensor([1.0, -1.0, 1.0]).view(3, 1, 1)
+    rows, columns = (torch.arange(n, device=image.device) % 2 for n in image.shape[-2:])
     return CARRIER * (1.0 - 2 * (rows.view(-1, 1) ^ columns))
 
 
