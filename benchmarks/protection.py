@@ -23,21 +23,37 @@ from privmed.evaluation.results import Figure
 
 SIZE = 128
 PROTOCOL = Protocol(epochs=50, rate=1e-3, batch=8, width=16)
+CHECKERBOARD, TINT = "noise[where=both;pattern=checkerboard]", "noise[where=both;pattern=tint]"  # UMed's carriers alone
 ALL = "lsp,ar,em,tap,sep,umed,umed[robust=true]"
+PRINT = "umed[carrier=none;warm_up=0;cycles=10]"  # as the paper has it, but for the length of the fit
 FEW = "umed,umed[robust=true]"
 ABLATIONS = (  # Table 5, cases A to G
     "umed,umed[texture=none],umed[contour=vanilla;texture=none],em[where=contour],"
     "umed[contour=none],umed[contour=none;texture=full],em[where=roi]"
 )
 TABLES = {
-    "main": (ALL, {"seeds": 3}),
-    "defences": (FEW, {"seeds": 3, "defences": ["blur", "jpeg60", "jpeg30", "augment"]}),
+    "main": (f"{CHECKERBOARD},{ALL},{PRINT}", {"seeds": 3}),
+    "defences": (f"{CHECKERBOARD},{FEW}", {"seeds": 3, "defences": ["blur", "jpeg60", "jpeg30", "augment"]}),
     "exploiters": ("em,umed", {"seeds": 3, "exploiters": ["attention-unet", "unet++", "transunet"]}),
     "bounds": ("umed[epsilon=8/255],umed[robust=true;epsilon=8/255]", {"seeds": 3, "defences": ["none", "jpeg60"]}),
     "ablation": (ABLATIONS, {"seeds": 3}),
     "adversarial": (FEW, {"seeds": 1, "defences": ["adversarial"]}),
-    "colour": (ALL, {"seeds": 3, "colour": True}),  # grey images published in colour, as in the papers
-    "colour-defences": (FEW, {"seeds": 3, "defences": ["blur", "jpeg60", "jpeg30", "augment"], "colour": True}),
+    "colour": (
+        f"{TINT},{ALL},{PRINT}",
+        {"seeds": 3, "colour": True},
+    ),  # grey images published in colour, as in the papers
+    "colour-defences": (
+        f"{TINT},{FEW}",
+        {"seeds": 3, "defences": ["blur", "jpeg60", "jpeg30", "augment"], "colour": True},
+    ),
+    "colour-exploiters": (
+        "umed",
+        {"seeds": 3, "exploiters": ["attention-unet", "unet++", "transunet"], "colour": True},
+    ),
+    "colour-bounds": (
+        "umed[epsilon=8/255],umed[robust=true;epsilon=8/255]",
+        {"seeds": 3, "defences": ["none", "jpeg60"], "colour": True},
+    ),
 }
 HEADLINE_SEEDS = 5  # of UMed and its controls
 LAST = "Dice on clean test images, {}, last epoch"

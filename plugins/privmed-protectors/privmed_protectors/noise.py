@@ -2,7 +2,7 @@
 
 It learns nothing and knows nothing; all it can give away is where it is. Noise over the whole image protects nothing. Noise that
 keeps to the ROI tells a network where the ROI is, and protects about as well as some published methods do: a protector earns its
-place by how far it beats noise of the same bound on the same support. A fixed checkerboard gives it away more plainly still.
+place by how far it beats noise of the same bound on the same support. A fixed pattern gives it away more plainly still.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from privmed import Protector, hookimpl
 from privmed.settings import at_least, one_of, setting
-from privmed_protectors.regions import WHERE, region
+from privmed_protectors.regions import WHERE, pattern, region
 
 
 @frozen(kw_only=True)
@@ -24,20 +24,21 @@ class NoiseConfig:
     seed: int = setting(0, "where every draw comes from", at_least(0))
     where: str = setting("image", "region it keeps to", one_of(*WHERE))
     pattern: str = setting(
-        "random", "a draw for each pixel and channel, or one fixed checkerboard", one_of("random", "checkerboard")
+        "random",
+        "a draw for each pixel and channel; or the same everywhere: a checkerboard, or a tint of magenta",
+        one_of("random", "checkerboard", "tint"),
     )
 
 
 class Noise(Protector):
-    """Plus or minus epsilon: drawn for each pixel and channel, or in turn."""
+    """Plus or minus epsilon: drawn for each pixel and channel, or a fixed pattern."""
 
     name = "noise"
     Config = NoiseConfig
 
     def _protect(self, image: Tensor, mask: Tensor, generators: list[torch.Generator]) -> Tensor:
-        if self.config.pattern == "checkerboard":
-            rows, columns = (torch.arange(n, device=image.device) % 2 for n in image.shape[-2:])
-            return image + self.config.epsilon * (1 - 2.0 * (rows.view(-1, 1) ^ columns))
+        if self.config.pattern != "random":
+            return image + self.config.epsilon * pattern(self.config.pattern, image)
         signs = [torch.randint(0, 2, x.shape, generator=g, device=x.device) for x, g in zip(image, generators)]
         return image + self.config.epsilon * (2.0 * torch.stack(signs) - 1)
 

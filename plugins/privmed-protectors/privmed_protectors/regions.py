@@ -33,3 +33,15 @@ def by_class(patterns: list[Tensor], mask: Tensor) -> Tensor:
     if mask.ndim == 4:
         return mask * patterns[1] + (1 - mask) * patterns[0]
     return torch.stack([patterns[int(k)][i] for i, k in enumerate(mask)])
+
+
+def pattern(kind: str, image: Tensor) -> Tensor:
+    """Something of amplitude 1 that no scan contains; broadcasts to (B, C, H, W).
+
+    A ``"checkerboard"`` of single pixels is the finest grain there is; a ``"tint"`` of magenta is a colour, and in one channel a
+    change of brightness.
+    """
+    if kind == "tint":
+        return image.new_tensor([1.0, -1.0, 1.0][: image.shape[1]]).view(-1, 1, 1)
+    rows, columns = (torch.arange(n, device=image.device) % 2 for n in image.shape[-2:])
+    return (1.0 - 2 * (rows.view(-1, 1) ^ columns)).to(image.dtype)

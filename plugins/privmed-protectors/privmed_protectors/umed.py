@@ -31,6 +31,7 @@ from privmed.nn.cdc import CentralDifference
 from privmed.nn.unet import UNet, convolution
 from privmed.settings import at_least, one_of, positive, setting
 from privmed.training.surrogate import Surrogate, agreement, descend, supervised
+from privmed_protectors.regions import pattern
 from privmed_protectors.transformations import random_transformation
 
 CARRIER = 1.5  # tanh(1.5) = 0.9: four grey levels of 4/255 after rounding, with a gradient left
@@ -180,10 +181,9 @@ def carrier_of(kind: str, image: Tensor) -> Tensor:
     """What is added to the answers of the generators before tanh; broadcasts to (B, 3, H, W)."""
     if kind == "none":
         return image.new_zeros(1)
-    if kind == "tint" or (kind == "auto" and image.shape[1] == 3):
-        return CARRIER * image.new_tensor([1.0, -1.0, 1.0]).view(3, 1, 1)
-    rows, columns = (torch.arange(n, device=image.device) % 2 for n in image.shape[-2:])
-    return CARRIER * (1.0 - 2 * (rows.view(-1, 1) ^ columns))
+    if kind == "auto":
+        kind = "tint" if image.shape[1] == 3 else "checkerboard"
+    return CARRIER * pattern(kind, image)
 
 
 @hookimpl
