@@ -55,6 +55,14 @@ TABLES = {
         {"seeds": 3, "defences": ["none", "jpeg60"], "colour": True},
     ),
 }
+NAMES = {  # as tables call them
+    CHECKERBOARD: "checkerboard, ROI and contour",
+    TINT: "tint, ROI and contour",
+    PRINT: "umed as printed",
+    "umed[robust=true]": "umed, robust",
+    "umed[epsilon=8/255]": "umed, 8/255",
+    "umed[robust=true;epsilon=8/255]": "umed, robust, 8/255",
+}
 HEADLINE_SEEDS = 5  # of UMed and its controls
 LAST = "Dice on clean test images, {}, last epoch"
 PAPER = {  # BUSI; UMed, Tables 1, 2, 3
@@ -134,7 +142,7 @@ def compared(figure: Figure, name: str) -> Figure:
         more |= {"target": 50.0, **({"reported": 51.65, "source": "UMed, Table 4"} if name == "busi" else {})}
     if figure.method == "umed" and figure.name.startswith("SSIM"):
         more |= {"target": 0.996, **({"reported": 0.9964, "source": "UMed, Table 4"} if name == "busi" else {})}
-    return evolve(figure, **more)
+    return evolve(figure, method=NAMES.get(figure.method, figure.method), **more)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,10 @@ The mark says which results and how they are laid out::
     <!-- results:covert -->              all figures, one a line
     <!-- results:covert headline -->     those with a published figure or a target beside them
     <!-- results:protection pivot -->    methods down, figures across
+    <!-- results:watermark sources -->   models down; ASR, queries and mean transfer across
+    <!-- results:watermark transfer -->  models down, the models they transfer to across, for the first search
+    <!-- results:places searches -->     searches down, figures across
+    <!-- results:watermark classes -->   models down, classes across, for the first search
     <!-- /results -->
 """
 
@@ -13,14 +17,30 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+from attrs import evolve
+
 from privmed.errors import InputError
 from privmed.evaluation.pivot import to_pivot_markdown
 from privmed.evaluation.results import Results, to_markdown
+
+
+def of_first_search(results: Results, *beginnings: str) -> str:
+    """Figures whose names begin so, of the search that comes first; models down."""
+    search = next(f.name.partition(", ")[2] for f in results.figures if f.name.startswith("ASR, "))
+    chosen = [f for f in results.figures if f.name.startswith(beginnings) and f.name.partition(", ")[2] in ("", search)]
+    return to_pivot_markdown(evolve(results, figures=chosen), head="source")
+
 
 LAYOUTS: dict[str, Callable[[Results], str]] = {
     "": to_markdown,
     "headline": lambda results: to_markdown(results, headline=True),
     "pivot": lambda results: to_pivot_markdown(results, leave_out=("the same",)),
+    "sources": lambda results: to_pivot_markdown(
+        results, leave_out=("transfer to", "ASR of class", "accuracy on class", "share of"), head="source"
+    ),
+    "transfer": lambda results: of_first_search(results, "transfer to "),
+    "searches": lambda results: to_pivot_markdown(results, head="search"),
+    "classes": lambda results: of_first_search(results, "accuracy on class", "ASR of class"),
 }
 PLACE = r"(<!-- results:{name}(?: (\w+))? -->).*?(<!-- /results -->)"
 

@@ -95,8 +95,8 @@ class Panel:
             if model.classes != self.classes:
                 raise SettingsError(f"bench watermark: model {name} knows other classes than the first one.")
         cases = cases_of(data, self.classes, plan.size, masks)
-        step = max(1, len(cases) // plan.limit) if plan.limit else 1
-        self.cases = cases[::step][: plan.limit or None]
+        count = min(plan.limit or len(cases), len(cases))
+        self.cases = [cases[n * len(cases) // count] for n in range(count)]
         self.weights = {n: fingerprint(p) for n, p in models.items()}
         self.before = {c.name: answers(self.models, c.view) for c in self.cases}
 
