@@ -38,7 +38,7 @@ def protection(
     from privmed.errors import Interrupted
     from privmed.evaluation.lineup import lineup
     from privmed.evaluation.pivot import to_pivot_markdown
-    from privmed.evaluation.protection import Plan, run_suite
+    from privmed.evaluation.protection import DETAILS, Plan, run_suite
     from privmed.settings import structure
 
     given = settings(set_)
@@ -53,7 +53,7 @@ def protection(
             results = run_suite(data, contestants, plan, output, device=pick_device(device), tick=tick)
     except KeyboardInterrupt as error:
         raise Interrupted(f"{output}: interrupted. The same command goes on where it stopped.") from error
-    voice.say(to_pivot_markdown(results, leave_out=("the same",)))
+    voice.say(to_pivot_markdown(results, leave_out=DETAILS))
     voice.finish({"output": str(output), "figures": len(results.figures)})
 
 

@@ -20,6 +20,7 @@ from collections.abc import Callable
 from attrs import evolve
 
 from privmed.errors import InputError
+from privmed.evaluation import protection, watermark_suite
 from privmed.evaluation.pivot import to_pivot_markdown
 from privmed.evaluation.results import Results, to_markdown
 
@@ -34,9 +35,9 @@ def of_first_search(results: Results, *beginnings: str) -> str:
 LAYOUTS: dict[str, Callable[[Results], str]] = {
     "": to_markdown,
     "headline": lambda results: to_markdown(results, headline=True),
-    "pivot": lambda results: to_pivot_markdown(results, leave_out=("the same",)),
+    "pivot": lambda results: to_pivot_markdown(results, leave_out=protection.DETAILS),
     "sources": lambda results: to_pivot_markdown(
-        results, leave_out=("transfer to", "ASR of class", "accuracy on class", "share of"), head="source"
+        results, leave_out=(*watermark_suite.DETAILS, "share of"), head="source"
     ),
     "transfer": lambda results: of_first_search(results, "transfer to "),
     "searches": lambda results: to_pivot_markdown(results, head="search"),

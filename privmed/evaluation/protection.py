@@ -37,6 +37,7 @@ from privmed.settings import setting
 
 Tick = Callable[[int, int, str], None]
 EPSILON = 4 / 255  # of every method, unless set
+DETAILS = ("the same", "Jaccard")  # too many columns for one table; in the JSON and the page
 Images = tuple[Tensor, Tensor]  # (N, 3, S, S) and (N, 1, S, S), both uint8; masks 0 or 1
 
 
@@ -204,7 +205,7 @@ def run_suite(
                     journal.add(key, common=common, commit=commit(), **about, **asdict(verdict), **looks)
     results = collect(folder, contestants, plan, out)
     labels = [c.label for c in contestants]
-    table = to_pivot_html(results, leave_out=("the same",))
+    table = to_pivot_html(results, leave_out=DETAILS)
     results.save(out / "protection.json", extra=table + strips_html(out / "pictures", labels) + "<h2>All figures</h2>")
     return results
 
@@ -249,6 +250,10 @@ def tabulate(
                 figures.append(
                     figure(f"the same, best epoch, {where}", values=[r["best_dice"] for r in cell.values()], **common)
                 )
+                figures += [
+                    figure(f"Jaccard index, {where}, {which} epoch", values=[r[key] for r in cell.values()], **common)
+                    for key, which in (("jaccard", "last"), ("best_jaccard", "best"))
+                ]
                 rival = {
                     r["seed"]: r
                     for r in runs
