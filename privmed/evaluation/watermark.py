@@ -173,6 +173,10 @@ def line_of(
     if isinstance(placed, InputError):
         return {"skipped": str(placed)}
     marked = blend(case.view, placed.overlay, 255)
+    changed = (marked != case.view).reshape(*case.view.shape[:2], -1).any(2)
+    changed[placed.overlay.window] = False
+    if changed.any():
+        raise AssertionError(f"{case.name}: a pixel outside the mark was changed")
     shown = np.zeros(case.view.shape[:2], bool)
     shown[placed.overlay.window] = placed.overlay.opacity > 0
     after = answers(models, marked)

@@ -222,9 +222,9 @@ def tabulate(panel: Panel, attack: Attack, source: str, where: str, lines: list[
     if lines:
         queries = [r["queries"] for r in lines]
         out.append(figure(f"queries, {words}", source, queries, data=name, over="images", better="lower"))
-    elsewhere = [hit for target in panel.targets(source) for hit in transfer(lines, target)]
-    if elsewhere:
-        out.append(share(f"mean transfer, {words}", source, elsewhere, name))
+    shares = [statistics.fmean(hits) for target in panel.targets(source) if (hits := transfer(lines, target))]
+    if shares:
+        out.append(figure(f"mean transfer, {words}", source, shares, data=name, over="target models"))
     for target in panel.targets(source):
         if hits := transfer(lines, target):
             out.append(share(f"transfer to {target}, {words}", source, hits, name))

@@ -21,6 +21,7 @@ Oracle = Callable[[Tensor], Tensor]
 """Any callable from images (N, C, H, W) in [0, 1] to class probabilities (N, classes): the attack is black-box."""
 
 Search = Generator[np.ndarray, np.ndarray, None]
+LARGEST_BATCH = 2**26  # values that are shown to an oracle at a time: a quarter of a gigabyte
 SUM_TOLERANCE = 0.02  # probabilities in half precision do not add up to 1 exactly
 
 
@@ -101,7 +102,7 @@ class Course:
     known: dict[tuple[int, int, int], np.ndarray] = Factory(dict)
     asked: list[tuple[int, int, int]] = Factory(list)  # what the oracle is being asked, in order
     before: np.ndarray | None = None
-    best: tuple[float, tuple[int, int, int] | None] = (np.inf, None)
+    best: tuple[tuple[bool, bool, float], tuple[int, int, int] | None] = ((True, True, np.inf), None)
     fooled: bool = False
     finished: bool = False
 
@@ -122,8 +123,11 @@ class Course:
         answers = np.stack([self.known[tuple(c)] for c in self.wanted.astype(np.int64).tolist()])
         fooling = self.done(answers, self.job.label)
         for candidate, answer, fools in zip(self.wanted.astype(np.int64).tolist(), answers, fooling):
-            score = float(answer[self.job.label])
-            if (not fools, score) < (not self.fooled, self.best[0]):
+            label = (
+                self.job.label
+            )  # misled by the margin first, then misled at all, then by the probability that is left
+            score = (not fools, bool(answer.argmax() == label), float(answer[label]))
+            if score < self.best[0]:
                 self.best, self.fooled = (score, tuple(candidate)), bool(fools)
         if self.fooled:
             self.search.close()
@@ -193,21 +197,19 @@ def run_courses(courses: list[Course], ask: Asker) -> None:
 
 
 def _turn(running: list[Course], ask: Asker) -> None:
-    """One question for each running search; what fits is asked in one batch."""
-    pieces, owners = [], []
-    for course in running:
-        pending = course.pending()
-        if pending:
-            pieces.append(course.job.render(np.array(pending)))
-        owners.append(len(pending))
-    groups: dict[tuple[int, ...], list[int]] = {}
-    for n, piece in enumerate(pieces):
-        groups.setdefault(tuple(piece.shape[1:]), []).append(n)
-    answers: dict[int, np.ndarray] = {}
-    for members in groups.values():
-        found = ask(torch.cat([pieces[n] for n in members]))
-        for n, part in zip(members, np.split(found, np.cumsum([len(pieces[n]) for n in members])[:-1])):
-            answers[n] = part
-    order = iter(range(len(pieces)))
-    for course, count in zip(running, owners):
-        course.tell(answers[next(order)] if count else np.zeros((0, len(course.before)), np.float32))
+    """One question for each running search; what fits is asked in one batch, and no more than that is rendered at a time."""
+    groups: dict[tuple[int, ...], list[tuple[int, tuple[int, int, int]]]] = {}
+    for n, course in enumerate(running):
+        shape = (*course.job.view.shape, *course.job.opacity.shape)
+        groups.setdefault(shape, []).extend((n, candidate) for candidate in course.pending())
+    answers: dict[int, list[np.ndarray]] = {}
+    for shape, questions in groups.items():
+        many = min(ask.batch, max(1, LARGEST_BATCH // int(np.prod(shape[:3]))))
+        for start in range(0, len(questions), many):
+            part = questions[start : start + many]
+            owners = list(dict.fromkeys(n for n, _ in part))
+            shown = [running[n].job.render(np.array([c for m, c in part if m == n])) for n in owners]
+            for (n, _), answer in zip(part, ask(torch.cat(shown))):
+                answers.setdefault(n, []).append(answer)
+    for n, course in enumerate(running):
+        course.tell(np.stack(answers[n]) if n in answers else np.zeros((0, len(course.before)), np.float32))

@@ -52,7 +52,7 @@ class Placed:
     overlay: Overlay
     limit: int  # the opacity limit that was found
     queries: int
-    success: bool
+    success: bool  # whether the oracle no longer answers the label, by whatever margin
     before: np.ndarray = field(repr=False)  # probabilities, (classes,)
     after: np.ndarray = field(repr=False)
 
@@ -189,7 +189,7 @@ class Watermarker(Method):
             overlay=course.job.overlay(np.array(candidate)),
             limit=candidate[0],
             queries=len(course.known) + 1,
-            success=course.fooled,
+            success=bool(course.known[candidate].argmax() != course.job.label),
             before=course.before,
             after=course.known[candidate],
         )
