@@ -48,7 +48,7 @@ ABLATION = {  # one setting at a time, the others as in the paper (Fig. 4)
     "step": (2, 5, 10, 20),
     "scale": (3, 4, 6, 8),
 }
-ABLATION_IMAGES = 40
+ABLATION_IMAGES = 30
 OUT = Path(__file__).parent / "results"
 
 

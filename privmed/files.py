@@ -29,7 +29,7 @@ def whole_file(path: str | os.PathLike[str], *, overwrite: bool = False) -> Iter
         temporary.unlink(missing_ok=True)
 
 
-def check_writable(path: Path, *, overwrite: bool = False) -> None:
+def check_writable(path: Path, *, overwrite: bool = False, force: bool = True) -> None:
     """Say early, before any work, why ``path`` cannot be written.
 
     Raises:
@@ -38,7 +38,9 @@ def check_writable(path: Path, *, overwrite: bool = False) -> None:
     if path.is_dir():
         raise OutputError(f"{path}: is a folder, expected a file name.")
     if path.exists() and not overwrite:
-        raise OutputError(f"{path}: exists already. Choose another name, or allow it with --force.")
+        raise OutputError(
+            f"{path}: exists already. Choose another name{', or allow it with --force' if force else ''}."
+        )
     if not path.parent.is_dir():
         raise OutputError(f"{path}: there is no folder {path.parent}.")
     if not os.access(path.parent, os.W_OK):

@@ -13,6 +13,7 @@ import hashlib
 import json
 import os
 import struct
+import unicodedata
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -50,7 +51,7 @@ class Passphrase:
     def _stretch(self, salt: bytes, n: int, r: int, p: int) -> bytes:
         from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
-        return Scrypt(salt=salt, length=32, n=n, r=r, p=p).derive(self.words.encode())
+        return Scrypt(salt=salt, length=32, n=n, r=r, p=p).derive(unicodedata.normalize("NFC", self.words).encode())
 
 
 @frozen
@@ -155,7 +156,13 @@ class KeyWriter:
             with self.part.open("wb") as file:
                 file.write(MAGIC + struct.pack("<I", len(header)) + header + self._head)
         except OSError as error:
+            self.part.unlink(missing_ok=True)
             raise OutputError(f"key {self.path}: cannot be written ({error.strerror}).") from error
+
+    @property
+    def count(self) -> int:
+        """How many entries it has."""
+        return self._count
 
     @classmethod
     def resume(cls, path: str | os.PathLike[str], openers: Sequence[Opener]) -> tuple[KeyWriter, list[dict[str, Any]]]:
@@ -245,7 +252,8 @@ def make_identity(path: str | os.PathLike[str]) -> tuple[Path, Path]:
 
     path = Path(path)
     public_path = path.with_name(path.name + ".pub")
-    check_writable(public_path)
+    check_writable(public_path, force=False)
+    check_writable(path, force=False)
     private = X25519PrivateKey.generate()
     pem, plain = serialization.Encoding.PEM, serialization.NoEncryption()
     with whole_file(path) as temporary:

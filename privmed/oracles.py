@@ -26,6 +26,7 @@ from privmed.settings import at_least, one_of, required, setting, structure
 Network = Callable[[Tensor], Any]
 FORMATS = (".safetensors", ".pt", ".pt2", ".pth", ".onnx")
 ZOO = "torchvision:"
+TOLERANCE = 0.02  # probabilities in half precision do not add up to 1 exactly
 
 
 @frozen(kw_only=True)
@@ -69,15 +70,27 @@ class Oracle:
         x = images.to(self.device)
         x = x.mean(1, keepdim=True) if self.declaration.channels == 1 else x.expand(-1, 3, -1, -1)
         x = prepare(x, self.declaration.size, self._mean, self._deviation)
-        with subnet_precision("auto", self.device):
-            answer = self.network(x.contiguous(memory_format=torch.channels_last))
+        try:
+            with subnet_precision("auto", self.device):
+                answer = self.network(x.contiguous(memory_format=torch.channels_last))
+        except Exception as error:  # a foreign network can fail in any way
+            said = (str(error).strip() or type(error).__name__).splitlines()[-1]
+            raise InputError(
+                f"model {self.name}: fails on a batch of shape {tuple(x.shape)} ({said[:200]})."
+            ) from error
         answer = answer[0] if isinstance(answer, (tuple, list)) else answer
         answer = torch.as_tensor(answer).float().cpu()
         if answer.ndim != 2 or answer.shape[1] != len(self.classes):
             raise InputError(
                 f"model {self.name}: answers with shape {tuple(answer.shape)}, but {len(self.classes)} classes are declared for it."
             )
-        return answer.softmax(1) if self.declaration.answers == "logits" else answer
+        if not torch.isfinite(answer).all():
+            raise InputError(f"model {self.name}: answers with NaN or infinite values.")
+        if self.declaration.answers == "logits":
+            return answer.softmax(1)
+        if float(answer.min()) < -TOLERANCE or float((answer.sum(1) - 1).abs().max()) > TOLERANCE:
+            raise InputError(f'model {self.name}: answers with no probabilities. Declare "answers": "logits" for it.')
+        return answer
 
 
 class Ensemble:
@@ -145,10 +158,13 @@ def load_oracle(path: str | Path, device: str = "cpu") -> Oracle:
 
 
 def fingerprint(path: str | Path) -> str:
-    """What tells a model from another: the beginning of the SHA-256 of its file, or the name of one of the zoo."""
+    """What tells a model from another: the beginning of the SHA-256 of its file and declaration, or the name of one of the zoo."""
     if str(path).startswith(ZOO):
         return str(path)
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()[:16]
+    path = Path(path)
+    beside = path.with_suffix(".json") if path.suffix in FORMATS[1:] else None
+    declared = beside.read_bytes() if beside is not None and beside.is_file() else b""
+    return hashlib.sha256(path.read_bytes() + declared).hexdigest()[:16]
 
 
 def load_classifier(path: Path, device: str = "cpu") -> Classifier:

@@ -42,11 +42,12 @@ class Voice:
         if self.quiet:
             return
         from rich.console import Console
+        from rich.markup import escape
         from rich.table import Table
 
-        table = Table(title=title, title_justify="left", show_header=False, box=None, padding=(0, 2, 0, 0))
+        table = Table(title=escape(title), title_justify="left", show_header=False, box=None, padding=(0, 2, 0, 0))
         for name, value in rows:
-            table.add_row(f"[dim]{name}[/dim]", value)
+            table.add_row(f"[dim]{escape(name)}[/dim]", escape(value))
         Console(stderr=self.json).print(table)
 
     def left_out(self, failed: list[tuple[str, str]]) -> None:

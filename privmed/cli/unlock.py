@@ -33,7 +33,7 @@ def command(
     voice = Voice(json, quiet)
     source = ImageFolder(dataset, lenient=True)
     check_apart(source.path, output)
-    keys = Keyring({str(key): read_key(key, openers_from(passphrase_file, identity, voice))})
+    keys = Keyring([(str(key), read_key(key, openers_from(passphrase_file, identity, voice)))])
     items = source.present()[:limit]
     release = Release(source, output, {"unlocked": True}, resume=resume)
 

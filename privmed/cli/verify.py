@@ -11,7 +11,7 @@ from privmed.cli.common import Debug, Json, Quiet, Voice, bar
 from privmed.cli.locks import Identities, PassphraseFile, openers_from
 
 WORDS = {
-    "untouched": "marked, untouched",
+    "untouched": "marked, pixels untouched",
     "altered": "marked or taken from a marked image, altered since",
     "original": "an original, its mark is off",
     "unknown": "not in the key",
@@ -40,10 +40,10 @@ def command(
 
     voice = Voice(json, quiet)
     openers = openers_from(passphrase_file, identity, voice)
-    keys = {}
+    keys = []
     for path in key:
         entries = read_key(path, openers)
-        keys[entries[0].get("owner") or str(path)] = entries
+        keys.append((entries[0].get("owner") or str(path), entries))
     ring, found = Keyring(keys), []
     folder = ImageFolder(dataset, lenient=True)
     items = folder.present()[:limit]

@@ -35,7 +35,8 @@ def command(
     strict: Annotated[bool, typer.Option("--strict", help="Stop at the first image that cannot be marked.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with what an interrupted run left.")] = False,
     seed: Annotated[
-        int | None, typer.Option(help="The same marks again; by default they are drawn from a secret in the key.")
+        int | None,
+        typer.Option(help="The same marks again, for studies: who knows the seed can check guesses of the originals."),
     ] = None,
     together: Annotated[int, typer.Option(min=1, help="Images searched at a time.")] = 8,
     set_: Set = None,
@@ -51,76 +52,109 @@ def command(
     from privmed.data.folders import ImageFolder
     from privmed.data.release import Release, check_apart
     from privmed.data.watermark import WHERE, Marking, secret_mark, watermark_set
-    from privmed.errors import Interrupted, OutputError, PrivmedError, SettingsError, did_you_mean
-    from privmed.files import check_writable
+    from privmed.errors import Interrupted, SettingsError, did_you_mean
+    from privmed.imaging.keepout import KeepOut
     from privmed.imaging.logo import draw_logo, read_logo
     from privmed.keyfile import KeyWriter, part_of
     from privmed.oracles import Ensemble, fingerprint, load_oracle
-    from privmed.settings import unstructure
+    from privmed.settings import structure, unstructure
 
     if where not in WHERE:
         raise SettingsError(f"--where must be one of {', '.join(WHERE)}, got {where!r}.{did_you_mean(where, WHERE)}")
     source = ImageFolder(dataset, lenient=True)
     check_apart(source.path, output)
-    check_writable(key)
-    if part_of(key).exists() and not resume:
-        raise OutputError(
-            f"{part_of(key)}: an interrupted run left it. Go on with --resume, or delete it and {output}."
-        )
+    check_places(key, output, resume)
     place = pick_device(device)
     oracle = Ensemble([load_oracle(m, place) for m in model], share)
-    locker = make("watermarker", watermarker, None, device, **settings(set_))
-    mark = draw_logo() if logo is None else read_logo(logo)
+    given = settings(set_)
+    keep_out = structure(KeepOut, given.pop("keep_out", {}), "keep_out")
+    locker = make("watermarker", watermarker, None, device, **given)
+    if seed is not None and getattr(locker.config, "veil", 0):
+        raise SettingsError("--seed would make the veil no secret. Leave one of them out.")
+    mark = draw_logo(512) if logo is None else read_logo(logo)
     items = source.items(split)[:limit]
     about = {
         "watermarker": watermarker,
         "config": unstructure(locker.config),
         "where": where,
+        "keep_out": unstructure(keep_out),
+        "share": oracle.shares,
         "model": [f"{m.stem}:{fingerprint(m)}" for m in model],
         "logo": hashlib.sha256(mark.numpy().tobytes()).hexdigest()[:16],
     }
     voice = Voice(json, quiet)
+    secret = os.urandom(32) if seed is None else hashlib.sha256(f"privmed {seed}".encode()).digest()
+    people, known, writer = sorted(fingerprint(r) for r in recipient or []), {}, None
     if resume and part_of(key).exists():
         writer, entries = KeyWriter.resume(key, openers_from(passphrase_file, identity, voice))
-        secret, known = entries[0]["secret"], {e["file"]: e for e in entries[1:]}
-        if entries[0]["about"] != about:
-            raise SettingsError(f"{part_of(key)}: was begun with other settings. Go on with the same ones.")
-    else:
-        secret = os.urandom(32) if seed is None else hashlib.sha256(f"privmed {seed}".encode()).digest()
-        known = {}
-        writer = None
+        if entries:
+            secret, known = entries[0]["secret"], {e["file"]: e for e in entries[1:]}
+            if entries[0]["about"] != about:
+                raise SettingsError(f"{part_of(key)}: was begun with other settings. Go on with the same ones.")
+            if people and entries[0]["recipients"] != people:
+                raise SettingsError(f"{part_of(key)}: was begun for other recipients. Go on with the same ones.")
     release = Release(source, output, about, resume=resume, mark_of=secret_mark(secret))
-    if writer is None:
-        writer = KeyWriter(key, locks_from(passphrase_file, recipient, voice))
-        writer.add({"owner": owner, "secret": secret, "about": about})
+    writer = writer or KeyWriter(key, locks_from(passphrase_file, recipient, voice))
+    if not writer.count:
+        writer.add({"owner": owner, "secret": secret, "about": about, "recipients": people})
     marking = Marking(
-        locker=locker, logo=mark, oracle=oracle, classes=oracle.classes, secret=secret, where=where, together=together
+        locker=locker,
+        logo=mark,
+        oracle=oracle,
+        classes=oracle.classes,
+        secret=secret,
+        where=where,
+        keep_out=keep_out,
+        together=together,
     )
     try:
         with bar(voice, "marking") as tick:
             outcome = watermark_set(release, items, marking, writer, known, strict=strict, tick=tick)
-    except PrivmedError:
+    except Exception:
         if not known:  # nothing was marked, so nothing is to be gone on with
-            writer.part.unlink()
+            writer.part.unlink(missing_ok=True)
         raise
     except KeyboardInterrupt as error:
         raise Interrupted(f"{output}: interrupted. What is written is whole; go on with --resume.") from error
     release.finish(items, outcome.failed)
     writer.close()
-    report(voice, release, key, outcome)
+    figures = [known[name]["figures"] for name in release.lines if name in known]
+    report(voice, release, key, figures, outcome)
     if outcome.failed:
         raise typer.Exit(1)
 
 
-def report(voice: Voice, release, key: Path, outcome) -> None:
+def check_places(key: Path, output: Path, resume: bool) -> None:
+    """Say before any work that the key cannot go there, or that there is nothing to go on with."""
+    from privmed.errors import OutputError
+    from privmed.files import check_writable
+    from privmed.keyfile import part_of
+
+    if output.resolve() in key.resolve().parents:
+        raise OutputError(f"{key}: lies in {output}, which is published. Keep the key somewhere else.")
+    if resume and key.exists() and not part_of(key).exists():
+        raise OutputError(f"{key}: is complete, so there is nothing to go on with. Choose another folder and key.")
+    check_writable(key, force=False)
+    if part_of(key).exists() and not resume:
+        raise OutputError(
+            f"{part_of(key)}: an interrupted run left it. Go on with --resume, or delete it and {output}."
+        )
+    if resume and not part_of(key).exists() and output.is_dir() and any(output.iterdir()):
+        raise OutputError(
+            f"{output}: is not empty, and its unfinished key {part_of(key)} is gone. Choose another folder."
+        )
+
+
+def report(voice: Voice, release, key: Path, figures: list[dict], outcome) -> None:
     """Say what was done, and what could not be."""
-    lines = list(release.lines.values())
-    right = [line for line in lines if line["was_right"]]
-    misled = sum(line["misled"] for line in right)
-    rows = [("images", str(len(lines)) + (f" ({outcome.kept} from before)" if outcome.kept else ""))]
+    right = [f for f in figures if f["was_right"]]
+    misled = sum(f["misled"] for f in right)
+    queries = sum(f["queries"] for f in figures) / max(1, len(figures))
+    rows = [("images", str(len(release.lines)) + (f" ({outcome.kept} from before)" if outcome.kept else ""))]
     if right:
         rows.append(("misled", f"{misled} of {len(right)} that the model had right ({misled / len(right):.0%})"))
-        rows.append(("queries", f"{sum(line['queries'] for line in lines) / len(lines):.0f} an image"))
+    if figures:
+        rows.append(("queries", f"{queries:.0f} an image"))
     rows.append(("key", f"{key} ({key.stat().st_size / 1024:.0f} kB). Without it the originals cannot be restored."))
     voice.table(f"marked data set in {release.out}", rows)
     voice.left_out(outcome.failed)
@@ -128,9 +162,10 @@ def report(voice: Voice, release, key: Path, outcome) -> None:
         {
             "output": str(release.out),
             "key": str(key),
-            "images": len(lines),
+            "images": len(release.lines),
             "right_before": len(right),
             "misled": misled,
+            "queries": round(queries, 1),
             "failed": [{"file": name, "reason": why} for name, why in outcome.failed],
         }
     )

@@ -98,7 +98,7 @@ class ImageFolder:
         path = self.path / name
         if not path.is_file():
             return {}
-        with path.open(newline="", encoding="utf-8") as file:
+        with path.open(newline="", encoding="utf-8-sig") as file:
             rows = csv.DictReader(file)
             if not {"file", column} <= set(rows.fieldnames or ()):
                 raise InputError(f"data set {self.path}: {name} must have the columns file and {column}.")

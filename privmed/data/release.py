@@ -181,7 +181,7 @@ def copy_table(path: Path, target: Path, files: set[str]) -> None:
     """Copy a table without the lines of files that are not among ``files``; the other lines stay byte for byte."""
     with path.open(newline="", encoding="utf-8") as file:
         lines = file.read().splitlines(keepends=True)
-    column = next(csv.reader(lines[:1]), []).index("file")
+    column = next(csv.reader([line.lstrip("\ufeff") for line in lines[:1]]), []).index("file")
     kept = lines[:1] + [line for line in lines[1:] if (row := next(csv.reader([line]), [])) and row[column] in files]
     with whole_file(target, overwrite=True) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         file.write("".join(kept))

@@ -24,13 +24,17 @@ from privmed.files import make_folder
 from privmed.imaging import Picture, read
 from privmed.imaging.canvas import Canvas
 from privmed.imaging.keepout import KeepOut, lesion_boxes, paint
-from privmed.imaging.record import fingerprint, make_record, use_record
+from privmed.imaging.record import fingerprint, make_record, overlay_of, use_record
 from privmed.interfaces import Watermarker
 from privmed.interfaces.watermarker import Oracle, Placed, Task
 from privmed.keyfile import KeyWriter
 
 WHERE = ("anywhere", "outside", "inside")
-NEAR = 24  # of 256 bits of the difference hash: the same picture, re-encoded or with a little drawn on it
+CLASSES = "Use one sub-folder a class, or a labels.csv with the columns file and label."
+NEAR, NAMESAKE = (
+    24,
+    96,
+)  # of 256 bits of the difference hash: the same picture with a little drawn on it, or if its name says so, with much
 
 
 @frozen(kw_only=True)
@@ -57,27 +61,25 @@ def secret_mark(secret: bytes) -> Callable[[Path], str]:
 
 
 def labels_of(source: ImageFolder, items: Sequence[Item]) -> dict[Path, str]:
-    """The class of each image: its sub-folder, or what ``labels.csv`` (``file,label``) says.
+    """The class of each image that has one: its sub-folder, or what ``labels.csv`` (``file,label``) says.
 
     Raises:
-        InputError: when an image has none.
+        InputError: when no image has one, or the table cannot be read.
     """
     path, table = source.path / "labels.csv", {}
     if path.is_file():
-        with path.open(newline="", encoding="utf-8") as file:
-            rows = csv.DictReader(file)
-            if not {"file", "label"} <= set(rows.fieldnames or ()):
-                raise InputError(f"data set {source.path}: labels.csv must have the columns file and label.")
-            table = {row["file"]: row["label"] for row in rows}
-    out = {}
-    for item in items:
-        label = item.label or table.get(item.image.relative_to(source.root).as_posix())
-        if label is None:
-            raise InputError(
-                f"{item.image}: has no class. Use one sub-folder a class, or a labels.csv with the columns file and label."
-            )
-        out[item.image] = label
-    return out
+        try:
+            with path.open(newline="", encoding="utf-8-sig") as file:
+                rows = csv.DictReader(file)
+                if not {"file", "label"} <= set(rows.fieldnames or ()):
+                    raise InputError(f"data set {source.path}: labels.csv must have the columns file and label.")
+                table = {row["file"]: row["label"] for row in rows}
+        except (OSError, UnicodeDecodeError) as error:
+            raise InputError(f"data set {source.path}: labels.csv cannot be read as UTF-8 text.") from error
+    found = {i.image: i.label or table.get(i.image.relative_to(source.root).as_posix()) for i in items}
+    if items and not any(found.values()):
+        raise InputError(f"data set {source.path}: no image has a class. {CLASSES}")
+    return {image: label for image, label in found.items() if label}
 
 
 def watermark_set(
@@ -97,9 +99,13 @@ def watermark_set(
         items: what to mark. The same items in the same order give the same marks, whether the run is interrupted or not.
         marking: how.
         writer: the key.
-        known: entries that an interrupted run left in the key, by file.
+        known: the last entry of each file that an interrupted run left in the key. What it says is drawn again rather than searched
+            anew, so that no image is published with a mark that the key does not know.
         strict: stop at the first image that cannot be marked.
         tick: told how far it is.
+
+    Returns:
+        What was written, a line for each image with figures that only its owner should see; what was kept; and what failed.
     """
     outcome, labels = Outcome(), labels_of(release.source, items)
     for start in range(0, len(items), marking.together):
@@ -108,13 +114,10 @@ def watermark_set(
             outcome.kept += len(group)
         else:
             for item, made in zip(group, _marked(group, labels, marking, release)):
-                if isinstance(made, InputError):
-                    if strict:
-                        raise made
-                    outcome.failed.append((release.name(item), str(made)))
-                    continue
                 try:
-                    _publish(item, *made, release, writer, known, outcome)
+                    if isinstance(made, InputError):
+                        raise made
+                    _publish(item, *made, marking, release, writer, known, outcome)
                 except (InputError, VerificationError) as error:
                     if strict:
                         raise
@@ -130,7 +133,7 @@ def _marked(
     opened: list[tuple[Canvas, Task] | InputError] = []
     for item in group:
         try:
-            opened.append(_task(item, labels[item.image], marking, release.name(item)))
+            opened.append(_task(item, labels.get(item.image), marking, release.name(item)))
         except InputError as error:
             opened.append(error)
     good = [pair for pair in opened if not isinstance(pair, InputError)]
@@ -147,7 +150,9 @@ def _marked(
         )
 
 
-def _task(item: Item, label: str, marking: Marking, name: str) -> tuple[Canvas, Task]:
+def _task(item: Item, label: str | None, marking: Marking, name: str) -> tuple[Canvas, Task]:
+    if label is None:
+        raise InputError(f"{item.image}: has no class. {CLASSES}")
     if label not in marking.classes:
         raise InputError(f"{item.image}: is of class {label!r}, but the model knows {', '.join(marking.classes)}.")
     canvas = Canvas(read(item.image))
@@ -164,13 +169,14 @@ def _task(item: Item, label: str, marking: Marking, name: str) -> tuple[Canvas, 
         if not boxes and marking.where == "inside":
             raise InputError(f"{item.mask}: no lesion is marked in it, so nothing can lie inside.")
         region = torch.from_numpy(paint(boxes, mask.shape).astype(np.float32))[None, None]
-    seed = hmac.new(marking.secret, name.encode(), hashlib.sha256).digest()
+    seed, veil = (hmac.new(marking.secret, what + name.encode(), hashlib.sha256).digest() for what in (b"", b"veil "))
     return canvas, Task(
         image=canvas.picture.tensor(),
         label=marking.classes.index(label),
         forbidden=region if marking.where == "outside" else None,
         target=region if marking.where == "inside" else None,
         generator=int.from_bytes(seed[:7], "big"),
+        veil_key=veil,
     )
 
 
@@ -179,44 +185,71 @@ def _publish(
     canvas: Canvas,
     placed: Placed,
     label: int,
+    marking: Marking,
     release: Release,
     writer: KeyWriter,
     known: dict[str, dict[str, Any]],
     outcome: Outcome,
 ) -> None:
-    """Write one image, lift its mark from the written file as a proof, and put figures without secrets into the manifest."""
-    original, picture = canvas.picture, canvas.draw(placed.overlay)
-    name, target = release.name(item), release.target(item)
-    record = make_record(original.pixels, picture.pixels, placed.overlay, canvas.levels)
-    entry = {"file": name, "record": record, "look": look_of(picture)}
-    if original.format == "dicom":
-        from privmed.imaging.dicom import header_of
-
-        entry["header"] = header_of(original)
-    if name not in known:
+    """Write one image, and lift its mark from the written file with the entry that is in the key, as a proof."""
+    original, name, target = canvas.picture, release.name(item), release.target(item)
+    entry = known.get(name)
+    if entry is None or entry["record"]["original"] != fingerprint(original.pixels):
+        picture = canvas.draw(placed.overlay)
+        entry = _entry(name, canvas, picture, placed, label, marking)
+        _check_lesion(item, original, picture, marking)
         writer.add(entry)
-        known[name] = entry
+    else:
+        picture = canvas.draw(overlay_of(entry["record"]))
     make_folder(target.parent)
     picture.save(target, overwrite=True)
-    written = read(target)
     try:
-        restored = use_record(written.pixels, record)
+        restored = use_record(read(target).pixels, entry["record"])
     except KeyFileError as error:
         target.unlink()
         raise VerificationError(f"{target}: its mark does not come off exactly, so it was removed.") from error
     if not np.array_equal(restored, original.pixels):
         target.unlink()
         raise VerificationError(f"{target}: its mark does not come off exactly, so it was removed.")
-    view, seen = original.tensor(), written.tensor()
-    line = release.add(
-        item,
-        psnr=_finite(float(psnr(seen, view))),
-        ssim=round(float(ssim(seen, view)), 6),
-        misled=placed.success,
-        was_right=bool(placed.before.argmax() == label),
-        queries=placed.queries,
-    )
-    outcome.written.append(line)
+    release.add(item)
+    known[name] = {key: entry[key] for key in ("file", "figures")} | {
+        "record": {"original": entry["record"]["original"]}
+    }
+    outcome.written.append(known[name])
+
+
+def _entry(name: str, canvas: Canvas, picture: Picture, placed: Placed, label: int, marking: Marking) -> dict[str, Any]:
+    """What the key keeps of an image. The figures are there and not in the manifest: a guess could be checked with them."""
+    original = canvas.picture
+    if not picture.changed:
+        raise InputError(f"{original.source}: the mark cannot be seen on it, so it would be published unmarked.")
+    view, seen = original.tensor(), picture.tensor()
+    after = int(marking.oracle(seen).argmax())
+    entry = {
+        "file": name,
+        "record": make_record(original.pixels, picture.pixels, placed.overlay, canvas.levels),
+        "look": look_of(picture),
+        "figures": {
+            "psnr": _finite(float(psnr(seen, view))),
+            "ssim": round(float(ssim(seen, view)), 6),
+            "was_right": bool(placed.before.argmax() == label),
+            "misled": after != label,
+            "queries": placed.queries,
+        },
+    }
+    if original.format == "dicom":
+        from privmed.imaging.dicom import header_of
+
+        entry["header"] = header_of(original)
+    return entry
+
+
+def _check_lesion(item: Item, original: Picture, picture: Picture, marking: Marking) -> None:
+    """A mark that was to lie outside the lesions covers no pixel of them."""
+    if marking.where == "outside" and marking.keep_out.smallest == 0:
+        changed = (original.pixels != picture.pixels).reshape(*original.pixels.shape[:2], -1).any(2)
+        if (changed & (read_mask(item.mask, original.size)[0, 0].numpy() > 0)).any():
+            raise AssertionError(f"{item.image}: the mark covers a part of the lesion")
 
 
 def _finite(value: float) -> float | None:
@@ -227,14 +260,14 @@ class Keyring:
     """The entries of one or more keys, to be found by picture.
 
     Args:
-        keys: name of a key (its owner, or its path) to its entries.
+        keys: name of each key (its owner, or its path) and its entries; one owner may have several.
     """
 
-    def __init__(self, keys: dict[str, list[dict[str, Any]]]) -> None:
+    def __init__(self, keys: list[tuple[str, list[dict[str, Any]]]]) -> None:
         self.marked: dict[str, tuple[str, dict[str, Any]]] = {}
         self.original: dict[str, tuple[str, dict[str, Any]]] = {}
         self.entries: list[tuple[str, dict[str, Any]]] = []
-        for owner, entries in keys.items():
+        for owner, entries in keys:
             for entry in entries:
                 if "record" in entry:
                     self.entries.append((owner, entry))
@@ -245,8 +278,8 @@ class Keyring:
         """What a picture is.
 
         Returns:
-            Its state, the owner, and the entry of the key: ``"untouched"`` (marked, as published), ``"altered"`` (of that name, or
-            looks like it, but other pixels), ``"original"`` (its mark is off), or ``"unknown"``.
+            Its state, the owner, and the entry of the key: ``"untouched"`` (marked, as published), ``"altered"`` (looks like
+            one of the key, but has other pixels), ``"original"`` (its mark is off), or ``"unknown"``.
         """
         print_ = fingerprint(picture.pixels)
         for state, table in (("untouched", self.marked), ("original", self.original)):
@@ -254,7 +287,7 @@ class Keyring:
                 return state, *table[print_]
         look = look_of(picture)
         for owner, entry in self.entries:
-            if entry["file"] == name or distance(look, entry["look"]) <= NEAR:
+            if distance(look, entry["look"]) <= (NAMESAKE if entry["file"] == name else NEAR):
                 return "altered", owner, entry
         return "unknown", "", None
 

@@ -20,7 +20,7 @@ from torch import Tensor
 from privmed.data.folders import ImageFolder, Item
 from privmed.data.pixels import PictureStore, load_mask
 from privmed.errors import InputError
-from privmed.imaging.keepout import KeepOut, lesion_boxes, paint
+from privmed.imaging.keepout import lesion_boxes, paint
 from privmed.imaging.overlay import blend
 from privmed.interfaces import Watermarker
 from privmed.interfaces.watermarker import Placed, Task
@@ -58,8 +58,15 @@ def cases_of(folder: ImageFolder, classes: list[str], size: int, masks: dict[str
         classes: names, in the order of the models' answers.
         size: side.
         masks: lesion masks by file name, for images that have one.
+
+    Raises:
+        InputError: for an image of no class, or of one that the models do not know.
     """
     store = PictureStore(size, squash=True)
+    for item in folder.items("test"):
+        if item.label not in classes:
+            what = "has no class" if item.label is None else f"is of class {item.label!r}"
+            raise InputError(f"{item.image}: {what}, but the model knows {', '.join(classes)}.")
 
     def case(item: Item) -> Case:
         pixels = np.moveaxis(store(item.image).numpy(), 0, 2)
@@ -150,7 +157,7 @@ def task_of(case: Case, where: str) -> Task | None:
     if where != "anywhere":
         if case.mask is None:
             return None
-        boxes = lesion_boxes(case.mask, KeepOut(smallest=0))
+        boxes = lesion_boxes(case.mask)
         if not boxes:
             return None
         region = torch.from_numpy(paint(boxes, case.mask.shape).astype(np.float32))[None, None]

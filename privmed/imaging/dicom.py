@@ -254,5 +254,5 @@ def _put_pixels(dataset: Any, picture: Picture) -> None:
     if len(dataset.PixelData) % 2:
         dataset.PixelData += b"\0"
     for word in ("SmallestImagePixelValue", "LargestImagePixelValue"):
-        if word in dataset:
+        if word in dataset and not picture.extra.get("restored"):
             del dataset[word]

@@ -24,6 +24,8 @@ def read_logo(path: str | Path) -> Tensor:
     try:
         with Image.open(path) as opened:
             opened.load()
+            if opened.mode.startswith(("I", "F")):
+                return read(path).tensor().expand(-1, 3, -1, -1)
             clear = opened.mode in ("RGBA", "LA", "PA") or "transparency" in opened.info
             pixels = np.array(opened.convert("RGBA" if clear else "RGB"))
     except OSError:

@@ -45,10 +45,7 @@ def use_record(marked: np.ndarray, record: dict[str, Any]) -> np.ndarray:
         KeyFileError: when the picture is not the one that was marked, or the record is damaged.
     """
     try:
-        (x, y, width, height), original = record["place"], record["original"]
-        opacity = np.frombuffer(zlib.decompress(record["opacity"]), np.uint8).reshape(height, width)
-        colour = np.frombuffer(zlib.decompress(record["colour"]), np.uint8).reshape(height, width, 3)
-        overlay = Overlay(x, y, opacity, colour)
+        overlay, original = overlay_of(record), record["original"]
         residual = np.frombuffer(zlib.decompress(record["residual"]), _unsigned(marked))
         if fingerprint(marked) != record["marked"]:
             raise KeyFileError("image: was altered after it was marked, so its original cannot be restored from it.")
@@ -62,6 +59,14 @@ def use_record(marked: np.ndarray, record: dict[str, Any]) -> np.ndarray:
     if fingerprint(out) != original:
         raise KeyFileError("record: does not restore the original it names, so it is damaged.")
     return out
+
+
+def overlay_of(record: dict[str, Any]) -> Overlay:
+    """The mark that a record describes."""
+    x, y, width, height = record["place"]
+    opacity = np.frombuffer(zlib.decompress(record["opacity"]), np.uint8).reshape(height, width)
+    colour = np.frombuffer(zlib.decompress(record["colour"]), np.uint8).reshape(height, width, 3)
+    return Overlay(x, y, opacity, colour)
 
 
 def fingerprint(values: np.ndarray) -> str:

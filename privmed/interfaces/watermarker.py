@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import secrets
 from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any, ClassVar, NamedTuple, final
@@ -36,13 +38,14 @@ class Embedded(NamedTuple):
 
 @frozen(kw_only=True, eq=False)
 class Task:
-    """One image of :meth:`Watermarker.place`; fields as in :meth:`Watermarker.embed`."""
+    """One image of :meth:`Watermarker.place`; fields as in :meth:`Watermarker.embed`, and a secret that the veil is drawn from."""
 
     image: Tensor = field(repr=False)
     label: int
     forbidden: Tensor | None = field(default=None, repr=False)
     target: Tensor | None = field(default=None, repr=False)
     generator: torch.Generator | int | None = None
+    veil_key: bytes | None = field(default=None, repr=False)
 
 
 @frozen(kw_only=True, eq=False)
@@ -90,18 +93,19 @@ class Watermarker(Method):
             forbidden: where the logo may not lie, (1, 1, H, W), 0 or 1.
             target: what the logo must touch, (1, 1, H, W), 0 or 1.
             levels: the largest integer of the file the result goes to, 255 or 65535.
-            generator: source of randomness; a generator or a seed (default 0).
+            generator: source of randomness; a generator or a seed (default 0). Without one, the veil (a setting) comes from the
+                system's randomness; with one it is no secret to whoever can guess the seed.
 
         Raises:
             InputError: for wrong types, shapes, ranges, NaN, or more than one image; for an oracle that does not return
                 probabilities; when no place is left for the logo.
         """
+        if levels not in LEVELS:
+            raise InputError(f"levels: expected {' or '.join(map(str, LEVELS))}, got {levels!r}.")
         task = Task(image=image, label=label, forbidden=forbidden, target=target, generator=generator)
         placed = self.place([task], logo, oracle)[0]
         if isinstance(placed, InputError):
             raise placed
-        if levels not in LEVELS:
-            raise InputError(f"levels: expected {' or '.join(map(str, LEVELS))}, got {levels!r}.")
         values = to_values(image, levels)
         marked = blend(values, placed.overlay, levels)
         return Embedded(
@@ -133,6 +137,8 @@ class Watermarker(Method):
             got = tuple(logo.shape) if isinstance(logo, Tensor) else type(logo).__name__
             raise InputError(f"logo: expected RGB or RGBA of shape (1, 3 or 4, h, w), got {got}.")
         logo = door.in_unit_range("logo", door.finite("logo", logo))
+        if float(logo[:, 3:].amax() if logo.shape[1] == 4 else logo.amax()) == 0:
+            raise InputError("logo: is transparent everywhere (or black, which is the same without transparency).")
         ask = Asker(oracle, getattr(self.config, "batch", 64))
         answers: list[Course | InputError] = []
         for task in tasks:
@@ -171,7 +177,7 @@ class Watermarker(Method):
         places = places_of(size, opacity.shape, *regions)
         seed = door.generator_for(task.generator, torch.device("cpu"))
         rng = np.random.default_rng(torch.randint(2**62, (2,), generator=seed).tolist())
-        veil = rng.integers(0, getattr(self.config, "veil", 0) + 1, opacity.shape).astype(np.uint8)
+        veil = draw_veil(getattr(self.config, "veil", 0), opacity.shape, task, rng)
         view = (clean[0].cpu() * 255).round().byte().numpy()
         job = Job(view=view, opacity=opacity, colour=colour, label=int(task.label), places=places, veil=veil)
         return Course(job, self._search(job, rng), self._fools)
@@ -200,6 +206,18 @@ class Watermarker(Method):
 
         A candidate is an opacity limit in [0, 255], a column and a row, cut to integers; the place must be one of ``job.places``.
         """
+
+
+def draw_veil(depth: int, shape: tuple[int, int], task: Task, rng: np.random.Generator) -> np.ndarray:
+    """What is taken off the opacity limit of each pixel, (h, w) uint8 in [0, depth].
+
+    From the key of the task with 128 bits; else from its generator, which is no secret (torch's seeds have 32 bits); without either, from
+    the system's randomness.
+    """
+    if depth and (task.veil_key is not None or task.generator is None):
+        secret = hashlib.sha256(secrets.token_bytes(32) if task.veil_key is None else task.veil_key).digest()
+        rng = np.random.Generator(np.random.Philox(key=int.from_bytes(secret[:16], "big")))
+    return rng.integers(0, depth + 1, shape).astype(np.uint8)
 
 
 def to_values(image: Tensor, levels: int) -> np.ndarray:

@@ -20,15 +20,17 @@ def test_the_papers_settings_at_its_size():
     mask = np.zeros((2848, 4288), np.uint8)
     mask[1000, 1000] = 1  # 91 x 91 = 8,281 pixels after dilation: dropped
     mask[500:700, 3000:3200] = 1  # 290 x 290 after dilation: kept
-    assert lesion_boxes(mask) == [(2955, 455, 290, 290)]
+    assert lesion_boxes(mask, KeepOut(smallest=50_000 / (4288 * 2848))) == [(2955, 455, 290, 290)]
+    assert len(lesion_boxes(mask)) == 2  # ours keeps every lesion
 
 
 def test_small_is_a_part_of_the_image():
     mask = np.zeros((224, 224))
     mask[10:20, 10:20] = 1  # with dilation by 5: 14 x 14 = 196 pixels, below 205
-    assert lesion_boxes(mask) == []
+    paper = KeepOut(smallest=50_000 / (4288 * 2848))
+    assert lesion_boxes(mask, paper) == []
     mask[10:30, 10:30] = 1
-    assert lesion_boxes(mask) == [(8, 8, 24, 24)]
+    assert lesion_boxes(mask, paper) == [(8, 8, 24, 24)]
 
 
 def test_union_is_by_corners_not_by_sizes():

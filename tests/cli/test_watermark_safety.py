@@ -1,0 +1,222 @@
+"""What must never happen to a marked set: an image whose key is lost, a lesion that is covered, a secret that can be computed."""
+
+from __future__ import annotations
+
+import json
+import unicodedata
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import privmed
+from privmed import keyfile
+from privmed.cli import run
+from privmed.imaging import read
+from privmed.imaging.logo import draw_logo, read_logo
+from privmed.interfaces.watermarker import Task
+from privmed.keyfile import Passphrase, part_of, read_key
+
+pytest.importorskip("privmed_watermarkers", reason="needs the plugin privmed-watermarkers")
+pytest.importorskip("cryptography", reason="needs privmed[keys]")
+SMALL = ["--set", "population=6", "--set", "generations=1", "--set", "hops=1", "-q"]
+
+
+class Judge(torch.nn.Module):
+    """Says b as soon as the image is brighter than a threshold; cannot take batches of more than ``most``."""
+
+    def __init__(self, threshold: float = 0.46, most: int = 1000) -> None:
+        super().__init__()
+        self.threshold, self.most = threshold, most
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        assert x.shape[0] <= self.most
+        lead = 40 * (x.mean((1, 2, 3)) - self.threshold)
+        return torch.stack([-lead, lead], 1)
+
+
+def save_judge(path: Path, **more) -> Path:
+    torch.jit.save(torch.jit.script(Judge(**more)), path)
+    plain = {"classes": ["a", "b"], "size": 64, "mean": [0, 0, 0], "deviation": [1, 1, 1], "answers": "logits"}
+    path.with_suffix(".json").write_text(json.dumps(plain))
+    return path
+
+
+@pytest.fixture(autouse=True)
+def cheap(monkeypatch):
+    monkeypatch.setattr(keyfile, "SCRYPT", {"n": 2**10, "r": 8, "p": 1})
+    monkeypatch.setenv("PRIVMED_PASSPHRASE", "correct horse")
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Four grey images of class a."""
+    root, rng = tmp_path / "set", np.random.default_rng(0)
+    (root / "a").mkdir(parents=True)
+    for n in range(4):
+        save(root / f"a/{n}.png", texture(rng))
+    return root
+
+
+@pytest.fixture
+def model(tmp_path):
+    return save_judge(tmp_path / "judge.pt")
+
+
+def texture(rng, side: int = 64) -> np.ndarray:
+    """Blobs, so that two of them look different."""
+    coarse = Image.fromarray(rng.integers(40, 160, (8, 8), dtype=np.uint8))
+    return np.asarray(coarse.resize((side, side), Image.Resampling.BICUBIC))
+
+
+def save(path: Path, values: np.ndarray) -> None:
+    Image.fromarray(values).save(path)
+
+
+def mark(folder, out, key, model, *more) -> int:
+    return run(["watermark", str(folder), "-o", str(out), "--key", str(key), "--model", str(model), *SMALL, *more])
+
+
+def stop_after(monkeypatch, count: int) -> None:
+    """Interrupt a run after so many published images."""
+    from privmed.data import watermark as layer
+
+    publish, seen = layer._publish, []
+
+    def stop(*args):
+        if len(seen) == count:
+            raise KeyboardInterrupt
+        seen.append(1)
+        publish(*args)
+
+    monkeypatch.setattr(layer, "_publish", stop)
+
+
+def test_whatever_changed_before_it_was_resumed_every_image_comes_back(folder, tmp_path, model, monkeypatch):
+    out, key = tmp_path / "out", tmp_path / "k"
+    with monkeypatch.context() as patched:
+        stop_after(patched, 3)
+        assert mark(folder, out, key, model, "--together", "4") == 130
+    save(folder / "a/1.png", texture(np.random.default_rng(9)))  # its old entry is of another image
+    assert (
+        mark(folder, out, key, model, "--together", "3", "--resume") == 0
+    )  # other groups, so other marks would be found
+    assert run(["unlock", str(out), "-o", str(tmp_path / "back"), "--key", str(key), "-q"]) == 0
+    for path in (folder / "a").iterdir():
+        assert np.array_equal(read(path).pixels, read(tmp_path / "back/a" / path.name).pixels)
+
+
+def test_going_on_without_the_unfinished_key_is_refused(folder, tmp_path, model, monkeypatch, capsys):
+    out, key = tmp_path / "out", tmp_path / "k"
+    with monkeypatch.context() as patched:
+        stop_after(patched, 2)
+        assert mark(folder, out, key, model) == 130
+    assert mark(folder, out, key, model, "--resume", "--share", "1", "--set", "step=3") == 2
+    assert "other settings" in capsys.readouterr().err
+    part_of(key).unlink()
+    assert mark(folder, out, key, model, "--resume") == 2
+    assert "is gone" in capsys.readouterr().err
+
+
+def test_other_recipients_are_refused_when_going_on(folder, tmp_path, model, monkeypatch, capsys):
+    monkeypatch.delenv("PRIVMED_PASSPHRASE")
+    for name in ("ann", "bob"):
+        assert run(["keygen", "-o", str(tmp_path / name), "-q"]) == 0
+    out, key = tmp_path / "out", tmp_path / "k"
+    with monkeypatch.context() as patched:
+        stop_after(patched, 2)
+        assert mark(folder, out, key, model, "--recipient", str(tmp_path / "ann.pub")) == 130
+    again = ["--resume", "--identity", str(tmp_path / "ann"), "--recipient"]
+    assert mark(folder, out, key, model, *again, str(tmp_path / "bob.pub")) == 2
+    assert "other recipients" in capsys.readouterr().err
+    assert mark(folder, out, key, model, *again, str(tmp_path / "ann.pub")) == 0
+
+
+def test_the_key_is_not_published(folder, tmp_path, model, capsys):
+    assert mark(folder, tmp_path / "out", tmp_path / "out/k", model) == 2
+    assert "Keep the key somewhere else" in capsys.readouterr().err
+
+
+def test_the_smallest_lesion_is_spared(tmp_path, model):
+    root, rng = tmp_path / "set", np.random.default_rng(0)
+    for name in ("images", "masks"):
+        (root / name).mkdir(parents=True)
+    for n in range(3):
+        mask = np.zeros((128, 128), np.uint8)
+        mask[20 + 30 * n, 10::13] = 255  # single pixels
+        save(root / f"images/{n}.png", texture(rng, 128))
+        save(root / f"masks/{n}.png", mask)
+    (root / "labels.csv").write_text("\ufefffile,label\n0.png,a\n1.png,a\n2.png,a\n", encoding="utf-8")  # as Excel does
+    assert mark(root, tmp_path / "out", tmp_path / "k", model, "--where", "outside", "--set", "keep_out.dilate=0") == 0
+    for n in range(3):
+        changed = read(root / f"images/{n}.png").pixels != read(tmp_path / f"out/images/{n}.png").pixels
+        assert changed.any()
+        assert not (changed & (read(root / f"masks/{n}.png").pixels > 0)).any()
+
+
+def test_a_mark_that_cannot_be_seen_is_named(folder, tmp_path, model, capsys):
+    save(folder / "a/white.png", np.full((64, 64), 255, np.uint8))
+    white = np.full((20, 20, 3), 255, np.uint8)
+    save(tmp_path / "logo.png", white)
+    assert mark(folder, tmp_path / "out", tmp_path / "k", model, "--logo", str(tmp_path / "logo.png")) == 1
+    assert not (tmp_path / "out/a/white.png").exists()
+    save(tmp_path / "logo.png", 0 * white)
+    assert mark(folder, tmp_path / "o2", tmp_path / "k2", model, "--logo", str(tmp_path / "logo.png")) == 3
+    assert "transparent everywhere" in capsys.readouterr().err
+    assert not part_of(tmp_path / "k2").exists()
+
+
+def test_a_16_bit_logo_keeps_its_grey(tmp_path):
+    save(tmp_path / "logo.png", np.full((8, 8), 30000, np.uint16))
+    assert torch.allclose(read_logo(tmp_path / "logo.png"), torch.tensor(30000 / 65535), atol=1e-3)
+
+
+def test_two_keys_of_one_owner_both_count(folder, tmp_path, model, capsys):
+    for n in ("1", "2"):
+        split = folder / "split.csv"
+        split.write_text(f"file,split\na/{n}.png,train\n")
+        assert mark(folder, tmp_path / n, tmp_path / f"k{n}", model, "--owner", "Mary", "--split", "train") == 0
+    capsys.readouterr()
+    command = ["verify", str(tmp_path / "1"), "--key", str(tmp_path / "k1"), "--key", str(tmp_path / "k2"), "--json"]
+    assert run(command) == 0
+    assert json.loads(capsys.readouterr().out)["untouched"] == 1
+
+
+def test_a_namesake_is_not_accused(folder, tmp_path, model, capsys):
+    assert mark(folder, tmp_path / "out", tmp_path / "k", model) == 0
+    save(tmp_path / "out/a/1.png", np.random.default_rng(5).integers(0, 255, (64, 64), dtype=np.uint8))
+    capsys.readouterr()
+    assert run(["verify", str(tmp_path / "out"), "--key", str(tmp_path / "k"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["unknown"] == 1
+
+
+def test_a_model_that_fails_is_one_sentence_and_leaves_nothing(folder, tmp_path, capsys):
+    model = save_judge(tmp_path / "one.pt", most=1)
+    assert mark(folder, tmp_path / "out", tmp_path / "k", model) == 3
+    said = capsys.readouterr().err
+    assert "model one: fails on a batch" in said
+    assert len(said.strip().splitlines()) == 1
+    assert not part_of(tmp_path / "k").exists()
+
+
+def test_the_veil_is_a_secret_of_128_bits(folder, tmp_path, model, capsys):
+    assert mark(folder, tmp_path / "out", tmp_path / "k", model, "--seed", "1", "--set", "veil=60") == 2
+    assert "no secret" in capsys.readouterr().err
+    locker = privmed.watermarker("medlocker", veil=60)
+
+    def veil(**more) -> np.ndarray:
+        task = Task(image=torch.rand(1, 1, 64, 64), label=0, **more)
+        return locker._course(task, draw_logo()).job.veil
+
+    assert np.array_equal(veil(veil_key=b"a", generator=1), veil(veil_key=b"a", generator=2))
+    assert (veil(veil_key=b"a", generator=1) != veil(veil_key=b"b", generator=1)).any()
+    assert (veil() != veil()).any()
+    assert np.array_equal(veil(generator=3), veil(generator=3))
+
+
+def test_a_passphrase_is_the_same_however_it_was_typed(folder, tmp_path, model, monkeypatch):
+    monkeypatch.setenv("PRIVMED_PASSPHRASE", unicodedata.normalize("NFD", "café"))
+    assert mark(folder, tmp_path / "out", tmp_path / "k", model) == 0
+    assert len(read_key(tmp_path / "k", [Passphrase(unicodedata.normalize("NFC", "café"))])) == 5
