@@ -9,7 +9,7 @@ from privmed.evaluation.documents import fill_document, shows
 from privmed.evaluation.results import load
 
 ROOT = Path(__file__).parents[1]
-DOCUMENTS = ("README.md", "docs/results.md")
+DOCUMENTS = ("README.md", "docs/results.md", "plugins/privmed-watermarkers/README.md")
 
 
 def main() -> None:

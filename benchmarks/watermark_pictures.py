@@ -1,8 +1,9 @@
-"""The pictures of the documents about watermarks, from what ``benchmarks/watermark.py`` measured.
+"""The pictures of the documents about watermarks.
 
-    python benchmarks/watermark_pictures.py --data DIR [--runs runs]
+    python benchmarks/watermark_pictures.py [--runs runs]
 
-Writes ``docs/images/watermarks.png`` (marked scans of busi-cls, with what ResNet-18 says) and ``docs/images/watermark-ablation.svg``.
+Writes ``docs/images/watermarks.png`` (ultrasound phantoms, marked beside the lesion, with what the ResNet-18 of ``benchmarks/watermark.py``
+says of them) and ``docs/images/watermark-ablation.svg``. Phantoms, because images of the data sets are not ours to show.
 """
 
 from __future__ import annotations
@@ -11,17 +12,20 @@ import argparse
 import html
 from pathlib import Path
 
+import numpy as np
+import torch
 from PIL import Image, ImageDraw, ImageFont
 
-from privmed.data.folders import ImageFolder
+import privmed
+from privmed.data.samples import ultrasound_phantom
 from privmed.evaluation.results import Curve, load
-from privmed.evaluation.sheets import marked_view
-from privmed.evaluation.watermark import cases_of, read_journal
+from privmed.imaging.keepout import lesion_boxes, paint
 from privmed.imaging.logo import draw_logo
+from privmed.imaging.wire import to_bytes
 from privmed.oracles import load_oracle
 
 ROOT = Path(__file__).parents[1]
-SIDE, GAP, FOOT = 224, 12, 26
+SIDE, GAP, FOOT, SHOWN = 224, 12, 26, 3
 PANEL, EDGE = 190, 34  # side of one diagram, and the room for its labels
 INK, FAINT, LINE = "#17202b", "#c9d1da", "#0b6bcb"
 
@@ -29,30 +33,36 @@ INK, FAINT, LINE = "#17202b", "#c9d1da", "#0b6bcb"
 def main() -> None:
     """Draw both."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True, help="folder with busi-cls")
-    parser.add_argument("--runs", type=Path, default=Path("runs"), help="where the classifier and the journal lie")
+    parser.add_argument("--runs", type=Path, default=Path("runs"), help="where the classifier lies")
     options = parser.parse_args()
-    sheet(options.data / "busi-cls", options.runs).save(ROOT / "docs/images/watermarks.png", optimize=True)
+    sheet(options.runs).save(ROOT / "docs/images/watermarks.png", optimize=True)
     curves = load(ROOT / "benchmarks/results/watermark-ablation.json").curves
     (ROOT / "docs/images/watermark-ablation.svg").write_text(diagrams(curves), encoding="utf-8")
 
 
-def sheet(data: Path, runs: Path) -> Image.Image:
-    """One image of each class that a mark beside the lesion, or anywhere on a normal image, misleads the model about."""
+def sheet(runs: Path) -> Image.Image:
+    """The first phantoms that a mark beside the lesion misleads the model about."""
     oracle = load_oracle(runs / "diagnosis-busi-resnet18/classifier-busi-resnet18.safetensors")
-    cases = {c.name: c for c in cases_of(ImageFolder(data), oracle.classes, SIDE)}
-    lines = [r for r in read_journal(runs / "watermark-busi/watermark.jsonl") if r.get("success")]
-    lines = [r for r in lines if '"source": "resnet18"' in r["key"] and r["place"][2] < 255]
-    lines.sort(key=lambda r: '"where": "outside"' not in r["key"])  # those that spare a known lesion first
-    chosen = {r["label"]: r for r in reversed(lines)}
-    made = Image.new("RGB", (len(chosen) * (2 * SIDE + 2 * GAP) - GAP, SIDE + FOOT), "white")
-    draw, font = ImageDraw.Draw(made), ImageFont.load_default(15)
-    for n, (label, line) in enumerate(sorted(chosen.items())):
-        view, left = cases[line["file"]].view, n * (2 * SIDE + 2 * GAP)
-        marked = marked_view(view, draw_logo(), line["place"], line["scale"])
-        for offset, picture, answer in ((0, view, label), (SIDE + 2, marked, line["after"]["resnet18"])):
-            made.paste(Image.fromarray(picture).convert("RGB"), (left + offset, 0))
+    locker = privmed.watermarker("medlocker", high=230)
+    made = Image.new("RGB", (SHOWN * (2 * SIDE + 2 + GAP) - GAP, SIDE + FOOT), "white")
+    draw, font, shown = ImageDraw.Draw(made), ImageFont.load_default(15), 0
+    for seed in range(60):
+        image, mask = ultrasound_phantom(seed, SIDE)
+        boxes = paint(lesion_boxes(mask[0, 0].numpy()), (SIDE, SIDE)).astype(np.float32)
+        label = int(oracle(image).argmax())
+        done = locker.embed(
+            image, draw_logo(), oracle, label, forbidden=torch.from_numpy(boxes)[None, None], generator=seed
+        )
+        after = int(oracle(done.image).argmax())
+        if after == label:
+            continue
+        left = shown * (2 * SIDE + 2 + GAP)
+        for offset, picture, answer in ((0, image, label), (SIDE + 2, done.image, after)):
+            made.paste(Image.fromarray(to_bytes(picture.expand(-1, 3, -1, -1))), (left + offset, 0))
             draw.text((left + offset, SIDE + 4), f"model: {oracle.classes[answer]}", fill=INK, font=font)
+        shown += 1
+        if shown == SHOWN:
+            break
     return made
 
 
