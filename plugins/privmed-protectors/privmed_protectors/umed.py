@@ -35,6 +35,7 @@ from privmed_protectors.regions import pattern
 from privmed_protectors.transformations import random_transformation
 
 CARRIER = 1.5  # tanh(1.5) = 0.9: four grey levels of 4/255 after rounding, with a gradient left
+FAINT = 0.01  # an image whose channels differ by less, on average, is a grey one published in colour
 GENERATOR_EPOCHS = 4  # of every five; the fifth is the surrogate's
 
 
@@ -69,7 +70,7 @@ class UMedConfig:
     carrier: str = setting(
         "auto",
         "beyond the paper, what the generators start from: a checkerboard, a magenta tint, or nothing, as in the paper; auto is the "
-        "checkerboard for grey images and the tint for colour",
+        "tint for grey images published in colour, and the checkerboard for all others",
         one_of("auto", "checkerboard", "tint", "none"),
     )
     warm_up: int = setting(
@@ -178,12 +179,14 @@ class UMed(Protector):
 
 
 def carrier_of(kind: str, image: Tensor) -> Tensor:
-    """What is added to the answers of the generators before tanh; broadcasts to (B, 3, H, W)."""
+    """What is added to the answers of the generators before tanh; broadcasts to (B, C, H, W)."""
     if kind == "none":
         return image.new_zeros(1)
-    if kind == "auto":
-        kind = "tint" if image.shape[1] == 3 else "checkerboard"
-    return CARRIER * pattern(kind, image)
+    if kind != "auto":
+        return CARRIER * pattern(kind, image)
+    colour = (image.amax(1, keepdim=True) - image.amin(1, keepdim=True)).mean((1, 2, 3), keepdim=True)
+    colourless = (colour < FAINT) & (image.shape[1] == 3)
+    return CARRIER * torch.where(colourless, pattern("tint", image), pattern("checkerboard", image))
 
 
 @hookimpl

@@ -1,0 +1,36 @@
+"""What UMed's generators start from, and that a fresh protector publishes it within its bound."""
+
+import pytest
+import torch
+
+from privmed_protectors.regions import pattern
+from privmed_protectors.umed import CARRIER, UMed, UMedConfig, carrier_of
+
+
+def test_patterns_by_hand():
+    board = pattern("checkerboard", torch.zeros(1, 1, 2, 3))
+    assert board.tolist() == [[1, -1, 1], [-1, 1, -1]]
+    assert pattern("tint", torch.zeros(1, 3, 2, 2)).flatten().tolist() == [1, -1, 1]
+    assert pattern("tint", torch.zeros(1, 1, 2, 2)).flatten().tolist() == [1]
+
+
+def test_each_image_of_a_batch_gets_the_carrier_that_fits_it():
+    """A grey image in three channels is tinted; one in colour, and one of a single channel, get the checkerboard."""
+    grey = torch.rand(1, 1, 32, 32)
+    batch = torch.cat([grey.expand(-1, 3, -1, -1), torch.rand(1, 3, 32, 32)])
+    chosen = carrier_of("auto", batch).expand(2, 3, 32, 32)
+    assert torch.equal(chosen[0], CARRIER * pattern("tint", batch).expand(3, 32, 32))
+    assert torch.equal(chosen[1], CARRIER * pattern("checkerboard", batch).expand(3, 32, 32))
+    assert torch.equal(carrier_of("auto", grey).view(32, 32), CARRIER * pattern("checkerboard", grey))
+    assert not carrier_of("none", grey).any()
+
+
+@pytest.mark.parametrize("carrier", ["auto", "checkerboard", "tint", "none"])
+def test_the_bound_holds_whatever_the_carrier(carrier):
+    torch.manual_seed(0)
+    protector = UMed(UMedConfig(width=4, carrier=carrier)).eval()
+    image, mask = torch.rand(2, 3, 32, 32), (torch.rand(2, 1, 32, 32) > 0.5).float()
+    change = (protector.perturb(image, mask) - image).abs()
+    assert float(change.max()) <= 4 / 255 + 1e-6
+    if carrier != "none":
+        assert float(change.max()) > 2 / 255
