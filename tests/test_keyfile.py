@@ -5,9 +5,10 @@ import subprocess
 
 import pytest
 
-from privmed import keyfile
+from privmed import keyfile, locks
 from privmed.errors import InputError, KeyFileError, OutputError
-from privmed.keyfile import Identity, KeyWriter, Passphrase, Recipient, make_identity, part_of, read_key
+from privmed.keyfile import KeyWriter, part_of, read_key
+from privmed.locks import Identity, Passphrase, Recipient, make_identity
 
 ENTRIES = [{"name": "a.png", "place": [1, 2], "residual": bytes(range(256))}, {"b": {"c": b""}, "d": None, "e": [b"x"]}]
 WORDS = Passphrase("correct horse")
@@ -15,7 +16,7 @@ WORDS = Passphrase("correct horse")
 
 @pytest.fixture(autouse=True)
 def cheap(monkeypatch):
-    monkeypatch.setattr(keyfile, "SCRYPT", {"n": 2**10, "r": 8, "p": 1})
+    monkeypatch.setattr(locks, "SCRYPT", {"n": 2**10, "r": 8, "p": 1})
 
 
 def write(path, locks=(WORDS,), entries=ENTRIES):

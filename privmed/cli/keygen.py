@@ -19,7 +19,7 @@ def command(
     debug: Debug = False,
 ) -> None:
     """Make a key pair. Send the .pub file to who publishes, keep the other one."""
-    from privmed.keyfile import make_identity
+    from privmed.locks import make_identity
 
     voice = Voice(json, quiet)
     private, public = make_identity(output)

@@ -49,7 +49,7 @@ def passphrase(file: Path | None, *, twice: bool) -> str:
 
 def locks_from(file: Path | None, recipients: list[Path] | None, voice) -> list:
     """Who may open a key that is written: recipients, and whoever knows the passphrase, if one is given or nobody else is named."""
-    from privmed.keyfile import Passphrase, Recipient
+    from privmed.locks import Passphrase, Recipient
 
     locks: list = [Recipient.read(path) for path in recipients or []]
     if file is not None or "PRIVMED_PASSPHRASE" in os.environ or not locks:
@@ -59,7 +59,7 @@ def locks_from(file: Path | None, recipients: list[Path] | None, voice) -> list:
 
 def openers_from(file: Path | None, identities: list[Path] | None, voice) -> list:
     """What a key is opened with."""
-    from privmed.keyfile import Identity, Passphrase
+    from privmed.locks import Identity, Passphrase
 
     openers: list = [Identity.read(path) for path in identities or []]
     if file is not None or "PRIVMED_PASSPHRASE" in os.environ or not openers:

@@ -25,8 +25,8 @@ def command(
 ) -> None:
     """Lift the marks of a data set. What was altered, or is not in the key, is named and left out."""
     from privmed.data.folders import ImageFolder
+    from privmed.data.keyring import Keyring, unlock_file
     from privmed.data.release import Release, check_apart
-    from privmed.data.watermark import Keyring, unlock_file
     from privmed.errors import Interrupted
     from privmed.keyfile import read_key
 

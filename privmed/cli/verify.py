@@ -33,7 +33,7 @@ def command(
     from collections import Counter
 
     from privmed.data.folders import ImageFolder
-    from privmed.data.watermark import Keyring
+    from privmed.data.keyring import Keyring
     from privmed.errors import InputError
     from privmed.imaging import read
     from privmed.keyfile import read_key

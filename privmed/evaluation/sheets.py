@@ -5,17 +5,16 @@ from __future__ import annotations
 import base64
 import html
 import io
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from PIL import Image
 from torch import Tensor
 
+from privmed.evaluation.watermark import Case
 from privmed.imaging.logo import fit_logo
 from privmed.imaging.overlay import Overlay, blend
-
-if TYPE_CHECKING:
-    from privmed.evaluation.watermark_suite import Panel
 
 SHOWN = 3  # images of each attack
 
@@ -34,9 +33,9 @@ def marked_view(view: np.ndarray, logo: Tensor, place: list[int], scale: float =
     return blend(view, Overlay(x, y, np.minimum(opacity, limit).astype(np.uint8), colour), 255)
 
 
-def sheets_html(panel: Panel, found: dict[str, list[dict[str, Any]]], logo: Tensor) -> str:
-    """The first images that each attack succeeded on, inside the page."""
-    views, parts = {c.name: c.view for c in panel.cases}, []
+def sheets_html(cases: Sequence[Case], classes: list[str], found: dict[str, list[dict[str, Any]]], logo: Tensor) -> str:
+    """The first images that each attack succeeded on, inside the page; ``found`` is by attack, place and source."""
+    views, parts = {c.name: c.view for c in cases}, []
     for words, lines in found.items():
         source = words.rpartition(", ")[2]
         chosen = [r for r in lines if r["success"]][:SHOWN]
@@ -44,7 +43,7 @@ def sheets_html(panel: Panel, found: dict[str, list[dict[str, Any]]], logo: Tens
         for line in chosen:
             view = views[line["file"]]
             both = np.concatenate([view, marked_view(view, logo, line["place"], line["scale"])], axis=1)
-            says = f"{panel.classes[line['before'][source]]} → {panel.classes[line['after'][source]]}"
+            says = f"{classes[line['before'][source]]} → {classes[line['after'][source]]}"
             pictures.append(f"<figure>{image_tag(both, says)}<figcaption>{html.escape(says)}</figcaption></figure>")
         if pictures:
             parts.append(f"<h3>{html.escape(words)}</h3><div class=sheets>{''.join(pictures)}</div>")

@@ -22,6 +22,7 @@ from privmed.errors import InputError, SettingsError
 from privmed.evaluation.lineup import entry
 from privmed.evaluation.pivot import to_pivot_html
 from privmed.evaluation.results import Figure, Results, figure, provenance
+from privmed.evaluation.sheets import sheets_html
 from privmed.evaluation.watermark import Trial, answers, asr, cases_of, interval, run_trial, transfer
 from privmed.files import make_folder
 from privmed.oracles import Ensemble, Oracle, fingerprint, load_oracle
@@ -196,10 +197,10 @@ def run_suite(
 
 def save(results: Results, panel: Panel, found: dict[str, list[dict[str, Any]]], logo: Tensor, path: Path) -> Path:
     """Write JSON and page; the page shows marked images."""
-    from privmed.evaluation.sheets import sheets_html
-
     table = to_pivot_html(results, leave_out=DETAILS, head="source")
-    return results.save(path, extra=table + sheets_html(panel, found, logo) + "<h2>All figures</h2>")
+    return results.save(
+        path, extra=table + sheets_html(panel.cases, panel.classes, found, logo) + "<h2>All figures</h2>"
+    )
 
 
 def accuracy(panel: Panel) -> list[Figure]:

@@ -14,11 +14,12 @@ import tifffile
 import torch
 from PIL import Image
 
-from privmed import keyfile
+from privmed import locks
 from privmed.cli import run
 from privmed.data.samples import ultrasound_phantom
 from privmed.imaging import read
-from privmed.keyfile import Passphrase, part_of, read_key
+from privmed.keyfile import part_of, read_key
+from privmed.locks import Passphrase
 
 pytest.importorskip("privmed_watermarkers", reason="needs the plugin privmed-watermarkers")
 pytest.importorskip("cryptography", reason="needs privmed[keys]")
@@ -35,7 +36,7 @@ class Judge(torch.nn.Module):
 
 @pytest.fixture(autouse=True)
 def cheap(monkeypatch):
-    monkeypatch.setattr(keyfile, "SCRYPT", {"n": 2**10, "r": 8, "p": 1})
+    monkeypatch.setattr(locks, "SCRYPT", {"n": 2**10, "r": 8, "p": 1})
     monkeypatch.setenv("PRIVMED_PASSPHRASE", "correct horse")
 
 

@@ -12,12 +12,13 @@ import torch
 from PIL import Image
 
 import privmed
-from privmed import keyfile
+from privmed import locks
 from privmed.cli import run
 from privmed.imaging import read
 from privmed.imaging.logo import draw_logo, read_logo
 from privmed.interfaces.watermarker import Task
-from privmed.keyfile import Passphrase, part_of, read_key
+from privmed.keyfile import part_of, read_key
+from privmed.locks import Passphrase
 
 pytest.importorskip("privmed_watermarkers", reason="needs the plugin privmed-watermarkers")
 pytest.importorskip("cryptography", reason="needs privmed[keys]")
@@ -46,7 +47,7 @@ def save_judge(path: Path, **more) -> Path:
 
 @pytest.fixture(autouse=True)
 def cheap(monkeypatch):
-    monkeypatch.setattr(keyfile, "SCRYPT", {"n": 2**10, "r": 8, "p": 1})
+    monkeypatch.setattr(locks, "SCRYPT", {"n": 2**10, "r": 8, "p": 1})
     monkeypatch.setenv("PRIVMED_PASSPHRASE", "correct horse")
 
 
