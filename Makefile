@@ -25,8 +25,12 @@ lint: $(READY)
 bench: $(READY)  ## speed, as ratios within one run: benchmarks/results/speed.json
 	$(BIN)/python benchmarks/speed.py
 
-results: $(READY)  ## the published table; needs DATA=folder with the data sets (see docs/training.md)
+results: $(READY)  ## the published tables (a day on two cores); needs DATA=folder with the data sets (see docs/training.md)
 	$(BIN)/python benchmarks/covert.py --data $(DATA)
+	$(BIN)/python benchmarks/protection.py --data $(DATA)
+	$(BIN)/python benchmarks/protect_time.py --data $(DATA)
+	$(BIN)/python benchmarks/watermark.py --data $(DATA) --part train attack places ablation
+	$(BIN)/python benchmarks/lock.py --data $(DATA)
 	$(BIN)/python benchmarks/render.py
 
 pictures: $(READY)  ## the pictures of README, from the demo

@@ -57,6 +57,18 @@ class Voice:
         if len(failed) > NAMED:
             self.say(f"and {len(failed) - NAMED} more, which --json names.")
 
+    def unlisted(self, source: Any) -> None:
+        """Say how many pictures of a data set its ``split.csv`` does not name, so that nobody takes them for published."""
+        from privmed.errors import InputError
+
+        try:
+            there = {item.image for item in source.present()}
+        except InputError:  # nothing is there at all, which is said elsewhere
+            return
+        count = len(there - {item.image for item in source.items()})
+        if count:
+            self.say(f"{count} pictures are not named in split.csv and are left out.")
+
     def finish(self, result: dict[str, Any]) -> None:
         """Hand the result to programs."""
         if self.json:

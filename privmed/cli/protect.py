@@ -47,6 +47,7 @@ def command(
     )
     release = Release(source, output, {"protector": protector, "config": unstructure(method.config)}, resume=resume)
     voice, unread = Voice(json, quiet), []
+    voice.unlisted(source)
 
     def skip(item, error) -> None:
         if strict:

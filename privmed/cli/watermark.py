@@ -83,6 +83,7 @@ def command(
         "logo": hashlib.sha256(mark.numpy().tobytes()).hexdigest()[:16],
     }
     voice = Voice(json, quiet)
+    voice.unlisted(source)
     secret = os.urandom(32) if seed is None else hashlib.sha256(f"privmed {seed}".encode()).digest()
     people, known, writer = sorted(fingerprint(r) for r in recipient or []), {}, None
     if resume and part_of(key).exists():

@@ -6,6 +6,7 @@ The mark says which results and how they are laid out::
     <!-- results:covert headline -->     those with a published figure or a target beside them
     <!-- results:protection pivot -->    methods down, figures across
     <!-- results:watermark sources -->   models down; ASR, queries and mean transfer across
+    <!-- results:watermark brief -->     the same for the first search alone
     <!-- results:watermark transfer -->  models down, the models they transfer to across, for the first search
     <!-- results:places searches -->     searches down, figures across
     <!-- results:watermark classes -->   models down, classes across, for the first search
@@ -39,6 +40,7 @@ LAYOUTS: dict[str, Callable[[Results], str]] = {
     "sources": lambda results: to_pivot_markdown(
         results, leave_out=(*watermark_suite.DETAILS, "share of"), head="source"
     ),
+    "brief": lambda results: of_first_search(results, "accuracy on clean images", "ASR, ", "queries", "mean transfer"),
     "transfer": lambda results: of_first_search(results, "transfer to "),
     "searches": lambda results: to_pivot_markdown(results, head="search"),
     "classes": lambda results: of_first_search(results, "accuracy on class", "ASR of class"),

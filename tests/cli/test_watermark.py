@@ -327,6 +327,25 @@ def test_a_part_of_a_set_is_published_and_unlocked_as_a_part(folder, tmp_path, m
     out, key = tmp_path / "out", tmp_path / "k"
     assert mark(folder, out, key, model, "--split", "train", "--limit", "3") == 0
     assert (out / "split.csv").read_text().splitlines() == ["file,split", *(f"{n},train" for n in names[:3])]
+    (folder / "split.csv").write_text(f"file,split\n{names[0]},train\n")
+    capsys.readouterr()
+    assert (
+        run(
+            [
+                "watermark",
+                str(folder),
+                "-o",
+                str(tmp_path / "o"),
+                "--key",
+                str(tmp_path / "k2"),
+                "--model",
+                str(model),
+                *SMALL,
+            ]
+        )
+        == 0
+    )
+    assert f"{len(names)} pictures are not named in split.csv" in capsys.readouterr().out  # a TIFF is there as well
     (out / names[0]).unlink()
     assert run(["unlock", str(out), "-o", str(tmp_path / "back"), "--key", str(key), "-q"]) == 0
     assert files(tmp_path / "back") == names[1:3]
