@@ -51,6 +51,40 @@ def test_stops_at_the_first_success():
     assert made.queries <= 51
 
 
+def test_what_is_found_does_not_depend_on_the_batch():
+    """And no more images than the batch are shown to the oracle at a time, whatever the population."""
+    seen, found = [], []
+
+    def watched(images):
+        seen.append(len(images))
+        p = 0.5 + 0.4 * (1 - images[..., 60:90, 10:40].mean((1, 2, 3)))
+        return torch.stack([p, 1 - p], 1)
+
+    for batch in (7, 64):
+        locker = privmed.watermarker("medlocker", batch=batch, generations=1)
+        found.append(locker.embed(sample_image((96, 96)), sample_logo(), watched, 0).parameters)
+        assert max(seen) <= batch
+    assert found[0] == found[1]
+
+
+def test_a_margin_does_not_throw_a_success_away():
+    """Misled by 0.02 everywhere on the left, and by nothing on the right, where the true class is less likely all the same."""
+
+    def oracle(images):
+        left = images[..., : images.shape[-1] // 2].mean((1, 2, 3)) > images[..., images.shape[-1] // 2 :].mean(
+            (1, 2, 3)
+        )
+        there, here = torch.tensor([0.49, 0.51, 0.0]), torch.tensor([0.4, 0.3, 0.3])
+        return torch.where(left[:, None], there, here)
+
+    image = torch.zeros(1, 1, 96, 96)
+    for margin in (0.0, 0.2):
+        locker = privmed.watermarker("medlocker", margin=margin, population=20, generations=1)
+        made = locker.embed(image, sample_logo(), oracle, 0)
+        assert made.success
+        assert made.after == 1
+
+
 def test_space_keeps_to_what_is_allowed():
     places = np.zeros((20, 30), bool)
     places[5:8, 10:20] = True
