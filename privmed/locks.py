@@ -8,6 +8,8 @@ from __future__ import annotations
 import base64
 import os
 import unicodedata
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -59,16 +61,10 @@ class Recipient:
             InputError: when the file is missing or holds none.
         """
         need_cryptography()
-        from cryptography.hazmat.primitives import serialization
         from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
+        from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
-        try:
-            public = serialization.load_pem_public_key(read_bytes(path))
-        except ValueError as error:
-            raise InputError(f"{path}: is no public key. Make one with privmed keygen.") from error
-        if not isinstance(public, X25519PublicKey):
-            raise InputError(f"{path}: is a public key of another kind, expected X25519. Make one with privmed keygen.")
-        return cls(public)
+        return cls(_pem(path, load_pem_public_key, X25519PublicKey, "public"))
 
     def wrap(self, secret: bytes) -> dict[str, Any]:
         """The data key for this recipient alone, from a key pair used once."""
@@ -94,18 +90,10 @@ class Identity:
             InputError: when the file is missing or holds none.
         """
         need_cryptography()
-        from cryptography.hazmat.primitives import serialization
         from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+        from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-        try:
-            private = serialization.load_pem_private_key(read_bytes(path), password=None)
-        except (ValueError, TypeError) as error:
-            raise InputError(f"{path}: is no private key. Make one with privmed keygen.") from error
-        if not isinstance(private, X25519PrivateKey):
-            raise InputError(
-                f"{path}: is a private key of another kind, expected X25519. Make one with privmed keygen."
-            )
-        return cls(private)
+        return cls(_pem(path, partial(load_pem_private_key, password=None), X25519PrivateKey, "private"))
 
     def unwrap(self, lock: dict[str, Any]) -> bytes | None:
         """The data key, or None when this lock is not for us."""
@@ -147,6 +135,17 @@ def make_identity(path: str | os.PathLike[str]) -> tuple[Path, Path]:
         public = private.public_key()
         temporary.write_bytes(public.public_bytes(pem, serialization.PublicFormat.SubjectPublicKeyInfo))
     return path, public_path
+
+
+def _pem(path: str | os.PathLike[str], load: Callable[[bytes], Any], kind: type, word: str) -> Any:
+    """A key in PEM, if it is one of our kind."""
+    try:
+        key = load(read_bytes(path))
+    except (ValueError, TypeError) as error:
+        raise InputError(f"{path}: is no {word} key. Make one with privmed keygen.") from error
+    if not isinstance(key, kind):
+        raise InputError(f"{path}: is a {word} key of another kind, expected X25519. Make one with privmed keygen.")
+    return key
 
 
 def _seal(key: bytes, secret: bytes) -> dict[str, str]:
