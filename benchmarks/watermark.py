@@ -163,9 +163,12 @@ def ablation(options: argparse.Namespace) -> Results:
             points.append([value, sum(asr(lines := next(iter(found.values())))) / len(lines)])
             figures += [f for f in results.figures if f.name == f"ASR, {one.label}"]
         curves.append(Curve(name=setting, x=setting, y="ASR", points=points))
-    for name, logo in logos().items():
-        results, _ = suite.run_suite(panel, [PAPER], logo, out, tick=tick)
+    points = []
+    for number, (name, logo) in enumerate(logos().items(), 1):
+        results, found = suite.run_suite(panel, [PAPER], logo, out, tick=tick)
         figures += [evolve(f, name=f"ASR, logo: {name}") for f in results.figures if f.name == f"ASR, {PAPER.label}"]
+        points.append([number, sum(asr(lines := next(iter(found.values())))) / len(lines)])
+    curves.append(Curve(name="logo: shield, square, ring", x="logo", y="ASR", points=points))
     return evolve(
         results,
         name="watermark-ablation",
