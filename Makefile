@@ -29,7 +29,7 @@ results: $(READY)  ## the published tables (a day on two cores); needs DATA=fold
 	$(BIN)/python benchmarks/covert.py --data $(DATA)
 	$(BIN)/python benchmarks/protection.py --data $(DATA)
 	$(BIN)/python benchmarks/protect_time.py --data $(DATA)
-	$(BIN)/python benchmarks/watermark.py --data $(DATA) --part train attack places ablation
+	$(BIN)/python benchmarks/watermark.py --data $(DATA) --part train attack lead places ablation
 	$(BIN)/python benchmarks/lock.py --data $(DATA)
 	$(BIN)/python benchmarks/render.py
 
