@@ -26,7 +26,9 @@ SIZE = 128
 PROTOCOL = Protocol(epochs=50, rate=1e-3, batch=8, width=16)
 CHECKERBOARD, TINT = "noise[where=both;pattern=checkerboard]", "noise[where=both;pattern=tint]"  # UMed's carriers alone
 ALL = "lsp,ar,em,tap,sep,umed,umed[robust=true]"
-PRINT = "umed[carrier=none;warm_up=0;cycles=10]"  # as the paper has it, but for the length of the fit
+PRINT = (
+    "umed[carrier=none;warm_up=0;cycles=10;generator_rate=1e-3]"  # as the paper has it, but for the length of the fit
+)
 FEW = "umed,umed[robust=true]"
 ABLATIONS = (  # Table 5, cases A to G
     "umed,umed[texture=none],umed[contour=vanilla;texture=none],em[where=contour],"

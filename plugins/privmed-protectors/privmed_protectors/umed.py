@@ -79,7 +79,8 @@ class UMedConfig:
         at_least(0),
     )
     batch: int = setting(8, "images in a batch; the paper's 16", at_least(1))
-    rate: float = setting(1e-3, "learning rate of all three (Adam); the paper's 1e-4", positive())
+    rate: float = setting(1e-3, "learning rate of the surrogate (Adam); the paper's 1e-4", positive())
+    generator_rate: float = setting(1e-4, "learning rate of the generators (Adam), as in the paper", positive())
 
 
 class UMed(Protector):
@@ -142,7 +143,9 @@ class UMed(Protector):
         torch.manual_seed(c.seed)
         self.load_state_dict(type(self)(c).state_dict())
         players = {"generators": self.generators, "surrogate": self.surrogate}
-        optimizers = {name: torch.optim.Adam(player.parameters(), c.rate) for name, player in players.items()}
+        # A surrogate that knows the shortcut leaves gradients near zero, which Adam at a large rate turns into a random walk.
+        rates = {"generators": c.generator_rate, "surrogate": c.rate}
+        optimizers = {name: torch.optim.Adam(player.parameters(), rates[name]) for name, player in players.items()}
         done = 0
         if (state := fitting.restore()) is not None:
             done = state["epoch"]
@@ -173,7 +176,8 @@ class UMed(Protector):
                 )
             with self.subnets():
                 logits = self.surrogate(changed)
-            descend(supervised(logits, truth).mean(), optimizer)
+            rate = "rate" if who == "surrogate" else "generator_rate"
+            descend(supervised(logits, truth).mean(), optimizer, rate=rate)
             scores.append(float(agreement(logits, truth).mean().detach()))
         return sum(scores) / len(scores)
 
