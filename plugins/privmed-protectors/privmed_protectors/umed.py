@@ -52,8 +52,8 @@ class UMedConfig:
         3, "side of the box whose dilation less erosion is the contour y_c", one_of(3, 5, 7, 9)
     )
     texture: str = setting(
-        "code",
-        "bound in the interior: texture map x_t, the whole epsilon (full), or none",
+        "count",
+        "bound in the interior: a texture map x_t (count does not depend on the orientation, code does), the whole epsilon (full), or none",
         one_of("code", "count", "transitions", "full", "none"),
     )
     robust: bool = setting(
@@ -99,12 +99,13 @@ class UMed(Protector):
             raise SettingsError("umed: contour and texture are both none, so there is nothing to perturb.")
         self.surrogate = Surrogate(0, c.width)
         self.generators = nn.ModuleDict()
+        silent = c.carrier != "none"  # start from the carrier as it is; without one, silence would round to nothing
         if c.contour != "none":
             self.generators["contour"] = UNet(
-                3, 3, c.width, CentralDifference if c.contour == "cdc" else convolution, silent=False
+                3, 3, c.width, CentralDifference if c.contour == "cdc" else convolution, silent=silent
             )
         if c.texture != "none":
-            self.generators["texture"] = UNet(3, 3, c.width, silent=False)
+            self.generators["texture"] = UNet(3, 3, c.width, silent=silent)
 
     def bounds(self, image: Tensor, mask: Tensor) -> dict[str, Tensor]:
         """Bound of each generator, (B, 1, H, W) in [0, epsilon]; their supports are disjoint (Eq. 4 and 5)."""
