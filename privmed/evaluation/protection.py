@@ -22,7 +22,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from privmed import __version__, registry
-from privmed.data.folders import ImageFolder
+from privmed.data.folders import ImageFolder, Item, cut_validation
 from privmed.data.pixels import PictureStore, load_mask
 from privmed.errors import InputError, OutputError
 from privmed.evaluation.exploiters import Protocol, exploit
@@ -33,7 +33,7 @@ from privmed.evaluation.results import Figure, Results, commit, figure, provenan
 from privmed.evaluation.strips import strips_html, write_strip
 from privmed.files import make_folder, whole_file
 from privmed.interfaces.fitting import Fitting
-from privmed.settings import setting
+from privmed.settings import between, setting
 
 Tick = Callable[[int, int, str], None]
 EPSILON = 4 / 255  # of every method, unless set
@@ -52,16 +52,39 @@ class Plan:
     colour: bool = setting(
         False, "publish grey images in colour, as papers do; who makes them grey again undoes a part of it"
     )
+    holdout: float = setting(
+        0.0,
+        "judge on this part of the training images instead of the test split: for choosing settings",
+        between(0, 0.9),
+    )
     protocol: Protocol = setting(Factory(Protocol), "how they train")
 
 
-def load_split(folder: ImageFolder, split: str, size: int, *, colour: bool = False) -> Images:
-    """Images and masks of a split at one size; one channel if all are grey, unless ``colour``.
+def load_sets(folder: ImageFolder, plan: Plan) -> tuple[Images, Images]:
+    """What is published and what exploiters are judged on: the train and the test split, or two parts of the train split.
+
+    Raises:
+        InputError: when there are no masks, when one of the two is empty, or when both are the same images.
+    """
+    train = folder.items("train")
+    train, judged = cut_validation(train, plan.holdout) if plan.holdout else (train, folder.items("test"))
+    if not train or not judged:
+        raise InputError(f"data set {folder.path}: holdout {plan.holdout:g} leaves one side empty; take another part.")
+    if train == judged:
+        raise InputError(
+            f"data set {folder.path}: has no split.csv, so models would be tested on what they trained on. Write one, or judge on "
+            "a part of the images with --set holdout=0.25."
+        )
+    return tuple(load_images(part, folder, plan.size, colour=plan.colour) for part in (train, judged))
+
+
+def load_images(items: list[Item], folder: ImageFolder, size: int, *, colour: bool = False) -> Images:
+    """Images and masks at one size; one channel if all are grey, unless ``colour``.
 
     Raises:
         InputError: when there are no masks.
     """
-    items, store = folder.items(split), PictureStore(size, squash=True)
+    store = PictureStore(size, squash=True)
     if any(i.mask is None for i in items):
         raise InputError(f"data set {folder.path}: has no masks/, which this suite needs.")
     images = torch.stack([store(i.image) for i in items])
@@ -175,10 +198,11 @@ def run_suite(
         tick: told how far it is.
     """
     folder = ImageFolder(data)
-    clean, test = (load_split(folder, split, plan.size, colour=plan.colour) for split in ("train", "test"))
+    clean, test = load_sets(folder, plan)
     journal = Journal(make_folder(out) / "journal.jsonl")
     channels = clean[0].shape[1]
-    published_sets = Published(out / "published", folder.digest(), plan.size, channels)
+    part = folder.digest() + (f", without {plan.holdout:g}" if plan.holdout else "")
+    published_sets = Published(out / "published", part, plan.size, channels)
     common = common_of(folder, plan, channels)
     for seed in plan.seeds:
         for contestant in contestants:
@@ -213,12 +237,13 @@ def run_suite(
 def common_of(folder: ImageFolder, plan: Plan, channels: int) -> str:
     """What runs must share to stand in one table."""
     about = {"data": folder.digest(), "size": plan.size, "protocol": asdict(plan.protocol), "version": __version__}
-    return json.dumps({**about, **({"channels": 1} if channels == 1 else {})}, sort_keys=True)
+    more = {**({"channels": 1} if channels == 1 else {}), **({"holdout": plan.holdout} if plan.holdout else {})}
+    return json.dumps({**about, **more}, sort_keys=True)
 
 
 def collect(folder: ImageFolder, contestants: list[Contestant], plan: Plan, out: Path) -> Results:
     """The table of what the journal in ``out`` holds so far, of all seeds."""
-    channels = load_split(folder, "train", plan.size, colour=plan.colour)[0].shape[1]
+    channels = load_sets(folder, plan)[0][0].shape[1]
     common = common_of(folder, plan, channels)
     runs = [r for r in Journal(out / "journal.jsonl").runs.values() if r.get("common") == common]
     return tabulate(runs, contestants, plan, folder.path.name, folder, channels)
@@ -229,6 +254,7 @@ def tabulate(
 ) -> Results:
     """The table: Dice of each cell, the margin over its control, and how the images look."""
     figures: list[Figure] = []
+    which = "held-out training images" if plan.holdout else "clean test images"
     cells = {(network, defence) for network in plan.exploiters for defence in plan.defences}
     for contestant in contestants:
         mine = [r for r in runs if r["entry"] == asdict(contestant)]
@@ -242,7 +268,7 @@ def tabulate(
                 common = {"method": contestant.label, "data": name, "over": "seeds", "better": "lower"}
                 figures.append(
                     figure(
-                        f"Dice on clean test images, {where}, last epoch",
+                        f"Dice on {which}, {where}, last epoch",
                         values=[r["dice"] for r in cell.values()],
                         **common,
                     )
@@ -251,8 +277,8 @@ def tabulate(
                     figure(f"the same, best epoch, {where}", values=[r["best_dice"] for r in cell.values()], **common)
                 )
                 figures += [
-                    figure(f"Jaccard index, {where}, {which} epoch", values=[r[key] for r in cell.values()], **common)
-                    for key, which in (("jaccard", "last"), ("best_jaccard", "best"))
+                    figure(f"Jaccard index, {where}, {epoch} epoch", values=[r[key] for r in cell.values()], **common)
+                    for key, epoch in (("jaccard", "last"), ("best_jaccard", "best"))
                 ]
                 rival = {
                     r["seed"]: r
@@ -274,6 +300,13 @@ def tabulate(
         f"{plan.size} x {plan.size}, published in {'grey' if channels == 1 else 'colour'}; exploiters of width {p.width} trained "
         f"from scratch for {p.epochs} epochs, batch {p.batch}, Adam {p.rate:g}; ± is the standard deviation over seeds of protector "
         "and exploiter together (how many stands in the JSON).",
+        *(
+            [
+                f"A part of {plan.holdout:g} of the training images was held out and judged on; the test split was not opened."
+            ]
+            if plan.holdout
+            else []
+        ),
         f"Commit of the runs behind the table: {', '.join(made)}. The line below says where it was put together.",
     ]
     return Results(
