@@ -34,7 +34,7 @@ from privmed.training.surrogate import Surrogate, agreement, descend, supervised
 from privmed_protectors.regions import pattern
 from privmed_protectors.transformations import random_transformation
 
-CARRIER = 1.5  # tanh(1.5) = 0.9: four grey levels of 4/255 after rounding, with a gradient left
+CARRIER = 2.5  # tanh(2.5) = 0.99: generators that wander by 1 still leave it more than 0.9
 FAINT = 0.01  # an image whose channels differ by less, on average, is a grey one published in colour
 GENERATOR_EPOCHS = 4  # of every five; the fifth is the surrogate's
 
