@@ -40,10 +40,15 @@ def test_umed_ablations_keep_to_their_part(settings, region):
     assert not (changed & outside).any()
 
 
-@pytest.mark.parametrize(
-    ("name", "rate"), [("umed", "rate"), ("umed", "generator_rate"), ("em", "rate"), ("tap", "rate")]
-)
-def test_a_surrogate_that_diverges_says_what_to_change(name, rate):
+@pytest.mark.parametrize("name", ["umed", "em", "tap"])
+def test_a_surrogate_that_diverges_says_what_to_change(name):
     images, masks = phantoms(4)
-    with pytest.raises(TrainingError, match=f"Lower the learning rate with --set {rate}="):
-        privmed.protector(name, **SMALL, **{rate: 1e30}).fit(zip(images, masks))
+    with pytest.raises(TrainingError, match="Lower the learning rate with --set rate="):
+        privmed.protector(name, **SMALL, rate=1e30).fit(zip(images, masks))
+
+
+def test_generators_that_diverge_stay_within_the_bound():
+    """Their tanh saturates where another network would overflow."""
+    images, masks = phantoms(4)
+    protector = privmed.protector("umed", **SMALL, cycles=1, warm_up=1, generator_rate=1e30).fit(zip(images, masks))
+    assert (protector.protect(images, masks) - images).abs().max() <= 4 / 255 + 1e-6
