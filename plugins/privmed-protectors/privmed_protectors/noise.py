@@ -26,7 +26,7 @@ class NoiseConfig:
     pattern: str = setting(
         "random",
         "a draw for each pixel and channel; or the same everywhere: a checkerboard, or a tint of magenta",
-        one_of("random", "checkerboard", "tint"),
+        one_of("random", "checkerboard", "tint", "red"),
     )
 
 

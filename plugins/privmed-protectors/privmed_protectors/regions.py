@@ -7,6 +7,7 @@ from torch import Tensor
 
 from privmed.imaging.contour import contour
 
+TINTS = {"tint": (1.0, -1.0, 1.0), "red": (1.0, -1.0, -1.0)}
 WHERE = ("image", "roi", "contour", "both")
 
 
@@ -39,9 +40,9 @@ def pattern(kind: str, image: Tensor) -> Tensor:
     """Something of amplitude 1 that no scan contains; broadcasts to (B, C, H, W).
 
     A ``"checkerboard"`` of single pixels is the finest grain there is; a ``"tint"`` of magenta is a colour, and in one channel a
-    change of brightness.
+    change of brightness; ``"red"`` is the tint that JPEG sees best, because all of it lies in one of its two colour channels.
     """
-    if kind == "tint":
-        return image.new_tensor([1.0, -1.0, 1.0][: image.shape[1]]).view(-1, 1, 1)
+    if kind in TINTS:
+        return image.new_tensor(TINTS[kind][: image.shape[1]]).view(-1, 1, 1)
     rows, columns = (torch.arange(n, device=image.device) % 2 for n in image.shape[-2:])
     return (1.0 - 2 * (rows.view(-1, 1) ^ columns)).to(image.dtype)
