@@ -165,7 +165,7 @@ def provenance(
 
 def _public(arguments: list[str]) -> list[str]:
     """Arguments without the paths of this machine."""
-    return [Path(a).name.upper() if os.path.isabs(a) else a for a in arguments]
+    return [Path(a).name.upper() if os.path.isabs(a) or a.startswith("..") else a for a in arguments]
 
 
 def commit() -> str:
