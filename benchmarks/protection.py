@@ -47,7 +47,7 @@ TABLES = {
         {"seeds": 3, "colour": True},
     ),  # grey images published in colour, as in the papers
     "colour-defences": (
-        f"{TINT},{FEW}",
+        f"{TINT},{FEW},{PRINT}",
         {"seeds": 3, "defences": ["blur", "jpeg60", "jpeg30", "augment"], "colour": True},
     ),
     "colour-exploiters": (
