@@ -59,16 +59,15 @@ def agreement(logits: Tensor, truth: Tensor) -> Tensor:
     return (2 * (found * y).sum(1) + 1e-5) / (found.sum(1) + y.sum(1) + 1e-5)
 
 
-def descend(loss: Tensor, optimizer: torch.optim.Optimizer, clip: float = 5.0, rate: str = "rate") -> None:
-    """One optimizer step; ``rate`` is the setting of its learning rate.
+def descend(loss: Tensor, optimizer: torch.optim.Optimizer, clip: float = 5.0) -> None:
+    """One optimizer step.
 
     Raises:
         TrainingError: when the loss is not finite.
     """
     if not math.isfinite(float(loss.detach())):
         raise TrainingError(
-            "the surrogate diverged (its loss is not finite). "
-            f"Lower the learning rate with --set {rate}=..., and start afresh."
+            "the surrogate diverged (its loss is not finite). Lower its learning rate with --set rate=..., and start afresh."
         )
     optimizer.zero_grad(set_to_none=True)
     loss.backward()

@@ -178,8 +178,7 @@ class UMed(Protector):
                 )
             with self.subnets():
                 logits = self.surrogate(changed)
-            rate = "rate" if who == "surrogate" else "generator_rate"
-            descend(supervised(logits, truth).mean(), optimizer, rate=rate)
+            descend(supervised(logits, truth).mean(), optimizer)
             scores.append(float(agreement(logits, truth).mean().detach()))
         return sum(scores) / len(scores)
 

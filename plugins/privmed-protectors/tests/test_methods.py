@@ -43,7 +43,7 @@ def test_umed_ablations_keep_to_their_part(settings, region):
 @pytest.mark.parametrize("name", ["umed", "em", "tap"])
 def test_a_surrogate_that_diverges_says_what_to_change(name):
     images, masks = phantoms(4)
-    with pytest.raises(TrainingError, match="Lower the learning rate with --set rate="):
+    with pytest.raises(TrainingError, match="Lower its learning rate with --set rate="):
         privmed.protector(name, **SMALL, rate=1e30).fit(zip(images, masks))
 
 
