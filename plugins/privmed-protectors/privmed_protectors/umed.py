@@ -9,7 +9,7 @@ gradient; rounding to 8 bits is in the loop.
 
 What differs from the print: there the generators please a surrogate that has learnt one epoch in five and does not know the shortcut yet,
 and settle on a faint tint of the outline. So here they start from a carrier, something that no scan contains, and the surrogate learns
-on images perturbed by them before they move. ``carrier="none", warm_up=0`` is the print.
+on images perturbed by them before they move. ``carrier="none", warm_up=0`` with both rates alike is the print.
 """
 
 from __future__ import annotations
