@@ -2,8 +2,9 @@
 
     python benchmarks/protection.py --data DIR [--set busi] [--table main] [--holdout 0.2] [--collect]
 
-Images of 128 x 128, networks of width 16, bf16 where that is fast. Runs what the journal in ``--runs`` does not hold yet, table by
-table, and writes ``benchmarks/results/protection-SET-TABLE.json``; ``--collect`` only writes what is there. ``benchmarks/render.py`` puts
+Images of 128 x 128, networks of width 16, bf16 where that is fast. Runs what the journals do not hold yet, table by table, and writes
+``benchmarks/results/protection-SET-TABLE.json``; ``--collect`` only writes what is there. The journal in ``--runs`` is kept beside the
+tables as ``protection-SET.jsonl``, every run of every seed, so that a table can be continued elsewhere. ``benchmarks/render.py`` puts
 the tables into the documents. Settings were chosen on a part of the training images of busi. Two things were looked for because a figure on
 test images had fallen short: that UMed's carrier is a checkerboard on images in colour (isic), and that its generators begin at the carrier
 and learn slowly (busi in colour); ``docs/results.md`` says what was seen.
@@ -21,11 +22,13 @@ from privmed.data.folders import ImageFolder
 from privmed.evaluation.exploiters import Protocol
 from privmed.evaluation.lineup import lineup
 from privmed.evaluation.protection import Plan, collect, run_suite
+from privmed.evaluation.published import Journal
 from privmed.evaluation.results import Figure
+from privmed.files import make_folder
 
 SIZE = 128
 PROTOCOL = Protocol(epochs=50, rate=1e-3, batch=8, width=16)
-CHECKERBOARD, TINT = "noise[where=both;pattern=checkerboard]", "noise[where=both;pattern=tint]"  # UMed's carriers alone
+CHECKERBOARD, RED = "noise[where=both;pattern=checkerboard]", "noise[where=both;pattern=red]"  # UMed's carriers alone
 STRANGERS = ("attention-unet", "unet++", "transunet")  # whom the surrogate does not resemble
 ALL = "lsp,ar,em,tap,sep,umed,umed[robust=true]"
 PRINT = (
@@ -43,18 +46,18 @@ TABLES = {
     "bounds": ("umed[epsilon=8/255],umed[robust=true;epsilon=8/255]", {"seeds": 3, "defences": ["none", "jpeg60"]}),
     "adversarial": (FEW, {"seeds": 1, "defences": ["adversarial"]}),
     "colour": (
-        f"{TINT},{ALL},{PRINT}",
+        f"{RED},{ALL},{PRINT}",
         {"seeds": 3, "colour": True},
     ),  # grey images published in colour, as in the papers
     "colour-defences": (
-        f"{TINT},{FEW},{PRINT}",
+        f"{RED},{FEW},{PRINT}",
         {"seeds": 3, "defences": ["blur", "jpeg60", "jpeg30", "augment"], "colour": True},
     ),
     "colour-exploiters": (
         "umed",
         {"seeds": 3, "exploiters": list(STRANGERS), "colour": True},
     ),
-    "carrier": ("umed[carrier=checkerboard],umed[carrier=tint]", {"seeds": 1}),  # with --holdout: which is chosen
+    "carrier": ("umed[carrier=checkerboard],umed[carrier=red]", {"seeds": 1}),  # with --holdout: which is chosen
     "colour-ablation": (
         f"umed,{ABLATIONS},umed[texture=code],umed[texture=full]",
         {"seeds": 3, "defences": ["none", "jpeg60"], "colour": True},
@@ -66,7 +69,7 @@ TABLES = {
 }
 NAMES = {  # as tables call them
     CHECKERBOARD: "checkerboard, ROI and contour",
-    TINT: "tint, ROI and contour",
+    RED: "red, ROI and contour",
     PRINT: "umed as printed",
     "umed[robust=true]": "umed, robust",
     "umed[epsilon=8/255]": "umed, 8/255",
@@ -111,12 +114,15 @@ def main() -> None:
             more = {**more, "holdout": options.holdout, "seeds": list(range(more["seeds"]))}
             plan = Plan(**{"size": SIZE, "protocol": PROTOCOL, **more})
             contestants, out = lineup(text, SIZE), options.runs / f"protection-{name}"
+            kept = options.out / f"protection-{name}.jsonl"
+            merge(kept, make_folder(out) / "journal.jsonl")
             if not options.collect:
                 if table in ("main", "colour"):
                     run_suite(
                         options.data / name, lineup("umed", SIZE), evolve(plan, seeds=list(range(HEADLINE_SEEDS))), out
                     )
                 run_suite(options.data / name, contestants, plan, out)
+            merge(out / "journal.jsonl", kept)
             results = collect(ImageFolder(options.data / name), contestants, plan, out)
             if not {f.method for f in results.figures} & {c.label for c in contestants if c.control}:
                 print(f"{name}, {table}: nothing has been run yet", file=sys.stderr)
@@ -138,6 +144,14 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="journals and published sets")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
     return parser.parse_args()
+
+
+def merge(source: Path, target: Path) -> None:
+    """Add to a journal the runs of another that it lacks, without the Dice of each single image."""
+    journal = Journal(target)
+    for key, run in Journal(source).runs.items():
+        if key not in journal:
+            journal.add(key, **{name: value for name, value in run.items() if name not in ("key", "per_image")})
 
 
 def transfer(figures: list[Figure]) -> list[Figure]:

@@ -169,13 +169,13 @@ def _public(arguments: list[str]) -> list[str]:
 
 
 def commit() -> str:
-    """The commit of this tree, marked when it has changes."""
+    """The commit of this tree, marked when it has changes; results that runs wrote are none."""
 
     def git(*arguments: str) -> str:
         return subprocess.run(["git", *arguments], capture_output=True, text=True, check=True).stdout.strip()
 
     try:
-        changed = git("status", "--porcelain", "--untracked-files=no")
+        changed = git("status", "--porcelain", "--untracked-files=no", "--", ":/", ":(top,exclude)benchmarks/results")
         return git("rev-parse", "--short=12", "HEAD") + ("+changes" if changed else "")
     except (OSError, subprocess.CalledProcessError):
         return "unknown"

@@ -25,8 +25,8 @@ class NoiseConfig:
     where: str = setting("image", "region it keeps to", one_of(*WHERE))
     pattern: str = setting(
         "random",
-        "a draw for each pixel and channel; or the same everywhere: a checkerboard, or a tint of magenta or red",
-        one_of("random", "checkerboard", "tint", "red"),
+        "a draw for each pixel and channel; or the same everywhere: a checkerboard, or a tint of red or magenta",
+        one_of("random", "checkerboard", "red", "magenta"),
     )
 
 

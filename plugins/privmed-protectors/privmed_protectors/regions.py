@@ -7,7 +7,7 @@ from torch import Tensor
 
 from privmed.imaging.contour import contour
 
-TINTS = {"tint": (1.0, -1.0, 1.0), "red": (1.0, -1.0, -1.0)}
+TINTS = {"red": (1.0, -1.0, -1.0), "magenta": (1.0, -1.0, 1.0)}
 WHERE = ("image", "roi", "contour", "both")
 
 
@@ -39,8 +39,8 @@ def by_class(patterns: list[Tensor], mask: Tensor) -> Tensor:
 def pattern(kind: str, image: Tensor) -> Tensor:
     """Something of amplitude 1 that no scan contains; broadcasts to (B, C, H, W).
 
-    A ``"checkerboard"`` of single pixels is the finest grain there is; a ``"tint"`` of magenta is a colour, and in one channel a
-    change of brightness; ``"red"`` is the tint that JPEG sees best, because all of it lies in one of its two colour channels.
+    A ``"checkerboard"`` of single pixels is the finest grain there is; a tint is a colour, and in one channel a change of
+    brightness. Of the two, ``"red"`` is what JPEG keeps best, because nearly all of it lies in one of its two colour channels.
     """
     if kind in TINTS:
         return image.new_tensor(TINTS[kind][: image.shape[1]]).view(-1, 1, 1)

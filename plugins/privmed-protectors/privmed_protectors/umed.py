@@ -58,8 +58,7 @@ class UMedConfig:
     )
     robust: bool = setting(
         False,
-        "beyond the paper: start from what JPEG keeps best, and train through random JPEG, blur, flips and brightness (expectation "
-        "over transformations)",
+        "beyond the paper: train through random JPEG, blur, flips and brightness (expectation over transformations)",
     )
     width: int = setting(8, "channels of the first level of all three networks; the paper's have 64", at_least(1))
     size: int = setting(224, "side of the images they are trained on", at_least(32))
@@ -70,9 +69,9 @@ class UMedConfig:
     )
     carrier: str = setting(
         "auto",
-        "beyond the paper, what the generators start from: a checkerboard, a magenta tint, a red one, or nothing, as in the paper; auto "
-        "is the tint (red if robust) for grey images published in colour, and the checkerboard for all others",
-        one_of("auto", "checkerboard", "tint", "red", "none"),
+        "beyond the paper, what the generators start from: a checkerboard, a tint of red or of magenta, or nothing, as in the paper; auto "
+        "is red, which JPEG keeps best, for grey images published in colour, and the checkerboard for all others",
+        one_of("auto", "checkerboard", "red", "magenta", "none"),
     )
     warm_up: int = setting(
         20,
@@ -124,7 +123,7 @@ class UMed(Protector):
         """x_p, differentiable in the generators (Eq. 6)."""
         seen = image.expand(-1, 3, -1, -1)
         perturbation = torch.zeros_like(image)
-        carrier = carrier_of(self.config.carrier, image, "red" if self.config.robust else "tint")
+        carrier = carrier_of(self.config.carrier, image)
         for name, bound in self.bounds(image, mask).items():
             with self.subnets():
                 answer = self.generators[name](seen)
@@ -183,15 +182,15 @@ class UMed(Protector):
         return sum(scores) / len(scores)
 
 
-def carrier_of(kind: str, image: Tensor, tint: str = "tint") -> Tensor:
-    """What is added to the answers of the generators before tanh; broadcasts to (B, C, H, W). ``tint`` is what auto tints with."""
+def carrier_of(kind: str, image: Tensor) -> Tensor:
+    """What is added to the answers of the generators before tanh; broadcasts to (B, C, H, W)."""
     if kind == "none":
         return image.new_zeros(1)
     if kind != "auto":
         return CARRIER * pattern(kind, image)
     colour = (image.amax(1, keepdim=True) - image.amin(1, keepdim=True)).mean((1, 2, 3), keepdim=True)
     colourless = (colour < FAINT) & (image.shape[1] == 3)
-    return CARRIER * torch.where(colourless, pattern(tint, image), pattern("checkerboard", image))
+    return CARRIER * torch.where(colourless, pattern("red", image), pattern("checkerboard", image))
 
 
 @hookimpl

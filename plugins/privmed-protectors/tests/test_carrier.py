@@ -9,31 +9,32 @@ from privmed_protectors.umed import CARRIER, UMed, UMedConfig, carrier_of
 def test_patterns_by_hand():
     board = pattern("checkerboard", torch.zeros(1, 1, 2, 3))
     assert board.tolist() == [[1, -1, 1], [-1, 1, -1]]
-    assert pattern("tint", torch.zeros(1, 3, 2, 2)).flatten().tolist() == [1, -1, 1]
-    assert pattern("tint", torch.zeros(1, 1, 2, 2)).flatten().tolist() == [1]
+    assert pattern("red", torch.zeros(1, 3, 2, 2)).flatten().tolist() == [1, -1, -1]
+    assert pattern("magenta", torch.zeros(1, 3, 2, 2)).flatten().tolist() == [1, -1, 1]
+    assert pattern("red", torch.zeros(1, 1, 2, 2)).flatten().tolist() == [1]
 
 
 def test_each_image_of_a_batch_gets_the_carrier_that_fits_it():
-    """A grey image in three channels is tinted; one in colour, and one of a single channel, get the checkerboard."""
+    """A grey image in three channels is tinted red; one in colour, and one of a single channel, get the checkerboard."""
     grey = torch.rand(1, 1, 32, 32)
     batch = torch.cat([grey.expand(-1, 3, -1, -1), torch.rand(1, 3, 32, 32)])
     chosen = carrier_of("auto", batch).expand(2, 3, 32, 32)
-    assert torch.equal(chosen[0], CARRIER * pattern("tint", batch).expand(3, 32, 32))
+    assert torch.equal(chosen[0], CARRIER * pattern("red", batch).expand(3, 32, 32))
     assert torch.equal(chosen[1], CARRIER * pattern("checkerboard", batch).expand(3, 32, 32))
     assert torch.equal(carrier_of("auto", grey).view(32, 32), CARRIER * pattern("checkerboard", grey))
     assert not carrier_of("none", grey).any()
-    red = carrier_of("auto", batch[:1], "red")
-    assert torch.equal(red.expand(1, 3, 32, 32)[0], CARRIER * pattern("red", batch).expand(3, 32, 32))
+    magenta = carrier_of("magenta", batch[:1])
+    assert torch.equal(magenta, CARRIER * pattern("magenta", batch))
 
 
 def test_red_lies_in_one_colour_channel_of_jpeg():
     """Of all changes of the same size, it moves Cr most (ITU-R BT.601), so quantisation takes least of it."""
     cr = torch.tensor([0.5, -0.4187, -0.0813])
     assert cr @ pattern("red", torch.zeros(1, 3, 1, 1)).flatten() == pytest.approx(1.0)
-    assert cr @ pattern("tint", torch.zeros(1, 3, 1, 1)).flatten() < 0.9
+    assert cr @ pattern("magenta", torch.zeros(1, 3, 1, 1)).flatten() < 0.9
 
 
-@pytest.mark.parametrize("carrier", ["auto", "checkerboard", "tint", "red", "none"])
+@pytest.mark.parametrize("carrier", ["auto", "checkerboard", "red", "magenta", "none"])
 def test_the_bound_holds_whatever_the_carrier(carrier):
     torch.manual_seed(0)
     protector = UMed(UMedConfig(width=4, carrier=carrier)).eval()

@@ -13,7 +13,7 @@ METHODS = {
     "noise-roi": ("noise", {"where": "roi"}),
     "noise-contour": ("noise", {"where": "contour"}),
     "noise-checkerboard": ("noise", {"where": "both", "pattern": "checkerboard"}),
-    "noise-tint": ("noise", {"where": "both", "pattern": "tint"}),
+    "noise-red": ("noise", {"where": "both", "pattern": "red"}),
     "lsp": ("lsp", {}),
     "lsp-l2": ("lsp", {"norm": "l2"}),
     "ar": ("ar", {}),
