@@ -3,7 +3,8 @@
     python benchmarks/protection.py --data DIR [--set busi] [--table main] [--holdout 0.2] [--collect]
 
 Images of 128 x 128, networks of width 16, bf16 where that is fast. Runs what the journals do not hold yet, table by table, and writes
-``benchmarks/results/protection-SET-TABLE.json``; ``--collect`` only writes what is there. The journal in ``--runs`` is kept beside the
+``benchmarks/results/protection-SET-TABLE.json``; ``--collect`` only writes what is there. Rows that the journals know nothing of stay in
+the tables as they were, and a note says so. The journal in ``--runs`` is kept beside the
 tables as ``protection-SET.jsonl``, every run of every seed, so that a table can be continued elsewhere. ``benchmarks/render.py`` puts
 the tables into the documents. Settings were chosen on a part of the training images of busi. Two things were looked for because a figure on
 test images had fallen short: that UMed's carrier is a checkerboard on images in colour (isic), and that its generators begin at the carrier
@@ -23,7 +24,7 @@ from privmed.evaluation.exploiters import Protocol
 from privmed.evaluation.lineup import lineup
 from privmed.evaluation.protection import Plan, collect, run_suite
 from privmed.evaluation.published import Journal
-from privmed.evaluation.results import Figure
+from privmed.evaluation.results import Figure, Results, load
 from privmed.files import make_folder
 
 SIZE = 128
@@ -124,13 +125,15 @@ def main() -> None:
                 run_suite(options.data / name, contestants, plan, out)
             merge(out / "journal.jsonl", kept)
             results = collect(ImageFolder(options.data / name), contestants, plan, out)
-            if not {f.method for f in results.figures} & {c.label for c in contestants if c.control}:
+            if not results.figures:
                 print(f"{name}, {table}: nothing has been run yet", file=sys.stderr)
                 continue
             figures = [compared(f, name) for f in [*results.figures, *transfer(results.figures)]]
             part = "-holdout" if options.holdout else ""
             results = evolve(results, name=f"protection-{name}-{table}{part}", figures=figures)
-            print(results.save(options.out / f"{results.name}.json"), file=sys.stderr)
+            path = options.out / f"{results.name}.json"
+            order = [NAMES.get(c.label, c.label) for c in contestants]
+            print(with_older(results, path, order).save(path), file=sys.stderr)
 
 
 def arguments() -> argparse.Namespace:
@@ -152,6 +155,24 @@ def merge(source: Path, target: Path) -> None:
     for key, run in Journal(source).runs.items():
         if key not in journal:
             journal.add(key, **{name: value for name, value in run.items() if name not in ("key", "per_image")})
+
+
+def with_older(results: Results, path: Path, order: list[str]) -> Results:
+    """The table with the rows of its last edition that no journal holds, in the order of the contestants."""
+    if not path.is_file():
+        return results
+    older, known = load(path), {f.method for f in results.figures}
+    kept = [f for f in older.figures if f.method in order and f.method not in known]
+    p, columns = older.provenance, list(dict.fromkeys(f.name for f in [*results.figures, *kept]))
+    kept = [
+        evolve(f, note=f.note or f"{p.date}, commit {p.commit}, {p.device}") for f in kept
+    ]  # once kept, a row tells where it is from
+    figures = sorted([*results.figures, *kept], key=lambda f: (order.index(f.method), columns.index(f.name)))
+    origins = {}
+    for f in kept:
+        origins.setdefault(f.note, {})[f.method] = None
+    notes = [f"Kept from an earlier edition ({origin}): {', '.join(methods)}." for origin, methods in origins.items()]
+    return evolve(results, figures=figures, notes=[*results.notes, *notes])
 
 
 def transfer(figures: list[Figure]) -> list[Figure]:

@@ -21,7 +21,7 @@ from privmed.evaluation.exploiters import Protocol, exploit
 from privmed.evaluation.lineup import Contestant
 from privmed.evaluation.pivot import to_pivot_html
 from privmed.evaluation.published import Images, Journal, Published, Tick
-from privmed.evaluation.results import Figure, Results, commit, figure, provenance
+from privmed.evaluation.results import Figure, Results, commit, device_name, figure, provenance
 from privmed.evaluation.strips import strips_html, write_strip
 from privmed.files import make_folder
 from privmed.settings import between, setting
@@ -130,7 +130,9 @@ def run_suite(
                     protocol = evolve(plan.protocol, seed=seed)
                     verdict = exploit(network, published, test, protocol, defence, device=device, tick=tick)
                     about = {"entry": asdict(contestant), "network": network, "defence": defence, "seed": seed}
-                    journal.add(key, common=common, commit=commit(), **about, **asdict(verdict), **looks)
+                    journal.add(
+                        key, common=common, commit=commit(), device=device_name(), **about, **asdict(verdict), **looks
+                    )
     results = collect(folder, contestants, plan, out)
     labels = [c.label for c in contestants]
     table = to_pivot_html(results, leave_out=DETAILS)
@@ -199,7 +201,9 @@ def tabulate(
                 unit = "dB" if key == "psnr" else ""
                 figures.append(figure(label, contestant.label, values, data=name, over="seeds", unit=unit))
     p = plan.protocol
-    made = sorted({r.get("commit", "not recorded") for r in runs})
+    labels = {c.label for c in contestants}
+    runs = [r for r in runs if r["entry"]["label"] in labels and (r["network"], r["defence"]) in cells]
+    made, where = (sorted({r.get(key, "not recorded") for r in runs}) for key in ("commit", "device"))
     notes = [
         f"{plan.size} x {plan.size}, published in {'grey' if channels == 1 else 'colour'}; exploiters of width {p.width} trained "
         f"from scratch for {p.epochs} epochs, batch {p.batch}, Adam {p.rate:g}; ± is the standard deviation over seeds of protector "
@@ -211,7 +215,7 @@ def tabulate(
             if plan.holdout
             else []
         ),
-        f"Commit of the runs behind the table: {', '.join(made)}. The line below says where it was put together.",
+        f"The runs behind the table: commit {', '.join(made)}; {'; '.join(where)}. The line below says where it was put together.",
     ]
     return Results(
         name="protection",
