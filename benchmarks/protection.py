@@ -22,7 +22,7 @@ from attrs import evolve
 from privmed.data.folders import ImageFolder
 from privmed.evaluation.exploiters import Protocol
 from privmed.evaluation.lineup import lineup
-from privmed.evaluation.protection import Plan, collect, run_suite
+from privmed.evaluation.protection import ONE_ANSWER, Plan, collect, run_suite
 from privmed.evaluation.published import Journal
 from privmed.evaluation.results import Figure, Results, load
 from privmed.files import make_folder
@@ -125,14 +125,14 @@ def main() -> None:
                 run_suite(options.data / name, contestants, plan, out)
             merge(out / "journal.jsonl", kept)
             results = collect(ImageFolder(options.data / name), contestants, plan, out)
-            if not results.figures:
+            if not results.figures:  # not even one answer for all images, which stands beside others only
                 print(f"{name}, {table}: nothing has been run yet", file=sys.stderr)
                 continue
             figures = [compared(f, name) for f in [*results.figures, *transfer(results.figures)]]
             part = "-holdout" if options.holdout else ""
             results = evolve(results, name=f"protection-{name}-{table}{part}", figures=figures)
             path = options.out / f"{results.name}.json"
-            order = [NAMES.get(c.label, c.label) for c in contestants]
+            order = [ONE_ANSWER, *(NAMES.get(c.label, c.label) for c in contestants)]
             print(with_older(results, path, order).save(path), file=sys.stderr)
 
 

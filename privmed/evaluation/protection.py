@@ -17,7 +17,7 @@ from privmed import __version__
 from privmed.data.folders import ImageFolder, Item, cut_validation
 from privmed.data.pixels import PictureStore, load_mask
 from privmed.errors import InputError
-from privmed.evaluation.exploiters import Protocol, exploit
+from privmed.evaluation.exploiters import Protocol, exploit, one_answer
 from privmed.evaluation.lineup import Contestant
 from privmed.evaluation.pivot import to_pivot_html
 from privmed.evaluation.published import Images, Journal, Published, Tick
@@ -27,6 +27,7 @@ from privmed.files import make_folder
 from privmed.settings import between, setting
 
 EPSILON = 4 / 255  # of every method, unless set
+ONE_ANSWER = "one answer for all images"
 DETAILS = ("the same", "Jaccard")  # too many columns for one table; in the JSON and the page
 
 
@@ -149,17 +150,28 @@ def common_of(folder: ImageFolder, plan: Plan, channels: int) -> str:
 
 def collect(folder: ImageFolder, contestants: list[Contestant], plan: Plan, out: Path) -> Results:
     """The table of what the journal in ``out`` holds so far, of all seeds."""
-    channels = load_sets(folder, plan)[0][0].shape[1]
-    common = common_of(folder, plan, channels)
+    (images, masks), (_, judged) = load_sets(folder, plan)
+    common = common_of(folder, plan, images.shape[1])
     runs = [r for r in Journal(out / "journal.jsonl").runs.values() if r.get("common") == common]
-    return tabulate(runs, contestants, plan, folder.path.name, folder, channels)
+    blind = float(one_answer(masks, judged).mean())
+    return tabulate(runs, contestants, plan, folder, images.shape[1], blind)
 
 
 def tabulate(
-    runs: list[dict], contestants: list[Contestant], plan: Plan, name: str, folder: ImageFolder, channels: int
+    runs: list[dict], contestants: list[Contestant], plan: Plan, folder: ImageFolder, channels: int, blind: float
 ) -> Results:
-    """The table: Dice of each cell, the margin over its control, and how the images look."""
+    """The table: Dice of each cell, the margin over its control, and how the images look.
+
+    Args:
+        runs: lines of the journal.
+        contestants: in the order of the rows.
+        plan: which cells.
+        folder: the data set.
+        channels: of the images, 1 or 3.
+        blind: Dice of one answer for all images, the row above all others.
+    """
     figures: list[Figure] = []
+    name = folder.path.name
     which = "held-out training images" if plan.holdout else "clean test images"
     cells = {(network, defence) for network in plan.exploiters for defence in plan.defences}
     for contestant in contestants:
@@ -200,6 +212,11 @@ def tabulate(
             if values and any((r["network"], r["defence"]) in cells for r in mine):
                 unit = "dB" if key == "psnr" else ""
                 figures.append(figure(label, contestant.label, values, data=name, over="seeds", unit=unit))
+    columns = dict.fromkeys(f.name for f in figures if f.name.startswith("Dice on"))
+    figures = [
+        *(Figure(name=c, method=ONE_ANSWER, data=name, measured=blind, better="lower") for c in columns),
+        *figures,
+    ]
     p = plan.protocol
     labels = {c.label for c in contestants}
     runs = [r for r in runs if r["entry"]["label"] in labels and (r["network"], r["defence"]) in cells]
