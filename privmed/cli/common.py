@@ -58,7 +58,7 @@ class Voice:
             self.say(f"and {len(failed) - NAMED} more, which --json names.")
 
     def unlisted(self, source: Any) -> None:
-        """Say how many pictures of a data set its ``split.csv`` does not name, so that nobody takes them for published."""
+        """Say which files of a data set are left out because nothing names them, so that nobody takes them for published."""
         from privmed.errors import InputError
 
         try:
@@ -68,6 +68,9 @@ class Voice:
         count = len(there - {item.image for item in source.items()})
         if count:
             self.say(f"{count} pictures are not named in split.csv and are left out.")
+        if strays := source.strays():
+            first = strays[0].relative_to(source.path)
+            self.say(f"{len(strays)} masks belong to no image and are left out, the first of them {first}.")
 
     def finish(self, result: dict[str, Any]) -> None:
         """Hand the result to programs."""

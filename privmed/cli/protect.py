@@ -7,14 +7,19 @@ from typing import Annotated
 
 import typer
 
-from privmed.cli.common import Debug, Device, Json, Quiet, Seed, Set, Voice, bar, make, settings
+from privmed.cli.common import Debug, Device, Json, Quiet, Set, Voice, bar, check_outputs, make, settings
 
 
 def command(
     dataset: Annotated[Path, typer.Argument(help="Folder: images/ and masks/, or one sub-folder per class.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the protected data set.")],
     protector: Annotated[str, typer.Option(help="Method.")] = "umed",
-    epsilon: Annotated[str, typer.Option(help="Largest change of a pixel: 4/255, or 0.0157.")] = "4/255",
+    epsilon: Annotated[
+        str | None,
+        typer.Option(
+            help="Largest change of a pixel: 4/255, or 0.0157. By default 4/255, or what --load was fitted with."
+        ),
+    ] = None,
     load: Annotated[
         str | None, typer.Option("--load", help="A fitted protector (.safetensors) instead of a fit.")
     ] = None,
@@ -23,7 +28,9 @@ def command(
     strict: Annotated[bool, typer.Option("--strict", help="Stop at the first image that cannot be used.")] = False,
     set_: Set = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the folder an interrupted run left.")] = False,
-    seed: Seed = 0,
+    seed: Annotated[
+        int | None, typer.Option(help="Where all randomness comes from. By default 0, or that of --load.")
+    ] = None,
     device: Device = "auto",
     json: Json = False,
     quiet: Quiet = False,
@@ -31,21 +38,27 @@ def command(
 ) -> None:
     """Publish images that doctors can read and models cannot learn from."""
     from privmed.data.folders import ImageFolder
-    from privmed.data.protect import pairs_of, protect_file
+    from privmed.data.protect import FITTED, classes_of, fit_in, pairs_of, protect_file
     from privmed.data.release import Release, check_apart
-    from privmed.errors import Interrupted
-    from privmed.interfaces.fitting import Fitting
+    from privmed.errors import InputError, Interrupted
     from privmed.settings import unstructure
 
     source = ImageFolder(dataset, lenient=True)
-    check_apart(source.path, output)
-    items = source.items(split)
-    classes = sorted({i.label for i in items if i.label is not None})
-    chosen = {"epsilon": epsilon, "seed": seed, **settings(set_)}
+    for path in (output, save):
+        if path is not None:
+            check_apart(source.path, path)
+    if save is not None:
+        check_outputs([save], force=True)
+    items, classes = source.items(split), classes_of(source)
+    given = {"epsilon": epsilon, "seed": seed}
+    chosen = {name: value for name, value in given.items() if value is not None} | settings(set_)
     method = make(
         "protector", protector, load, device, **with_classes(protector, chosen, classes if load is None else [])
     )
-    release = Release(source, output, {"protector": protector, "config": unstructure(method.config)}, resume=resume)
+    if classes and load is not None:  # numbers mean what they meant in the fit, whatever lies in this folder
+        classes = (method.card or {}).get("classes", classes)
+    about = {"protector": protector, "config": unstructure(method.config), **({"classes": classes} if classes else {})}
+    release = Release(source, output, about, resume=resume)
     voice, unread = Voice(json, quiet), []
     voice.unlisted(source)
 
@@ -54,16 +67,14 @@ def command(
             raise error
         unread.append((release.name(item), str(error)))
 
-    checkpoint = output / ".fit.pt"
     try:
-        if load is None and method.learns:
+        if load is None and method.learns and (save is not None or not all(release.is_done(i) for i in items)):
             with bar(voice, f"fitting {protector}") as tick:
-                fitting = Fitting(lambda stage, n, total, _: tick(n, total, stage), checkpoint)
-                method.fit(pairs_of(items, classes, skip), fitting=fitting)
+                fit_in(output, method, pairs_of(items, classes, skip), lambda stage, n, total, _: tick(n, total, stage))
         if save is not None:
             from privmed import weights
 
-            weights.save(method, save)
+            weights.save(method, save, **({"classes": classes} if classes else {}))
         bad = {name for name, _ in unread}
         good = [i for i in items if release.name(i) not in bad]
         with bar(voice, "writing") as tick:
@@ -72,9 +83,16 @@ def command(
             )
     except KeyboardInterrupt as error:
         raise Interrupted(f"{output}: interrupted. What is written is whole; go on with --resume.") from error
+    except InputError as error:
+        if items and len(unread) == len(items):
+            raise InputError(
+                f"none of the {len(items)} images can be used; the first is {unread[0][0]}: {unread[0][1]}"
+            ) from error
+        raise
     failed = unread + outcome.failed
     release.finish(items, failed)
-    checkpoint.unlink(missing_ok=True)
+    if not failed:  # what is mended later has to be protected by the same fit
+        (output / FITTED).unlink(missing_ok=True)
     report(voice, release, failed, outcome)
     if failed:
         raise typer.Exit(1)

@@ -72,10 +72,22 @@ class ImageFolder:
             raise InputError(f"data set {self.path}: no pictures.")
         return [self._item(name) for name in sorted(names)]
 
+    def strays(self) -> list[Path]:
+        """Masks that belong to no image."""
+        if self.masks is None:
+            return []
+        used = {item.mask for item in self.present()}
+        return sorted(p for p in self.masks.rglob("*") if p.suffix.lower() in PICTURES and p not in used)
+
     def digest(self, split: str | None = None) -> str:
-        """Hash of the names and sizes of a split's files: tells whether two runs saw the same data."""
-        names = (f"{i.image.relative_to(self.root).as_posix()}:{i.image.stat().st_size}" for i in self.items(split))
-        return hashlib.sha256("\n".join(names).encode()).hexdigest()[:16]
+        """Hash of the names and contents of a split's images and masks, and of the split: whether two runs saw the same data."""
+        whole = hashlib.sha256()
+        for item in self.items(split):
+            name = item.image.relative_to(self.root).as_posix()
+            whole.update(f"{name}:{self._split.get(name, '')}\n".encode())
+            for path in (item.image, item.mask):
+                whole.update(b"" if path is None else hashlib.sha256(path.read_bytes()).digest())
+        return whole.hexdigest()[:16]
 
     def _item(self, name: str) -> Item:
         image = self.root / name
@@ -98,11 +110,16 @@ class ImageFolder:
         path = self.path / name
         if not path.is_file():
             return {}
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = csv.DictReader(file)
-            if not {"file", column} <= set(rows.fieldnames or ()):
-                raise InputError(f"data set {self.path}: {name} must have the columns file and {column}.")
-            return {row["file"]: row[column] for row in rows}
+        try:
+            with path.open(newline="", encoding="utf-8-sig") as file:
+                rows = csv.DictReader(file)
+                if not {"file", column} <= set(rows.fieldnames or ()):
+                    raise InputError(
+                        f"data set {self.path}: {name} must have the columns file and {column}, with a comma between."
+                    )
+                return {row["file"]: row[column] or "" for row in rows}
+        except UnicodeDecodeError as error:
+            raise InputError(f"data set {self.path}: {name} is not text in UTF-8. Save it as such.") from error
 
 
 def cut_validation(items: list[Item], fraction: float, seed: int = 0) -> tuple[list[Item], list[Item]]:

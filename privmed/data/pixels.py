@@ -33,9 +33,9 @@ def load(path: Path, size: int, *, squash: bool) -> Tensor:
 
 
 def load_mask(path: Path, size: int) -> Tensor:
-    """Read a mask, (1, size, size) float32, 0 or 1 (anything above half of the range is foreground)."""
+    """Read a mask, (1, size, size) float32, 0 or 1: what exceeds half of its largest value is foreground, be that 255 or 1."""
     seen = read(path).tensor()[0].amax(0)
-    picture = Image.fromarray((seen > 0.5).byte().numpy()).resize((size, size), Image.Resampling.NEAREST)
+    picture = Image.fromarray((seen > seen.max() / 2).byte().numpy()).resize((size, size), Image.Resampling.NEAREST)
     return torch.from_numpy(np.array(picture))[None].float()
 
 

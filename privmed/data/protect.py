@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +10,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from privmed.data.folders import Item
-from privmed.errors import InputError, VerificationError
+from privmed.data.folders import ImageFolder, Item
+from privmed.errors import InputError, LossError, VerificationError
 from privmed.evaluation.metrics import psnr, ssim
 from privmed.imaging import read
 from privmed.imaging.canvas import levels_of
+from privmed.imaging.picture import Picture
 from privmed.interfaces import Protector
+from privmed.interfaces.door import MINIMUM_SIDE
+from privmed.interfaces.fitting import Fitting, Report
 
+CHECKPOINT, FITTED = ".fit.pt", ".fitted.pt"  # of a fit that goes on, and of one that has ended
 TOLERANCE = 1e-6  # float32 cannot hold 4/255 exactly
 
 
@@ -40,11 +44,48 @@ def read_mask(path: Path, size: tuple[int, int]) -> Tensor:
     return torch.from_numpy((pixels > 0).astype(np.float32))[None, None]
 
 
+def classes_of(source: ImageFolder) -> list[str]:
+    """Names of the classes of a set, whatever part of it is asked for: numbers mean the same in every part. None with masks.
+
+    Raises:
+        InputError: when there are neither masks nor classes.
+    """
+    if source.masks is not None:
+        return []
+    classes = sorted({item.label for item in source.items() if item.label is not None})
+    if not classes:
+        raise InputError(
+            f"data set {source.path}: has neither a folder masks/ beside images/ nor one sub-folder a class, so there is nothing "
+            "that a model could be kept from learning."
+        )
+    return classes
+
+
 def truth_of(item: Item, classes: list[str], size: tuple[int, int]) -> Tensor:
-    """What an exploiter would train on: the mask, or the number of the class."""
+    """What an exploiter would train on: the mask, or the number of the class.
+
+    Raises:
+        InputError: when the mask cannot be used, or the image belongs to none of the classes.
+    """
     if item.mask is not None:
         return read_mask(item.mask, size)
-    return torch.tensor([classes.index(item.label) if item.label in classes else 0])
+    if item.label not in classes:
+        raise InputError(f"{item.image}: belongs to no class, expected it in one of the folders {', '.join(classes)}.")
+    return torch.tensor([classes.index(item.label)])
+
+
+def check_usable(picture: Picture) -> None:
+    """Say before a fit what would be found out after it.
+
+    Raises:
+        InputError: for an image that is too small.
+        LossError: for one whose format could not keep the change.
+    """
+    if min(picture.size) < MINIMUM_SIDE:
+        height, width = picture.size
+        raise InputError(f"{picture.source}: is {width} x {height} pixels, expected sides of at least {MINIMUM_SIDE}.")
+    if picture.lossy:
+        raise LossError(f"{picture.source}: {picture.lossy}")
 
 
 def pairs_of(
@@ -54,11 +95,30 @@ def pairs_of(
     for item in items:
         try:
             picture = read(item.image)
+            check_usable(picture)
             pair = picture.tensor(), truth_of(item, classes, picture.size)
         except InputError as error:
             failed(item, error)
             continue
         yield pair[0], pair[1]
+
+
+def fit_in(folder: Path, method: Protector, pairs: Iterable[tuple[Tensor, Tensor]], report: Report) -> None:
+    """Fit a protector, and keep its state in the folder of its release: who goes on with the release goes on with this fit.
+
+    Raises:
+        WeightsError: when the folder holds a fit of another method or other settings.
+        InputError, TrainingError: as :meth:`Protector.fit`.
+    """
+    done = Fitting(checkpoint=folder / FITTED)
+    done.of = f"{method.name} {method.config}"
+    if (state := done.restore()) is not None:
+        method.load_state_dict(state)
+        method.requires_grad_(False).eval()
+        return
+    method.fit(pairs, fitting=Fitting(report, folder / CHECKPOINT))
+    done.keep(method.state_dict())
+    (folder / CHECKPOINT).unlink(missing_ok=True)
 
 
 def protect_file(protector: Protector, item: Item, target: Path, classes: list[str]) -> dict[str, Any]:
@@ -73,6 +133,7 @@ def protect_file(protector: Protector, item: Item, target: Path, classes: list[s
         VerificationError: when the written file breaks the bound, or equals its source; it is removed.
     """
     picture = read(item.image)
+    check_usable(picture)
     view, truth = picture.tensor(), truth_of(item, classes, picture.size)
     if not protector.support(view, truth).any():
         raise InputError(

@@ -64,6 +64,7 @@ class Release:
         if self.out.is_dir() and any(self.out.iterdir()) and not resume:
             raise OutputError(f"{self.out}: is not empty. Choose another folder, or go on with --resume.")
         make_folder(self.out)
+        self.tables = [Table(path) for name in TABLES if (path := source.path / name).is_file()]
         self.lines = {line["file"]: line for line in self._read()} if resume else {}
 
     def target(self, item: Item) -> Path:
@@ -130,17 +131,21 @@ class Release:
         for item in items:
             if item.mask is not None and self.name(item) not in left_out:
                 copy(item.mask, self.out / item.mask.relative_to(self.source.path))
-        published = {(self.source.path / n).relative_to(self.source.root).as_posix() for n in self.lines} - {
-            (self.source.path / n).relative_to(self.source.root).as_posix() for n in left_out
-        }
-        for name in TABLES:
-            if (self.source.path / name).is_file():
-                copy_table(self.source.path / name, self.out / name, published)
+        published = {name for name in self.lines if name not in left_out}
+        there = self.source.present() if self.lines else []
+        absent = [item for item in {*items, *there} if self.name(item) not in published]
+        for table in self.tables:
+            table.copy(self.out / table.path.name, {n for item in absent for n in self._known_as(item)})
         lines = sorted(
             (line for name, line in self.lines.items() if name not in left_out), key=lambda line: line["file"]
         )
         with whole_file(self.out / MANIFEST, overwrite=True) as temporary:
             temporary.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+
+    def _known_as(self, item: Item) -> set[str]:
+        """What tables may call an image: its place in images/ or in the set, or its name without the ending."""
+        inner = item.image.relative_to(self.source.root)
+        return {inner.as_posix(), self.name(item), inner.with_suffix("").as_posix()}
 
     def _read(self) -> Iterator[dict[str, Any]]:
         path = self.out / MANIFEST
@@ -177,14 +182,40 @@ def digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
-def copy_table(path: Path, target: Path, files: set[str]) -> None:
-    """Copy a table without the lines of files that are not among ``files``; the other lines stay byte for byte."""
-    with path.open(newline="", encoding="utf-8") as file:
-        lines = file.read().splitlines(keepends=True)
-    column = next(csv.reader([line.lstrip("\ufeff") for line in lines[:1]]), []).index("file")
-    kept = lines[:1] + [line for line in lines[1:] if (row := next(csv.reader([line]), [])) and row[column] in files]
-    with whole_file(target, overwrite=True) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        file.write("".join(kept))
+class Table:
+    """A table of a data set, with a line an image: read before any work, and copied without the lines of what was left out.
+
+    The name of the image is in the column ``file``, or in the first one if there is none of that name. Columns are parted by commas,
+    semicolons or tabs; what is kept stays byte for byte, in whatever encoding.
+
+    Raises:
+        InputError: when it cannot be read.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            text = path.read_bytes().decode("utf-8", "surrogateescape")
+        except OSError as error:
+            raise InputError(f"{path}: cannot be read ({error.strerror}).") from error
+        self.lines = text.splitlines(keepends=True)
+        head = self.lines[0].lstrip("\ufeff") if self.lines else ""
+        self.delimiter = max(",;\t", key=head.count)
+        names = self._cells(head)
+        self.column = names.index("file") if "file" in names else 0
+
+    def copy(self, target: Path, absent: set[str]) -> None:
+        """Write it without the lines that name one of ``absent``."""
+        kept = [line for n, line in enumerate(self.lines) if n == 0 or self._name(line) not in absent]
+        with whole_file(target, overwrite=True) as temporary:
+            temporary.write_bytes("".join(kept).encode("utf-8", "surrogateescape"))
+
+    def _name(self, line: str) -> str:
+        cells = self._cells(line)
+        return cells[self.column].strip() if self.column < len(cells) else ""
+
+    def _cells(self, line: str) -> list[str]:
+        return next(csv.reader([line], delimiter=self.delimiter), [])
 
 
 def copy(path: Path, target: Path) -> None:

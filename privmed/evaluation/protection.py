@@ -72,7 +72,7 @@ def load_images(items: list[Item], folder: ImageFolder, size: int, *, colour: bo
     """Images and masks at one size; one channel if all are grey, unless ``colour``.
 
     Raises:
-        InputError: when there are no masks.
+        InputError: when there are no masks, or only empty ones.
     """
     store = PictureStore(size, squash=True)
     if any(i.mask is None for i in items):
@@ -80,7 +80,12 @@ def load_images(items: list[Item], folder: ImageFolder, size: int, *, colour: bo
     images = torch.stack([store(i.image) for i in items])
     if not colour and bool((images == images[:, :1]).all()):
         images = images[:, :1]
-    return images, torch.stack([load_mask(i.mask, size) for i in items]).byte()
+    masks = torch.stack([load_mask(i.mask, size) for i in items]).byte()
+    if not masks.any():
+        raise InputError(
+            f"data set {folder.path}: all masks of {len(items)} images are empty, so there is nothing to learn."
+        )
+    return images, masks
 
 
 def run_suite(

@@ -120,7 +120,7 @@ def read_jpeg(path: Path, data: bytes) -> Picture:
             pixels = np.array(ImageOps.exif_transpose(file))
     except (OSError, SyntaxError, Image.DecompressionBombError) as error:
         raise InputError(f"{path}: the JPEG is cut off or damaged ({error}).") from error
-    lossy = "is a JPEG, which cannot keep changed pixels. Save the result as PNG."
+    lossy = "is a JPEG, which cannot keep changed pixels. Convert the file to PNG first."
     return Picture(pixels, unit_chain(pixels.dtype), "jpeg", 8, _copy, path, lossy=lossy)
 
 

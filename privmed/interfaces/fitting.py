@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
@@ -26,11 +27,15 @@ class Fitting:
         report: called as ``report(stage, done, total, figures)``.
         checkpoint: file that keeps the state; a fit that finds it there goes on from it and gives what an uninterrupted one
             would have given.
+
+    Attributes:
+        of: what is fitted to what (method, settings, data); a checkpoint of anything else is refused. ``Protector.fit`` sets it.
     """
 
     def __init__(self, report: Report | None = None, checkpoint: str | os.PathLike[str] | None = None) -> None:
         self._report = report
         self._checkpoint = Path(checkpoint) if checkpoint else None
+        self.of = ""
 
     def tell(self, stage: str, done: int, total: int, **figures: float) -> None:
         """Say how far a stage is."""
@@ -41,14 +46,21 @@ class Fitting:
         """What :meth:`keep` was last given by an interrupted run, or None.
 
         Raises:
-            WeightsError: when the checkpoint cannot be read.
+            WeightsError: when the checkpoint cannot be read, or belongs to another method, other settings or other images.
         """
         if self._checkpoint is None or not self._checkpoint.is_file():
             return None
         try:
-            return torch.load(self._checkpoint, weights_only=True)
+            kept = torch.load(self._checkpoint, weights_only=True)
+            of, state = kept["of"], kept["state"]
         except Exception as error:  # a damaged archive can fail in any way
             raise WeightsError(f"checkpoint {self._checkpoint}: cannot be read. Delete it to start afresh.") from error
+        if of != self.of:
+            raise WeightsError(
+                f"checkpoint {self._checkpoint}: was made with another method, other settings or other images. Go on with those, "
+                "or delete it to start afresh."
+            )
+        return state
 
     def keep(self, state: dict[str, Any]) -> None:
         """Keep plain data and tensors for a resumed run."""
@@ -56,7 +68,7 @@ class Fitting:
             from privmed.files import whole_file
 
             with whole_file(self._checkpoint, overwrite=True) as temporary:
-                torch.save(state, temporary)
+                torch.save({"of": self.of, "state": state}, temporary)
 
 
 class TrainingPairs:
@@ -74,24 +86,29 @@ class TrainingPairs:
         self.size = size
         self._file = tempfile.TemporaryFile()  # noqa: SIM115  (closed by __exit__)
         masks: set[bool] = set()
-        grey = True
+        grey: list[bool] = []
+        contents = hashlib.sha256()
         labels: list[int] = []
         count = 0
         for image, target in dataset:
             x, truth = self._pair(count, image, target)
-            grey = grey and image.shape[-3] == 1
+            grey.append(image.shape[-3] == 1)
             masks.add(truth.ndim == 4)
             if len(masks) > 1:
                 raise InputError(f"pair {count}: some pairs have a mask and some a class; expected one kind.")
             plane = truth.expand(-1, 1, -1, -1) if truth.ndim == 4 else torch.zeros(1, 1, size, size)
             labels.append(0 if truth.ndim == 4 else int(truth))
-            self._file.write(torch.cat([x, plane], 1).mul(255).round().byte().numpy().tobytes())
+            pixels = torch.cat([x, plane], 1).mul(255).round().byte().numpy().tobytes()
+            contents.update(pixels + bytes(str((labels[-1], grey[-1])), "ascii"))
+            self._file.write(pixels)
             count += 1
         if not count:
             raise InputError("dataset: there is no pair in it.")
         self.task = "segmentation" if masks == {True} else "classification"
         self.labels = torch.tensor(labels)
-        self.channels = 1 if grey else 3  # noise in colour would be lost on what is published in grey
+        self.grey = torch.tensor(grey)  # which of them are published in grey, where noise in colour would be lost
+        self.channels = 1 if all(grey) else 3
+        self.digest = contents.hexdigest()[:16]
         self._file.flush()
         self._data = np.memmap(self._file, np.uint8, "r", shape=(count, 4, size, size))
 

@@ -65,7 +65,9 @@ class Protector(Method):
             with TrainingPairs(dataset, self.config.size) as pairs, torch.enable_grad():
                 self._check_task(pairs.task)
                 self.requires_grad_(True)
-                self._fit(pairs, fitting or Fitting())
+                fitting = fitting or Fitting()
+                fitting.of = f"{self.name} {self.config} {pairs.digest}"
+                self._fit(pairs, fitting)
             self.requires_grad_(False).eval()
             self.fitted.fill_(True)
         return self

@@ -80,7 +80,7 @@ class EM(Protector):
         optimizer = torch.optim.Adam(self.surrogate.parameters(), c.rate)
         with NoiseTable(len(pairs), pairs.channels, c.size, c.epsilon) as table:
             if (state := fitting.restore()) is not None:
-                done = state["round"]
+                done = c.rounds if state["ended"] else state["round"]
                 self.load_state_dict(state["model"])
                 optimizer.load_state_dict(state["optimizer"])
                 table.restore(state["noise"])
@@ -90,6 +90,7 @@ class EM(Protector):
                 fitting.keep(
                     {
                         "round": turn + 1,
+                        "ended": score >= c.enough,
                         "model": self.state_dict(),
                         "optimizer": optimizer.state_dict(),
                         "noise": table.state(),

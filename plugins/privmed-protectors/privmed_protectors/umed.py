@@ -131,6 +131,13 @@ class UMed(Protector):
             perturbation = perturbation + answer[:, : image.shape[1]]
         return image + perturbation
 
+    def _published(self, image: Tensor, mask: Tensor, grey: Tensor) -> Tensor:
+        """x_p of a batch of a set in which some images are published in grey and some in colour."""
+        if image.shape[1] == 1 or not grey.any():
+            return self.perturb(image, mask)
+        once = self.perturb(image[:, :1], mask).expand_as(image)
+        return once if grey.all() else torch.where(grey.view(-1, 1, 1, 1), once, self.perturb(image, mask))
+
     def _protect(self, image: Tensor, mask: Tensor, generators: list[torch.Generator]) -> Tensor:
         self.generators.eval()  # batch statistics would let the neighbours in a batch in
         return self.perturb(image, mask)
@@ -170,7 +177,7 @@ class UMed(Protector):
             player.train(name == who).requires_grad_(name == who)
         for step, chosen in zip(itertools.count(), pairs.epoch(c.batch, c.seed, epoch)):
             image, truth = (x.to(self.device) for x in pairs.batch(chosen))
-            changed = quantise(self.perturb(image, truth))
+            changed = quantise(self._published(image, truth, pairs.grey[torch.from_numpy(chosen)].to(self.device)))
             if c.robust:
                 changed, truth = random_transformation(
                     changed, truth, torch.Generator().manual_seed(c.seed * 1_000_003 + epoch * 10_007 + step)

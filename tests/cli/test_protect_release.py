@@ -1,0 +1,231 @@
+"""``privmed protect``: what a release promises beyond the pixels: its fit, its classes, its tables."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from privmed.cli import run
+from privmed.data.protect import CHECKPOINT, FITTED
+from privmed.data.samples import ultrasound_phantom
+
+pytest.importorskip("privmed_protectors", reason="needs the plugin privmed-protectors")
+NOISE = ["--protector", "noise", "--set", "where=roi", "-q"]
+TINY = ["--set", "width=2", "--set", "size=32"]
+TAP = ["--protector", "tap", *TINY, "--set", "epochs=2", "--set", "steps=2", "-q"]
+EM = ["--protector", "em", *TINY, "--set", "rounds=3", "--set", "batches=1", "--set", "steps=2", "-q"]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Four grey pairs of 64 x 64."""
+    root = tmp_path / "set"
+    for part, of in (("images", 0), ("masks", 1)):
+        (root / part).mkdir(parents=True)
+        for i in range(4):
+            plane = ultrasound_phantom(i, side=64)[of][0, 0].numpy()
+            Image.fromarray((plane * 255).astype(np.uint8)).save(root / part / f"p{i}.png")
+    return root
+
+
+@pytest.fixture
+def classes(folder, tmp_path):
+    root = tmp_path / "classes"
+    for i, name in enumerate(("benign", "malignant", "benign", "malignant")):
+        (root / name).mkdir(parents=True, exist_ok=True)
+        shutil.copy(folder / f"images/p{i}.png", root / name / f"p{i}.png")
+    return root
+
+
+def manifest(out: Path) -> list[dict]:
+    return [json.loads(line) for line in (out / "manifest.jsonl").read_text().splitlines()]
+
+
+def tree(root: Path) -> dict[str, bytes]:
+    return {p.relative_to(root).as_posix(): p.read_bytes() for p in root.rglob("*") if p.is_file()}
+
+
+def protect(source: Path, out: Path, *more: str) -> int:
+    return run(["protect", str(source), "-o", str(out), *more])
+
+
+def test_a_loaded_protector_keeps_its_epsilon_and_seed_unless_told_otherwise(folder, tmp_path):
+    fitted = str(tmp_path / "fitted.safetensors")
+    assert protect(folder, tmp_path / "a", *TAP, "--epsilon", "8/255", "--seed", "3", "--save", fitted) == 0
+    load = ["--protector", "tap", "--load", fitted, "-q"]
+    assert protect(folder, tmp_path / "b", *load) == 0
+    assert protect(folder, tmp_path / "c", *load, "--epsilon", "2/255") == 0
+    a, b, c = (manifest(tmp_path / name)[0] for name in "abc")
+    assert b["config"] == a["config"]
+    assert b["config"]["seed"] == 3
+    assert b["largest_change"] == pytest.approx(8 / 255, abs=1e-5)
+    assert c["largest_change"] == pytest.approx(2 / 255, abs=1e-5)
+
+
+def test_classes_mean_the_same_in_every_part_of_a_set(classes, tmp_path):
+    """Class-wise noise fitted on both classes serves a later folder that has only the second."""
+    fitted = str(tmp_path / "fitted.safetensors")
+    classwise = [*EM, "--set", "classwise=true", "--save", fitted]
+    assert protect(classes, tmp_path / "all", *classwise) == 0
+    later = tmp_path / "later"
+    shutil.copytree(classes / "malignant", later / "malignant")
+    load = ["--protector", "em", "--load", fitted, "-q"]
+    assert protect(later, tmp_path / "part", *load) == 0
+    assert tree(tmp_path / "part/malignant") == tree(tmp_path / "all/malignant")
+    assert manifest(tmp_path / "part")[0]["classes"] == ["benign", "malignant"]
+    (later / "malignant").rename(later / "unheard")
+    assert protect(later, tmp_path / "other", *load) == 1
+
+
+def test_a_part_of_a_split_has_the_classes_of_the_whole(classes, tmp_path):
+    (classes / "split.csv").write_text(
+        "file,split\nbenign/p0.png,train\nbenign/p2.png,train\nmalignant/p1.png,test\nmalignant/p3.png,test\n"
+    )
+    lsp = ["--protector", "lsp", "-q"]
+    assert protect(classes, tmp_path / "all", *lsp) == 0
+    assert protect(classes, tmp_path / "part", *lsp, "--split", "test") == 0
+    assert tree(tmp_path / "part/malignant") == tree(tmp_path / "all/malignant")
+
+
+def test_a_set_without_masks_or_classes_is_refused(folder, tmp_path, capsys):
+    (folder / "masks").rename(folder / "Masks")
+    assert protect(folder, tmp_path / "out", *NOISE) == 3
+    assert "neither a folder masks/ beside images/ nor one sub-folder a class" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_image_beside_the_class_folders_is_named(classes, tmp_path, capsys):
+    shutil.copy(classes / "benign/p0.png", classes / "stray.png")
+    assert protect(classes, tmp_path / "out", "--protector", "lsp") == 1
+    said = " ".join(capsys.readouterr().out.split())
+    assert "left out stray.png" in said
+    assert "belongs to no class" in said
+
+
+def test_masks_without_an_image_are_counted(folder, tmp_path, capsys):
+    shutil.copy(folder / "masks/p0.png", folder / "masks/alone.png")
+    assert protect(folder, tmp_path / "out", *NOISE[:-1]) == 0
+    assert "1 masks belong to no image" in " ".join(capsys.readouterr().out.split())
+
+
+def test_a_fit_names_what_it_cannot_use_and_goes_on(folder, tmp_path, capsys):
+    for part in ("images", "masks"):
+        Image.open(folder / part / "p1.png").crop((0, 0, 40, 20)).save(folder / part / "p1.png")
+    assert protect(folder, tmp_path / "out", *TAP[:-1]) == 1
+    said = " ".join(capsys.readouterr().out.split())
+    assert "left out images/p1.png" in said
+    assert "is 40 x 20 pixels" in said
+    assert len(manifest(tmp_path / "out")) == 3
+
+
+def test_jpegs_are_refused_before_the_fit(folder, tmp_path, capsys):
+    for i in range(4):
+        Image.open(folder / f"images/p{i}.png").save(folder / f"images/p{i}.jpg")
+        (folder / f"images/p{i}.png").unlink()
+    assert protect(folder, tmp_path / "out", *TAP) == 3
+    said = " ".join(capsys.readouterr().err.split())
+    assert "none of the 4 images can be used" in said
+    assert "Convert the file to PNG" in said
+
+
+def test_a_checkpoint_of_another_fit_is_refused(folder, tmp_path, capsys, monkeypatch):
+    out = tmp_path / "out"
+    monkeypatch.setattr("privmed.data.release.Release.run", interrupt)
+    assert protect(folder, out, *TAP) == 130
+    monkeypatch.undo()
+    assert (out / FITTED).is_file()
+    assert protect(folder, out, *TAP, "--resume", "--epsilon", "6/255") == 4
+    assert protect(folder, out, *EM, "--resume") == 4
+    assert capsys.readouterr().err.count("was made with another method, other settings or other images") == 2
+
+
+def interrupt(*_, **__):
+    raise KeyboardInterrupt
+
+
+def test_a_fit_interrupted_half_way_goes_on_with_the_same_settings_only(folder, tmp_path, capsys, monkeypatch):
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    assert protect(folder, whole, *TAP) == 0
+    monkeypatch.setattr("privmed.interfaces.fitting.Fitting.tell", interrupt)
+    assert protect(folder, parts, *TAP) == 130
+    monkeypatch.undo()
+    assert (parts / CHECKPOINT).is_file()
+    assert protect(folder, parts, *TAP, "--resume", "--seed", "9") == 4
+    assert "was made with another method, other settings or other images" in capsys.readouterr().err
+    assert protect(folder, parts, *TAP, "--resume") == 0
+    assert tree(whole) == tree(parts)
+
+
+@pytest.mark.parametrize("method", [TAP, EM, [*EM, "--set", "enough=0"]], ids=["tap", "em", "em that ends early"])
+def test_a_run_interrupted_after_the_fit_equals_an_uninterrupted_one(folder, tmp_path, monkeypatch, method):
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    assert protect(folder, whole, *method) == 0
+    monkeypatch.setattr("privmed.data.release.Release.run", interrupt)
+    assert protect(folder, parts, *method) == 130
+    monkeypatch.undo()
+    assert protect(folder, parts, *method, "--resume") == 0
+    assert tree(whole) == tree(parts)
+
+
+def test_what_is_mended_later_is_protected_by_the_same_fit(folder, tmp_path):
+    out, good = tmp_path / "out", (folder / "images/p1.png").read_bytes()
+    (folder / "images/p1.png").write_bytes(good[:100])
+    assert protect(folder, out, *TAP) == 1
+    before = tree(out / "images")
+    (folder / "images/p1.png").write_bytes(good)
+    fitted = (out / FITTED).read_bytes()
+    assert protect(folder, out, *TAP, "--resume") == 0
+    assert {name: content for name, content in tree(out / "images").items() if name in before} == before
+    assert fitted
+    assert not list(out.glob(".fit*"))
+    assert not (out / CHECKPOINT).exists()
+
+
+def test_nothing_is_fitted_when_nothing_is_left_to_write(folder, tmp_path, monkeypatch):
+    assert protect(folder, tmp_path / "out", *TAP) == 0
+    monkeypatch.setattr("privmed.interfaces.protector.Protector.fit", lambda *_, **__: 1 / 0)
+    assert protect(folder, tmp_path / "out", *TAP, "--resume") == 0
+
+
+def test_a_fitted_protector_is_never_saved_into_the_input(folder, tmp_path, capsys):
+    before = tree(folder)
+    assert protect(folder, tmp_path / "out", *TAP, "--save", str(folder / "fitted.safetensors")) == 2
+    assert "originals must stay untouched" in capsys.readouterr().err
+    (tmp_path / "taken.safetensors").mkdir()
+    assert protect(folder, tmp_path / "out", *TAP, "--save", str(tmp_path / "taken.safetensors")) == 2
+    assert tree(folder) == before
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "file,label\np0.png,1\np1.png,2\n",
+        "image,label\np0.png,1\np1.png,2\n",
+        "file;label\r\np0.png;1\r\np1.png;2\r\n",
+        "label,file\n1,images/p0.png\n2,images/p1.png\n",
+        "name\tlabel\np0\t1\np1\t2\n",
+        "file,label\n\np0.png\np1.png,2\nnobody.png,3\n",
+    ],
+)
+def test_tables_lose_the_lines_of_what_was_left_out_and_no_other(folder, tmp_path, text):
+    (folder / "labels.csv").write_bytes(text.encode())
+    (folder / "images/p1.png").write_bytes(b"no picture")
+    assert protect(folder, tmp_path / "out", *NOISE) == 1
+    expected = "".join(line for line in text.splitlines(keepends=True) if "p1" not in line)
+    assert (tmp_path / "out/labels.csv").read_bytes() == expected.encode()
+
+
+def test_tables_in_other_encodings_are_kept_byte_for_byte(folder, tmp_path, capsys):
+    content = "file,befund\np0.png,gutartig\xe4\n".encode("latin-1")
+    (folder / "labels.csv").write_bytes(content)
+    assert protect(folder, tmp_path / "out", *NOISE) == 0
+    assert (tmp_path / "out/labels.csv").read_bytes() == content
+    (folder / "split.csv").write_bytes("file,split\np0.png,tr\xe4in\n".encode("latin-1"))
+    assert protect(folder, tmp_path / "again", *NOISE) == 3
+    assert "is not text in UTF-8" in capsys.readouterr().err
