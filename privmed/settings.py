@@ -73,6 +73,17 @@ def at_least(low: float) -> Check:
     return check
 
 
+def side(multiple: int = 16) -> Check:
+    """Accept sides of images that networks halve again and again: at least 32 and a multiple."""
+
+    def check(_: Any, attribute: attrs.Attribute, value: Any) -> None:
+        if value < 32 or value % multiple:
+            raise ValueError(f"{attribute.name} must be at least 32 and a multiple of {multiple}, got {value!r}")
+
+    check.says = f"at least 32 and a multiple of {multiple}"  # type: ignore[attr-defined]
+    return check
+
+
 def positive() -> Check:
     """Accept numbers greater than zero (NaN is refused)."""
 

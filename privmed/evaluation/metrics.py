@@ -44,6 +44,8 @@ def psnr(a: Tensor, b: Tensor, *, channel: str = "rgb") -> Tensor:
 def ssim(a: Tensor, b: Tensor) -> Tensor:
     """Structural similarity (11x11 Gaussian window, sigma 1.5, data range 1), averaged over channels, (B,).
 
+    Only windows that lie in the image count, as in the paper, in MONAI and in scikit-image; sides must be at least 11.
+
     Reference:
         Z. Wang et al., "Image Quality Assessment: From Error Visibility to Structural Similarity", TIP 2004.
     """
@@ -53,15 +55,15 @@ def ssim(a: Tensor, b: Tensor) -> Tensor:
     height, width = a.shape[-2:]
     rows = max(2 * HALO, STRIP // width)
     total = torch.zeros(len(a), dtype=torch.float64)
-    for top in range(0, height, rows):  # a large image in strips: its filtered copies would take gigabytes
-        low, high = max(0, top - HALO), min(height, top + rows + HALO)
-        strips = (x[..., low:high, :].float() for x in (a, b))
+    for top in range(HALO, height - HALO, rows):  # a large image in strips: its filtered copies would take gigabytes
+        bottom = min(top + rows, height - HALO)
+        strips = (x[..., top - HALO : bottom + HALO, :].float() for x in (a, b))
         _, quality = structural_similarity_index_measure(
             *strips, data_range=1.0, reduction="none", return_full_image=True
         )
-        inside = quality[..., top - low : min(top + rows, height) - low, :]
+        inside = quality[..., HALO:-HALO, HALO:-HALO]
         total += inside.double().mean(1).sum((1, 2)).cpu()
-    return (total / (height * width)).float().to(a.device)
+    return (total / ((height - 2 * HALO) * (width - 2 * HALO))).float().to(a.device)
 
 
 def dice(found: Tensor, mask: Tensor) -> Tensor:

@@ -20,14 +20,18 @@ from privmed.errors import InputError
 from privmed.evaluation.exploiters import Protocol, exploit, one_answer
 from privmed.evaluation.lineup import Contestant
 from privmed.evaluation.pivot import to_pivot_html
-from privmed.evaluation.published import Images, Journal, Published, Tick
+from privmed.evaluation.published import Images, Journal, Published, Tick, code_of
 from privmed.evaluation.results import Figure, Results, commit, device_name, figure, provenance
 from privmed.evaluation.strips import strips_html, write_strip
 from privmed.files import make_folder
-from privmed.settings import between, setting
+from privmed.settings import between, setting, side
 
 EPSILON = 4 / 255  # of every method, unless set
 ONE_ANSWER = "one answer for all images"
+JUDGES = (
+    "privmed.evaluation.exploiters",
+    "privmed.evaluation.defences",
+)  # code that figures depend on, beside the method's
 DETAILS = ("the same", "Jaccard")  # too many columns for one table; in the JSON and the page
 
 
@@ -35,7 +39,7 @@ DETAILS = ("the same", "Jaccard")  # too many columns for one table; in the JSON
 class Plan:
     """What is run."""
 
-    size: int = setting(128, "side of all images")
+    size: int = setting(128, "side of all images", side())
     seeds: list[int] = setting(Factory(lambda: [0, 1, 2]), "of protector and exploiter")
     exploiters: list[str] = setting(Factory(lambda: ["unet"]), "networks that train on what is published")
     defences: list[str] = setting(Factory(lambda: ["none"]), "what they do first")
@@ -114,13 +118,11 @@ def run_suite(
     part = folder.digest() + (f", without {plan.holdout:g}" if plan.holdout else "")
     published_sets = Published(out / "published", part, plan.size, channels)
     common = common_of(folder, plan, channels)
+    codes = {c.label: code_of(c, *JUDGES) for c in contestants}
     for seed in plan.seeds:
         for contestant in contestants:
             wanted = {
-                f"{common} {json.dumps(asdict(contestant), sort_keys=True)} {network} {defence} {seed}": (
-                    network,
-                    defence,
-                )
+                key_of(common, contestant, codes[contestant.label], network, defence, seed): (network, defence)
                 for network in plan.exploiters
                 for defence in plan.defences
             }
@@ -136,9 +138,8 @@ def run_suite(
                     protocol = evolve(plan.protocol, seed=seed)
                     verdict = exploit(network, published, test, protocol, defence, device=device, tick=tick)
                     about = {"entry": asdict(contestant), "network": network, "defence": defence, "seed": seed}
-                    journal.add(
-                        key, common=common, commit=commit(), device=device_name(), **about, **asdict(verdict), **looks
-                    )
+                    made = {"code": codes[contestant.label], "commit": commit(), "device": device_name()}
+                    journal.add(key, common=common, **made, **about, **asdict(verdict), **looks)
     results = collect(folder, contestants, plan, out)
     labels = [c.label for c in contestants]
     table = to_pivot_html(results, leave_out=DETAILS)
@@ -153,11 +154,18 @@ def common_of(folder: ImageFolder, plan: Plan, channels: int) -> str:
     return json.dumps({**about, **more}, sort_keys=True)
 
 
+def key_of(common: str, contestant: Contestant, code: str, network: str, defence: str, seed: int) -> str:
+    """What tells one run from all others: data, protocol, method, settings, code, judge and seed."""
+    return f"{common} {json.dumps(asdict(contestant), sort_keys=True)} {code} {network} {defence} {seed}"
+
+
 def collect(folder: ImageFolder, contestants: list[Contestant], plan: Plan, out: Path) -> Results:
     """The table of what the journal in ``out`` holds so far, of all seeds."""
     (images, masks), (_, judged) = load_sets(folder, plan)
     common = common_of(folder, plan, images.shape[1])
-    runs = [r for r in Journal(out / "journal.jsonl").runs.values() if r.get("common") == common]
+    codes = [(asdict(c), code_of(c, *JUDGES)) for c in contestants]
+    journal = Journal(out / "journal.jsonl")
+    runs = [r for r in journal.runs.values() if r.get("common") == common and (r["entry"], r.get("code")) in codes]
     blind = float(one_answer(masks, judged).mean())
     return tabulate(runs, contestants, plan, folder, images.shape[1], blind)
 

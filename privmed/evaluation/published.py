@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import inspect
 import json
 import time
 from collections.abc import Callable
@@ -17,6 +16,7 @@ from torch import Tensor
 
 from privmed import __version__, registry
 from privmed.errors import OutputError
+from privmed.evaluation.fingerprint import fingerprint
 from privmed.evaluation.lineup import Contestant
 from privmed.evaluation.metrics import psnr, ssim
 from privmed.files import make_folder, whole_file
@@ -24,6 +24,12 @@ from privmed.interfaces.fitting import Fitting
 
 Tick = Callable[[int, int, str], None]
 Images = tuple[Tensor, Tensor]  # (N, 3, S, S) and (N, 1, S, S), both uint8; masks 0 or 1
+
+
+def code_of(contestant: Contestant, *modules: str) -> str:
+    """Fingerprint of a contestant's method, and of other modules."""
+    method = [registry.load("protector", contestant.method).__module__] if contestant.method else []
+    return fingerprint(*method, *modules)
 
 
 def publish(contestant: Contestant, clean: Images, seed: int, tick: Tick) -> tuple[Images, dict[str, float]]:
@@ -63,10 +69,9 @@ class Published:
         """What :func:`publish` gave before for the same data, method, settings and seed, or gives now."""
         if not contestant.method:
             return publish(contestant, clean, seed, tick)
-        code = inspect.getsource(inspect.getmodule(registry.load("protector", contestant.method)))
         about = {
             **self.common,
-            "code": code,
+            "code": code_of(contestant),
             "method": contestant.method,
             "settings": contestant.settings,
             "seed": seed,

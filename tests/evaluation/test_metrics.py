@@ -25,7 +25,6 @@ def test_psnr_by_hand_and_per_item():
 
 
 def test_psnr_and_ssim_equal_scikit_image(pair):
-    """torchmetrics pads at the border where scikit-image crops, which moves SSIM by a few thousandths."""
     metrics = pytest.importorskip("skimage.metrics")
     for i, (a, b) in enumerate(zip(*pair)):
         x, y = (t.permute(1, 2, 0).numpy() for t in (a, b))
@@ -33,7 +32,13 @@ def test_psnr_and_ssim_equal_scikit_image(pair):
         s = metrics.structural_similarity(
             x, y, channel_axis=2, gaussian_weights=True, sigma=1.5, use_sample_covariance=False, data_range=1
         )
-        assert ssim(*pair)[i] == pytest.approx(s, abs=4e-3)
+        assert ssim(*pair)[i] == pytest.approx(s, abs=1e-5)
+
+
+def test_ssim_equals_monai(pair):
+    metrics = pytest.importorskip("monai.metrics", reason="needs privmed[monai]")
+    theirs = metrics.SSIMMetric(spatial_dims=2, data_range=1.0)(*pair)
+    assert torch.allclose(ssim(*pair), theirs.flatten(), atol=1e-5)
 
 
 def test_luma_equals_scikit_image(pair):

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from privmed import Protector, hookimpl
 from privmed.errors import SettingsError
 from privmed.interfaces.fitting import Fitting, TrainingPairs
-from privmed.settings import at_least, between, one_of, positive, setting
+from privmed.settings import at_least, between, one_of, positive, setting, side
 from privmed.training.surrogate import Surrogate, agreement, descend, signed_descent, supervised
 from privmed_protectors.regions import WHERE, region
 from privmed_protectors.targets import check_classes
@@ -33,7 +33,7 @@ class EMConfig:
     classes: int = setting(0, "number of classes; 0 for segmentation", at_least(0))
     classwise: bool = setting(False, "classification: one noise a class instead of one an image")
     width: int = setting(8, "channels of the surrogate's first level; the papers' U-Net has 64", at_least(1))
-    size: int = setting(224, "side of the images the surrogate is trained on", at_least(32))
+    size: int = setting(224, "side of the images the surrogate is trained on", side())
     rounds: int = setting(10, "turns of the two players at most", at_least(1))
     batches: int = setting(10, "batches the surrogate trains on in a turn (M)", at_least(1))
     batch: int = setting(8, "images in a batch", at_least(1))

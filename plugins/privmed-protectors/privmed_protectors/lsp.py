@@ -14,10 +14,10 @@ import math
 
 import torch
 from attrs import frozen
-from torch import Tensor
+from torch import Tensor, nn
 
 from privmed import Protector, hookimpl
-from privmed.settings import at_least, one_of, positive, setting
+from privmed.settings import at_least, one_of, positive, setting, side
 from privmed_protectors.regions import by_class
 
 L2_REACH = 4.0  # in the l2 ball single values may exceed epsilon; beyond this many epsilon they are cut
@@ -33,7 +33,12 @@ class LSPConfig:
     norm: str = setting(
         "linf", "ball the noise lies in; the paper's is l2, where single pixels exceed epsilon", one_of("linf", "l2")
     )
-    patch: int = setting(8, "side of the squares of one value", at_least(1))
+    patch: int = setting(8, "side of the squares of one value, in pixels at the side size", at_least(1))
+    size: int = setting(
+        224,
+        "side to which exploiters bring all images; squares of larger or smaller ones are stretched with them",
+        side(),
+    )
     separation: float = setting(10.0, "half the side of the hypercube the classes sit on", positive())
     seed: int = setting(0, "where every draw comes from", at_least(0))
 
@@ -55,20 +60,18 @@ class LSP(Protector):
 
     def _draw(self, x: Tensor, k: int, generator: torch.Generator) -> Tensor:
         """One draw of class k in the shape of ``x`` (C, H, W), scaled to the ball."""
-        channels, *sides = x.shape
-        patch = self.config.patch
-        rows, columns = (-(-side // patch) for side in sides)
-        vertex = self._vertex(k, channels, rows, columns).to(x.device)
+        vertex = self._vertex(k, x.shape[0]).to(x.device)
         spread = math.sqrt(vertex.numel() / 3)
         values = self.config.separation * vertex + spread * torch.randn(
             vertex.shape, generator=generator, device=x.device
         )
-        noise = values.repeat_interleave(patch, 1).repeat_interleave(patch, 2)[:, : sides[0], : sides[1]]
+        noise = nn.functional.interpolate(values[None], x.shape[-2:], mode="nearest")[0]
         noise = noise / noise.square().mean().sqrt() * self.config.epsilon
         return noise if self.config.norm == "l2" else noise.clamp(-self.config.epsilon, self.config.epsilon)
 
-    def _vertex(self, k: int, channels: int, rows: int, columns: int) -> Tensor:
-        """Signs of the k-th class, the same for all images of one size; a class and its neighbour differ in half of them."""
+    def _vertex(self, k: int, channels: int) -> Tensor:
+        """Signs of the k-th class, the same for all images; a class and its neighbour differ in half of them."""
+        rows = columns = -(-self.config.size // self.config.patch)
         generator = torch.Generator().manual_seed(self.config.seed * 1_000_003 + k)
         return 2.0 * torch.randint(0, 2, (channels, rows, columns), generator=generator) - 1
 

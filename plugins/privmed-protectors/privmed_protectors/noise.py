@@ -23,6 +23,7 @@ class NoiseConfig:
     epsilon: float = setting(4 / 255, "largest change of a pixel, on the [0, 1] scale")
     seed: int = setting(0, "where every draw comes from", at_least(0))
     where: str = setting("image", "region it keeps to", one_of(*WHERE))
+    contour_kernel: int = setting(3, "side of the box that makes the band around the outline", one_of(3, 5, 7, 9))
     pattern: str = setting(
         "random",
         "a draw for each pixel and channel; or the same everywhere: a checkerboard, or a tint of red or magenta",
@@ -43,7 +44,7 @@ class Noise(Protector):
         return image + self.config.epsilon * (2.0 * torch.stack(signs) - 1)
 
     def _support(self, image: Tensor, mask: Tensor) -> Tensor:
-        return region(self.config.where, image, mask) > 0
+        return region(self.config.where, image, mask, self.config.contour_kernel) > 0
 
 
 @hookimpl

@@ -11,17 +11,17 @@ TINTS = {"red": (1.0, -1.0, -1.0), "magenta": (1.0, -1.0, 1.0)}
 WHERE = ("image", "roi", "contour", "both")
 
 
-def region(where: str, image: Tensor, mask: Tensor) -> Tensor:
+def region(where: str, image: Tensor, mask: Tensor, kernel: int = 3) -> Tensor:
     """The region of that name, (B or 1, 1, H or 1, W or 1), 0 or 1: the whole image, the ROI, the band around its outline, or
     the ROI together with that band (the support of UMed).
 
-    Class numbers name no region: then it is the whole image.
+    Class numbers name no region: then it is the whole image. ``kernel`` is the side of the box that makes the band.
     """
     if where == "image" or mask.ndim == 1:
         return torch.ones(1, 1, 1, 1, device=image.device)
     if where == "both":
-        return torch.maximum(mask, contour(mask))
-    return mask if where == "roi" else contour(mask)
+        return torch.maximum(mask, contour(mask, kernel))
+    return mask if where == "roi" else contour(mask, kernel)
 
 
 def by_class(patterns: list[Tensor], mask: Tensor) -> Tensor:

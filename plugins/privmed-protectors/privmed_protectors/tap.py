@@ -12,7 +12,7 @@ from torch import Tensor
 
 from privmed import Protector, hookimpl
 from privmed.interfaces.fitting import Fitting, TrainingPairs
-from privmed.settings import at_least, positive, setting
+from privmed.settings import at_least, positive, setting, side
 from privmed.training.surrogate import Surrogate, signed_descent, supervised
 from privmed_protectors.targets import check_classes, train_clean, wrong_answer
 
@@ -25,7 +25,7 @@ class TAPConfig:
     seed: int = setting(0, "where every draw comes from", at_least(0))
     classes: int = setting(0, "number of classes; 0 for segmentation", at_least(0))
     width: int = setting(8, "channels of the surrogate's first level; the papers' U-Net has 64", at_least(1))
-    size: int = setting(224, "side of the images the surrogate is trained on", at_least(32))
+    size: int = setting(224, "side of the images the surrogate is trained on", side())
     epochs: int = setting(40, "epochs of the surrogate, on clean images", at_least(1))
     batch: int = setting(8, "images in a batch", at_least(1))
     rate: float = setting(1e-3, "learning rate of the surrogate (Adam)", positive())

@@ -29,7 +29,7 @@ from privmed.imaging.texture import texture_map
 from privmed.interfaces.fitting import Fitting, TrainingPairs
 from privmed.nn.cdc import CentralDifference
 from privmed.nn.unet import UNet, convolution
-from privmed.settings import at_least, one_of, positive, setting
+from privmed.settings import at_least, one_of, positive, setting, side
 from privmed.training.surrogate import Surrogate, agreement, descend, supervised
 from privmed_protectors.regions import pattern
 from privmed_protectors.transformations import random_transformation
@@ -61,7 +61,7 @@ class UMedConfig:
         "beyond the paper: train through random JPEG, blur, flips and brightness (expectation over transformations)",
     )
     width: int = setting(8, "channels of the first level of all three networks; the paper's have 64", at_least(1))
-    size: int = setting(224, "side of the images they are trained on", at_least(32))
+    size: int = setting(224, "side of the images they are trained on", side())
     cycles: int = setting(
         5,
         "cycles of four epochs of the generators and one of the surrogate F_s; the paper's 100 at its rate",

@@ -5,7 +5,7 @@ import torch
 
 import privmed
 from privmed.data.samples import ultrasound_phantom
-from privmed.errors import TrainingError
+from privmed.errors import SettingsError, TrainingError
 from privmed.imaging.contour import contour
 from privmed.testing.protector_checks import ready
 
@@ -52,3 +52,33 @@ def test_generators_that_diverge_stay_within_the_bound():
     images, masks = phantoms(4)
     protector = privmed.protector("umed", **SMALL, cycles=1, warm_up=1, generator_rate=1e30).fit(zip(images, masks))
     assert (protector.protect(images, masks) - images).abs().max() <= 4 / 255 + 1e-6
+
+
+def test_lsp_is_one_pattern_at_every_size():
+    """Exploiters bring all images to one side; the classes have to be the same there."""
+    protector = privmed.protector("lsp", separation=1e3, size=64)  # hardly any draw of its own
+    signs = []
+    for side in (64, 96):
+        image, mask = torch.full((1, 1, side, side), 0.5), torch.ones(1, 1, side, side)
+        change = protector.protect(image, mask, levels=None) - image
+        signs.append(torch.nn.functional.interpolate(change, (64, 64), mode="nearest").sign())
+    assert (signs[0] == signs[1]).float().mean() > 0.9
+    assert (signs[0] > 0).float().mean() == pytest.approx(0.5, abs=0.2)
+
+
+def test_umed_fits_grey_images_of_a_mixed_set_as_it_publishes_them():
+    """A colour image in the set must not turn the carrier of the grey ones red, which they are not published with."""
+    images, masks = phantoms(2)
+    protector = privmed.protector("umed", **SMALL).eval()
+    grey = torch.tensor([True, False])
+    coloured = torch.stack([images[0].expand(3, -1, -1), torch.rand(3, 64, 64)])
+    seen = protector._published(coloured, masks, grey)
+    assert torch.equal(seen[0], protector.perturb(images[:1], masks[:1])[0].expand(3, -1, -1))
+    assert torch.allclose(seen[1:], protector.perturb(coloured[1:], masks[1:]), atol=1e-6)
+
+
+@pytest.mark.parametrize("name", ["umed", "em", "tap", "sep", "lsp"])
+@pytest.mark.parametrize("size", [20, 100])
+def test_sizes_that_networks_cannot_halve_are_refused(name, size):
+    with pytest.raises(SettingsError, match="at least 32 and a multiple of 16"):
+        privmed.protector(name, size=size)
