@@ -24,7 +24,7 @@ from privmed.evaluation.exploiters import Protocol
 from privmed.evaluation.lineup import lineup
 from privmed.evaluation.protection import ONE_ANSWER, Plan, collect, run_suite
 from privmed.evaluation.published import Journal
-from privmed.evaluation.results import Figure, Results, load
+from privmed.evaluation.results import Figure, Results, keep_older
 from privmed.files import make_folder
 
 SIZE = 128
@@ -159,20 +159,10 @@ def merge(source: Path, target: Path) -> None:
 
 def with_older(results: Results, path: Path, order: list[str]) -> Results:
     """The table with the rows of its last edition that no journal holds, in the order of the contestants."""
-    if not path.is_file():
-        return results
-    older, known = load(path), {f.method for f in results.figures}
-    kept = [f for f in older.figures if f.method in order and f.method not in known]
-    p, columns = older.provenance, list(dict.fromkeys(f.name for f in [*results.figures, *kept]))
-    kept = [
-        evolve(f, note=f.note or f"{p.date}, commit {p.commit}, {p.device}") for f in kept
-    ]  # once kept, a row tells where it is from
-    figures = sorted([*results.figures, *kept], key=lambda f: (order.index(f.method), columns.index(f.name)))
-    origins = {}
-    for f in kept:
-        origins.setdefault(f.note, {})[f.method] = None
-    notes = [f"Kept from an earlier edition ({origin}): {', '.join(methods)}." for origin, methods in origins.items()]
-    return evolve(results, figures=figures, notes=[*results.notes, *notes])
+    known = {f.method for f in results.figures}
+    whole = keep_older(results, path, lambda f: f.method in order and f.method not in known)
+    columns = list(dict.fromkeys(f.name for f in whole.figures))
+    return evolve(whole, figures=sorted(whole.figures, key=lambda f: (order.index(f.method), columns.index(f.name))))
 
 
 def transfer(figures: list[Figure]) -> list[Figure]:

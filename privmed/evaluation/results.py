@@ -15,11 +15,11 @@ import platform
 import statistics
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from attrs import Factory, frozen
+from attrs import Factory, evolve, frozen
 
 from privmed.errors import InputError
 from privmed.files import make_folder, whole_file
@@ -130,6 +130,33 @@ def load(path: str | Path) -> Results:
     if not isinstance(plain, dict) or plain.get("schema") != SCHEMA:
         raise InputError(f"{path}: is not a results file of schema {SCHEMA}.")
     return structure(Results, plain, str(path))
+
+
+def keep_older(results: Results, path: Path, keep: Callable[[Figure], bool] = lambda _: True) -> Results:
+    """A table with what its last edition had and this one did not measure again; every such figure tells where it is from.
+
+    Args:
+        results: the new edition.
+        path: JSON of the last one; nothing is kept where there is none.
+        keep: which of its figures.
+
+    Raises:
+        InputError: when the last edition cannot be read.
+    """
+    if not path.is_file():
+        return results
+    older = load(path)
+    p, measured = older.provenance, {(f.method, f.name, f.data) for f in results.figures}
+    kept = [
+        evolve(f, note=f.note or f"{p.date}, commit {p.commit}, {p.device}")
+        for f in older.figures
+        if (f.method, f.name, f.data) not in measured and keep(f)
+    ]
+    origins: dict[str, dict[str, None]] = {}
+    for f in kept:
+        origins.setdefault(f.note, {})[f.method] = None
+    notes = [f"Kept from an earlier edition ({origin}): {', '.join(methods)}." for origin, methods in origins.items()]
+    return evolve(results, figures=[*results.figures, *kept], notes=[*results.notes, *notes])
 
 
 def figure(name: str, method: str, values: Iterable[float], **more: Any) -> Figure:

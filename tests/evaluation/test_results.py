@@ -12,6 +12,7 @@ from privmed.evaluation.results import (
     Figure,
     Results,
     figure,
+    keep_older,
     load,
     number,
     provenance,
@@ -126,3 +127,21 @@ def test_documents_show_what_the_committed_results_say():
             if shows(text, path.stem):
                 assert fill_document(text, load(path)) == text, f"{page.name} does not show {path.name}"
                 assert load(path).provenance.commit != "unknown"
+
+
+def test_what_is_not_measured_again_is_kept_and_tells_where_it_is_from(tmp_path):
+    path, device = tmp_path / "t.json", "another machine"
+    first = [Figure(name="a", method="m", measured=1.0), Figure(name="b", method="m", measured=2.0)]
+    Results(name="t", title="T", figures=first, provenance=evolve(provenance(), device=device)).save(path)
+    new = Results(
+        name="t", title="T", figures=[Figure(name="a", method="m", measured=3.0)], provenance=provenance(), notes=["n"]
+    )
+    whole = keep_older(new, path)
+    assert [(f.name, f.measured) for f in whole.figures] == [("a", 3.0), ("b", 2.0)]
+    assert device in whole.figures[1].note
+    assert [n for n in whole.notes if device in n and n.endswith(": m.")]
+    whole.save(path)
+    again = keep_older(new, path)
+    assert again == whole, "an edition later the figure still tells of the first one"
+    assert keep_older(new, path, lambda f: False) == new
+    assert keep_older(new, tmp_path / "none.json") == new
