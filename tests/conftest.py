@@ -5,11 +5,14 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from attrs import frozen
+from PIL import Image
 
 from privmed import Analyzer, Hider, registry
+from privmed.data.samples import ultrasound_phantom
 from privmed.settings import at_least, setting
 
 
@@ -62,6 +65,24 @@ def toy_hider():
 @pytest.fixture
 def toy_analyzer():
     return ToyAnalyzer()
+
+
+@pytest.fixture
+def phantoms():
+    """Write a set of four grey phantoms of 64 x 64 with masks: ``phantoms(root, foreground=1)``; returns the root."""
+
+    def write(root: Path, *, foreground: int = 255, split: str = "") -> Path:
+        for part, of in (("images", 0), ("masks", 1)):
+            (root / part).mkdir(parents=True, exist_ok=True)
+            for i in range(4):
+                plane = ultrasound_phantom(i, side=64)[of][0, 0].numpy() * (foreground if of else 255)
+                Image.fromarray(plane.astype(np.uint8)).save(root / part / f"p{i}.png")
+        if split:
+            lines = [f"p{i}.png,{part}\n" for i, part in enumerate(split.split())]
+            (root / "split.csv").write_text("file,split\n" + "".join(lines))
+        return root
+
+    return write
 
 
 @pytest.fixture

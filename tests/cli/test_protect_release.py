@@ -6,13 +6,11 @@ import json
 import shutil
 from pathlib import Path
 
-import numpy as np
 import pytest
 from PIL import Image
 
 from privmed.cli import run
 from privmed.data.protect import CHECKPOINT, FITTED
-from privmed.data.samples import ultrasound_phantom
 
 pytest.importorskip("privmed_protectors", reason="needs the plugin privmed-protectors")
 NOISE = ["--protector", "noise", "--set", "where=roi", "-q"]
@@ -22,15 +20,8 @@ EM = ["--protector", "em", *TINY, "--set", "rounds=3", "--set", "batches=1", "--
 
 
 @pytest.fixture
-def folder(tmp_path):
-    """Four grey pairs of 64 x 64."""
-    root = tmp_path / "set"
-    for part, of in (("images", 0), ("masks", 1)):
-        (root / part).mkdir(parents=True)
-        for i in range(4):
-            plane = ultrasound_phantom(i, side=64)[of][0, 0].numpy()
-            Image.fromarray((plane * 255).astype(np.uint8)).save(root / part / f"p{i}.png")
-    return root
+def folder(phantoms, tmp_path):
+    return phantoms(tmp_path / "set")
 
 
 @pytest.fixture
@@ -133,41 +124,33 @@ def test_jpegs_are_refused_before_the_fit(folder, tmp_path, capsys):
     assert "Convert the file to PNG" in said
 
 
-def test_a_checkpoint_of_another_fit_is_refused(folder, tmp_path, capsys, monkeypatch):
-    out = tmp_path / "out"
-    monkeypatch.setattr("privmed.data.release.Release.run", interrupt)
-    assert protect(folder, out, *TAP) == 130
-    monkeypatch.undo()
-    assert (out / FITTED).is_file()
-    assert protect(folder, out, *TAP, "--resume", "--epsilon", "6/255") == 4
-    assert protect(folder, out, *EM, "--resume") == 4
-    assert capsys.readouterr().err.count("was made with another method, other settings or other images") == 2
-
-
 def interrupt(*_, **__):
     raise KeyboardInterrupt
 
 
-def test_a_fit_interrupted_half_way_goes_on_with_the_same_settings_only(folder, tmp_path, capsys, monkeypatch):
-    whole, parts = tmp_path / "whole", tmp_path / "parts"
-    assert protect(folder, whole, *TAP) == 0
-    monkeypatch.setattr("privmed.interfaces.fitting.Fitting.tell", interrupt)
-    assert protect(folder, parts, *TAP) == 130
+def interrupted(at, source, out, method, monkeypatch):
+    """A run that is broken off where ``at`` is called for the first time."""
+    monkeypatch.setattr(at, interrupt)
+    assert protect(source, out, *method) == 130
     monkeypatch.undo()
-    assert (parts / CHECKPOINT).is_file()
-    assert protect(folder, parts, *TAP, "--resume", "--seed", "9") == 4
-    assert "was made with another method, other settings or other images" in capsys.readouterr().err
-    assert protect(folder, parts, *TAP, "--resume") == 0
-    assert tree(whole) == tree(parts)
 
 
+@pytest.mark.parametrize(
+    ("at", "kept"),
+    [("privmed.interfaces.fitting.Fitting.tell", CHECKPOINT), ("privmed.data.release.Release.run", FITTED)],
+    ids=["in the fit", "after the fit"],
+)
 @pytest.mark.parametrize("method", [TAP, EM, [*EM, "--set", "enough=0"]], ids=["tap", "em", "em that ends early"])
-def test_a_run_interrupted_after_the_fit_equals_an_uninterrupted_one(folder, tmp_path, monkeypatch, method):
+def test_an_interrupted_run_equals_a_whole_one_and_goes_on_with_nothing_else(
+    folder, tmp_path, capsys, monkeypatch, at, kept, method
+):
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     assert protect(folder, whole, *method) == 0
-    monkeypatch.setattr("privmed.data.release.Release.run", interrupt)
-    assert protect(folder, parts, *method) == 130
-    monkeypatch.undo()
+    interrupted(at, folder, parts, method, monkeypatch)
+    assert (parts / kept).is_file()
+    for other in ([*method, "--epsilon", "6/255"], EM if method is TAP else TAP):
+        assert protect(folder, parts, *other, "--resume") == 4
+        assert "was made with another method, other settings or other images" in capsys.readouterr().err
     assert protect(folder, parts, *method, "--resume") == 0
     assert tree(whole) == tree(parts)
 

@@ -10,7 +10,6 @@ import torch
 from PIL import Image
 
 from privmed.data.folders import ImageFolder
-from privmed.data.samples import ultrasound_phantom
 from privmed.errors import InputError, SettingsError
 from privmed.evaluation.exploiters import Protocol, exploit
 from privmed.evaluation.fingerprint import fingerprint
@@ -21,49 +20,40 @@ from privmed.training.surrogate import Surrogate
 QUICK = Protocol(epochs=1, rate=1e-3, batch=2, width=2)
 
 
-def write(root, *, foreground=255, split="train train train test"):
-    for part, of in (("images", 0), ("masks", 1)):
-        (root / part).mkdir(parents=True, exist_ok=True)
-        for i in range(4):
-            plane = ultrasound_phantom(i, side=64)[of][0, 0].numpy()
-            plane = plane * (255 if of == 0 else foreground)
-            Image.fromarray(plane.astype(np.uint8)).save(root / part / f"p{i}.png")
-    parts = split.split()
-    (root / "split.csv").write_text("file,split\n" + "".join(f"p{i}.png,{p}\n" for i, p in enumerate(parts)))
-    return root
+SPLIT = "train train train test"
 
 
-def test_masks_of_0_and_1_are_those_of_0_and_255(tmp_path):
+def test_masks_of_0_and_1_are_those_of_0_and_255(phantoms, tmp_path):
     plan = Plan(size=64)
-    a, b = (load_sets(ImageFolder(write(tmp_path / str(k), foreground=k)), plan) for k in (1, 255))
+    a, b = (load_sets(ImageFolder(phantoms(tmp_path / str(k), foreground=k, split=SPLIT)), plan) for k in (1, 255))
     assert a[0][1].any()
     assert all(torch.equal(x[1], y[1]) for x, y in zip(a, b))
 
 
-def test_a_set_of_empty_masks_is_refused(tmp_path):
+def test_a_set_of_empty_masks_is_refused(phantoms, tmp_path):
     with pytest.raises(InputError, match="are empty"):
-        load_sets(ImageFolder(write(tmp_path / "set", foreground=0)), Plan(size=64))
+        load_sets(ImageFolder(phantoms(tmp_path / "set", foreground=0, split=SPLIT)), Plan(size=64))
 
 
-def test_the_digest_of_a_set_knows_contents_masks_and_split(tmp_path):
-    root = write(tmp_path / "set")
-    digests = [ImageFolder(root).digest(), ImageFolder(write(tmp_path / "set")).digest()]
+def test_the_digest_of_a_set_knows_contents_masks_and_split(phantoms, tmp_path):
+    root = phantoms(tmp_path / "set", split=SPLIT)
+    digests = [ImageFolder(root).digest(), ImageFolder(phantoms(tmp_path / "set", split=SPLIT)).digest()]
     assert digests[0] == digests[1]
     mask, image = root / "masks/p0.png", root / "images/p0.png"
     mask.write_bytes((root / "masks/p1.png").read_bytes())
     digests.append(ImageFolder(root).digest())
     Image.fromarray(255 - np.asarray(Image.open(image))).save(image)
     digests.append(ImageFolder(root).digest())
-    write(root, split="test train train train")
+    phantoms(root, split="test train train train")
     digests.append(ImageFolder(root).digest())
     assert len(set(digests)) == 4
 
 
-def test_another_split_is_another_run(tmp_path):
+def test_another_split_is_another_run(phantoms, tmp_path):
     pytest.importorskip("privmed_protectors", reason="needs the plugin privmed-protectors")
     plan, out = Plan(size=64, seeds=[0], protocol=QUICK), tmp_path / "out"
-    run_suite(write(tmp_path / "set"), lineup("lsp", 64), plan, out)
-    run_suite(write(tmp_path / "set", split="test train train train"), lineup("lsp", 64), plan, out)
+    run_suite(phantoms(tmp_path / "set", split=SPLIT), lineup("lsp", 64), plan, out)
+    run_suite(phantoms(tmp_path / "set", split="test train train train"), lineup("lsp", 64), plan, out)
     assert len((out / "journal.jsonl").read_text().splitlines()) == 6
     assert len(list((out / "published").iterdir())) == 4  # noise and lsp, twice
 
