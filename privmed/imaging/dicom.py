@@ -66,7 +66,9 @@ def _picture(path: Path, data: bytes, dataset: Any, frame: int | None) -> Pictur
 
 def _frame(path: Path, frames: int, frame: int | None) -> int:
     if frame is None and frames > 1:
-        raise InputError(f"{path}: has {frames} frames. Choose one with --frame (0 to {frames - 1}).")
+        raise InputError(
+            f"{path}: has {frames} frames. Choose one with --frame (0 to {frames - 1}), or split the file."
+        )
     if not 0 <= (frame or 0) < frames:
         raise InputError(f"{path}: has no frame {frame}; there are 0 to {frames - 1}.")
     return frame or 0

@@ -159,7 +159,9 @@ def _page(path: Path, file: Any, frame: int | None) -> Any:
     if not len(file.pages):
         raise InputError(f"{path}: the TIFF is cut off or damaged (it has no page).")
     if frame is None and len(file.pages) > 1:
-        raise InputError(f"{path}: has {len(file.pages)} pages. Choose one with --frame (0 to {len(file.pages) - 1}).")
+        raise InputError(
+            f"{path}: has {len(file.pages)} pages. Choose one with --frame (0 to {len(file.pages) - 1}), or split the file."
+        )
     if not 0 <= (frame or 0) < len(file.pages):
         raise InputError(f"{path}: has no frame {frame}; there are 0 to {len(file.pages) - 1}.")
     return file.pages[frame or 0]

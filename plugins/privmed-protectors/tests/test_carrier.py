@@ -5,6 +5,9 @@ import torch
 from privmed_protectors.regions import pattern
 from privmed_protectors.umed import CARRIER, UMed, UMedConfig, carrier_of
 
+from privmed.data.samples import ultrasound_phantom
+from privmed.imaging.contour import contour
+
 
 def test_patterns_by_hand():
     board = pattern("checkerboard", torch.zeros(1, 1, 2, 3))
@@ -43,3 +46,17 @@ def test_the_bound_holds_whatever_the_carrier(carrier):
     assert float(change.max()) <= 4 / 255 + 1e-6
     if carrier != "none":
         assert float(change.max()) > 2 / 255
+
+
+def test_robust_bounds_the_interior_smoothly():
+    """JPEG and blur take what changes from pixel to pixel, so the bound of the robust variant must not."""
+    image, mask = ultrasound_phantom(0, side=64)
+    plain, robust = (
+        UMed(UMedConfig(width=1, robust=r)).bounds(image, mask)["texture"] * 255 / 4 for r in (False, True)
+    )
+    inside = (mask - contour(mask))[0, 0] > 0
+    assert float(robust.max()) <= 1
+    assert not robust[0, 0][~(mask[0, 0] > 0)].any()
+    rough, smooth = (float(b[..., 1:].sub(b[..., :-1])[0, 0][inside[:, 1:]].abs().mean()) for b in (plain, robust))
+    assert smooth < rough / 3
+    assert float(robust.sum()) > float(plain.sum())

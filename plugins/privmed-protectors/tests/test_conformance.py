@@ -27,7 +27,8 @@ METHODS = {
     "sep": ("sep", {**TINY, "epochs": 2, "checkpoints": 2, "steps": 2}),
     "umed": ("umed", {**TINY, "cycles": 2}),
     "umed-vanilla": ("umed", {**TINY, "cycles": 2, "contour": "vanilla", "texture": "none", "warm_up": 1}),
-    "umed-robust": ("umed", {**TINY, "cycles": 2, "contour": "none", "texture": "full", "robust": True}),
+    "umed-full": ("umed", {**TINY, "cycles": 2, "contour": "none", "texture": "full", "robust": True}),
+    "umed-robust": ("umed", {**TINY, "cycles": 2, "robust": True}),
 }
 
 
