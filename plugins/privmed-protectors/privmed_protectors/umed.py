@@ -68,8 +68,9 @@ class UMedConfig:
     size: int = setting(224, "side of the images they are trained on", side())
     cycles: int = setting(
         5,
-        "cycles of four epochs of the generators and one of the surrogate F_s; the paper's 100 at its rate",
-        at_least(1),
+        "cycles of four epochs of the generators and one of the surrogate F_s; the paper's 100 at its rate; with none, and no warm-up, the "
+        "carrier is published in its bound, without a fit",
+        at_least(0),
     )
     carrier: str = setting(
         "auto",

@@ -48,6 +48,19 @@ def test_the_bound_holds_whatever_the_carrier(carrier):
         assert float(change.max()) > 2 / 255
 
 
+def test_without_a_fit_the_carrier_is_published_in_its_bound():
+    image, mask = ultrasound_phantom(0, side=64)
+    image = image.mul(255).round().div(255).expand(-1, 3, -1, -1)
+    protector = UMed(UMedConfig(width=1, size=64, cycles=0, warm_up=0)).fit([(image, mask)])
+    change = protector.protect(image, mask) - image
+    red = pattern("red", image).expand_as(image)
+    assert float(change.abs().max()) == pytest.approx(4 / 255, abs=1e-6)
+    assert not (change.sign() * red < 0).any()
+    outline = contour(mask).expand_as(image) > 0
+    free = (image > 5 / 255) & (image < 1 - 5 / 255)
+    assert (change.abs()[outline & free] > 3.5 / 255).all()
+
+
 def test_robust_bounds_the_interior_smoothly():
     """JPEG and blur take what changes from pixel to pixel, so the bound of the robust variant must not."""
     image, mask = ultrasound_phantom(0, side=64)
