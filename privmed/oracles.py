@@ -56,6 +56,8 @@ class Oracle:
         d = self.declaration = declaration
         if not len(d.mean) == len(d.deviation) == d.channels or min(d.deviation) <= 0:
             raise SettingsError(f"{name}: mean and deviation need {d.channels} values each, deviation above 0.")
+        if len(set(d.classes)) != len(d.classes):
+            raise SettingsError(f"{name}: declares a class twice: {', '.join(d.classes)}.")
         self.network, self.device, self.name = network, torch.device(device), name
         self.classes = list(d.classes)
         self._mean, self._deviation = (torch.tensor(v, device=device).view(-1, 1, 1) for v in (d.mean, d.deviation))
@@ -79,7 +81,12 @@ class Oracle:
                 f"model {self.name}: fails on a batch of shape {tuple(x.shape)} ({said[:200]})."
             ) from error
         answer = answer[0] if isinstance(answer, (tuple, list)) else answer
-        answer = torch.as_tensor(answer).float().cpu()
+        try:
+            answer = torch.as_tensor(answer).float().cpu()
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise InputError(
+                f"model {self.name}: answers with {type(answer).__name__}, expected a tensor of (images, classes). Export it so."
+            ) from error
         if answer.ndim != 2 or answer.shape[1] != len(self.classes):
             raise InputError(
                 f"model {self.name}: answers with shape {tuple(answer.shape)}, but {len(self.classes)} classes are declared for it."

@@ -150,3 +150,12 @@ def test_models_of_the_zoo_bring_their_preprocessing(monkeypatch):
     monkeypatch.setitem(sys.modules, "torchvision", None)
     with pytest.raises(MissingDependencyError, match=r"privmed\[zoo\]"):
         load_oracle("torchvision:small")
+
+
+def test_answers_that_are_no_tensor_and_classes_declared_twice_are_told():
+    declared = {"size": 32, "mean": [0.0] * 3, "deviation": [1.0] * 3, "answers": "logits"}
+    oracle = Oracle(lambda x: {"logits": x.mean((2, 3))}, Declaration(classes=["a", "b", "c"], **declared))
+    with pytest.raises(InputError, match="answers with dict, expected a tensor"):
+        oracle(torch.rand(1, 3, 32, 32))
+    with pytest.raises(SettingsError, match="declares a class twice"):
+        Oracle(lambda x: x, Declaration(classes=["a", "b", "b"], **declared))

@@ -29,7 +29,7 @@ def command(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Say which images of a folder are yours. Exit code 6 when a marked one was altered."""
+    """Say which images of a folder are yours. Exit code 6 when a marked one was altered, 1 when one cannot be read."""
     from collections import Counter
 
     from privmed.data.folders import ImageFolder
@@ -63,3 +63,5 @@ def command(
     voice.finish({"images": found, **counts})
     if counts["altered"]:
         raise typer.Exit(6)
+    if counts["unreadable"]:
+        raise typer.Exit(1)

@@ -52,7 +52,7 @@ def command(
     from privmed.data.folders import ImageFolder
     from privmed.data.release import Release, check_apart
     from privmed.data.watermark import WHERE, Marking, secret_mark, watermark_set
-    from privmed.errors import Interrupted, SettingsError, did_you_mean
+    from privmed.errors import InputError, Interrupted, SettingsError, did_you_mean
     from privmed.imaging.keepout import KeepOut
     from privmed.imaging.logo import draw_logo, read_logo
     from privmed.keyfile import KeyWriter, part_of
@@ -84,7 +84,7 @@ def command(
     }
     voice = Voice(json, quiet)
     voice.unlisted(source)
-    secret = os.urandom(32) if seed is None else hashlib.sha256(f"privmed {seed}".encode()).digest()
+    secret = os.urandom(32) if seed is None else seeded(seed)
     people, known, writer = sorted(fingerprint(r) for r in recipient or []), {}, None
     if resume and part_of(key).exists():
         writer, entries = KeyWriter.resume(key, openers_from(passphrase_file, identity, voice))
@@ -92,6 +92,10 @@ def command(
             secret, known = entries[0]["secret"], {e["file"]: e for e in entries[1:]}
             if entries[0]["about"] != about:
                 raise SettingsError(f"{part_of(key)}: was begun with other settings. Go on with the same ones.")
+            if (owner and entries[0]["owner"] != owner) or (seed is not None and seeded(seed) != secret):
+                raise SettingsError(
+                    f"{part_of(key)}: was begun for another owner or with another seed. Go on with the same ones."
+                )
             if people and entries[0]["recipients"] != people:
                 raise SettingsError(f"{part_of(key)}: was begun for other recipients. Go on with the same ones.")
     release = Release(source, output, about, resume=resume, mark_of=secret_mark(secret))
@@ -112,17 +116,28 @@ def command(
         with bar(voice, "marking") as tick:
             outcome = watermark_set(release, items, marking, writer, known, strict=strict, tick=tick)
     except Exception:
-        if not known:  # nothing was marked, so nothing is to be gone on with
+        if writer.count <= 1 and not known:  # nothing was marked, so nothing is to be gone on with
             writer.part.unlink(missing_ok=True)
         raise
     except KeyboardInterrupt as error:
         raise Interrupted(f"{output}: interrupted. What is written is whole; go on with --resume.") from error
+    if not release.lines:
+        writer.part.unlink(missing_ok=True)
+        first = f" The first is {outcome.failed[0][0]}: {outcome.failed[0][1]}" if outcome.failed else ""
+        raise InputError(f"none of the {len(items)} images could be marked, so there is no key.{first}")
     release.finish(items, outcome.failed)
     writer.close()
     figures = [known[name]["figures"] for name in release.lines if name in known]
     report(voice, release, key, figures, outcome)
     if outcome.failed:
         raise typer.Exit(1)
+
+
+def seeded(seed: int) -> bytes:
+    """The secret of a run that can be repeated."""
+    import hashlib
+
+    return hashlib.sha256(f"privmed {seed}".encode()).digest()
 
 
 def check_places(key: Path, output: Path, resume: bool) -> None:

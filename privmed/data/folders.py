@@ -48,6 +48,11 @@ class ImageFolder:
         self._split = self._table("split.csv", "split")
         self._groups = self._table("groups.csv", "group")
 
+    @property
+    def has_split(self) -> bool:
+        """Whether a table says which images are for training."""
+        return bool(self._split)
+
     def items(self, split: str | None = None) -> list[Item]:
         """Return the images of ``"train"``, ``"test"`` or (None) of the whole set, in a fixed order.
 

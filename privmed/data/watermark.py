@@ -57,7 +57,7 @@ def secret_mark(secret: bytes) -> Callable[[Path], str]:
 
 
 def labels_of(source: ImageFolder, items: Sequence[Item]) -> dict[Path, str]:
-    """The class of each image that has one: its sub-folder, or what ``labels.csv`` (``file,label``) says.
+    """The class of each image that has one: what ``labels.csv`` (``file,label``) says, or else its sub-folder.
 
     Raises:
         InputError: when no image has one, or the table cannot be read.
@@ -72,7 +72,7 @@ def labels_of(source: ImageFolder, items: Sequence[Item]) -> dict[Path, str]:
                 table = {row["file"]: row["label"] for row in rows}
         except (OSError, UnicodeDecodeError) as error:
             raise InputError(f"data set {source.path}: labels.csv cannot be read as UTF-8 text.") from error
-    found = {i.image: i.label or table.get(i.image.relative_to(source.root).as_posix()) for i in items}
+    found = {i.image: table.get(i.image.relative_to(source.root).as_posix()) or i.label for i in items}
     if items and not any(found.values()):
         raise InputError(f"data set {source.path}: no image has a class. {CLASSES}")
     return {image: label for image, label in found.items() if label}

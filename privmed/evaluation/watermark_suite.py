@@ -18,6 +18,7 @@ from torch import Tensor
 
 from privmed import registry
 from privmed.data.folders import ImageFolder
+from privmed.data.keyring import NEAR, distance, look_of
 from privmed.errors import InputError, SettingsError
 from privmed.evaluation.lineup import entry
 from privmed.evaluation.pivot import to_pivot_html
@@ -25,6 +26,7 @@ from privmed.evaluation.results import Figure, Results, figure, provenance
 from privmed.evaluation.sheets import sheets_html
 from privmed.evaluation.watermark import Trial, answers, asr, cases_of, interval, run_trial, transfer
 from privmed.files import make_folder
+from privmed.imaging import read
 from privmed.oracles import Ensemble, Oracle, fingerprint, load_oracle
 from privmed.settings import at_least, setting
 
@@ -98,6 +100,8 @@ class Panel:
         cases = cases_of(data, self.classes, plan.size, masks)
         count = min(plan.limit or len(cases), len(cases))
         self.cases = [cases[n * len(cases) // count] for n in range(count)]
+        marks = b"".join(c.mask.tobytes() for c in self.cases if c.mask is not None)
+        self.masks = hashlib.sha256(marks).hexdigest()[:16] if marks else ""
         self.weights = {n: fingerprint(p) for n, p in models.items()}
         self.before = {c.name: answers(self.models, c.view) for c in self.cases}
 
@@ -109,6 +113,7 @@ class Panel:
                 "size": self.plan.size,
                 "models": self.weights,
                 "ensemble": self.plan.ensemble if source == ENSEMBLE else [],
+                **({"masks": self.masks} if self.masks else {}),
             },
             sort_keys=True,
         )
@@ -189,7 +194,12 @@ def run_suite(
         notes=[
             f"{len(panel.cases)} test images of {plan.size} x {plan.size}; ± is half of Wilson's 95 % interval of a share. ASR: of the "
             "images that the source has right, those it errs on when they are marked. Transfer: of those, the ones another model errs on "
-            "too, of the ones it had right before."
+            "too, of the ones it had right before.",
+            *(
+                []
+                if panel.data.has_split
+                else ["The set has no split.csv: all its images were marked, whatever models were trained on."]
+            ),
         ],
     )
     return results, found
@@ -272,12 +282,21 @@ def by_name(models: list[Path]) -> dict[str, Path]:
 def masks_beside(data: ImageFolder, folder: Path) -> dict[str, Path]:
     """Masks for the images of a class-folder set, found by name in another folder.
 
+    A mask that has its own picture of that name beside it, in ``../images``, counts only if that is the same picture: some sets crop them.
+
     Raises:
         InputError: when no mask there has the name of an image.
     """
     known = {path.name: path for path in sorted(folder.glob("*.png"))}
     names = [item.image.relative_to(data.root).as_posix() for item in data.items("test")]
     found = {n: known[Path(n).name] for n in names if Path(n).name in known}
+    beside = {n: folder.parent / "images" / Path(n).name for n in found}
+    found = {n: path for n, path in found.items() if not beside[n].is_file() or alike(data.root / n, beside[n])}
     if not found:
         raise InputError(f"{folder}: no mask there has the name of a test image of {data.path}.")
     return found
+
+
+def alike(a: Path, b: Path) -> bool:
+    """Whether two files show the same picture."""
+    return distance(*(look_of(read(path)) for path in (a, b))) <= NEAR

@@ -54,14 +54,43 @@ def _picture(path: Path, data: bytes, dataset: Any, frame: int | None) -> Pictur
     index = _frame(path, frames, frame)
     pixels, bits = _decode(path, dataset, index), int(dataset.BitsStored)
     extra = {"dataset": dataset, "data": data}
+    lossless = not dataset.file_meta.TransferSyntaxUID.is_encapsulated
     lossy = f"is one of {frames} frames; the others would be lost. Split the file first." if frames > 1 else ""
     if not dataset.file_meta.TransferSyntaxUID.is_little_endian:
         lossy = (
             lossy
             or "is a big-endian DICOM file, which cannot be written back changed. Convert it to little endian first."
         )
+    if lossless and _holds_more(dataset):
+        lossy = (
+            lossy
+            or "holds bits above those of its pixels (an old kind of overlay), which would be lost. Remove them first."
+        )
     chain = grey_chain(dataset, pixels) if pixels.ndim == 2 else unit_chain(pixels.dtype, bits)
+    if (
+        pixels.ndim == 2
+        and bits > 8
+        and dataset.PhotometricInterpretation != "PALETTE COLOR"
+        and not _has_window(dataset)
+    ):
+        extra["shown"] = _ends(dataset, pixels)
     return Picture(pixels, chain, "dicom", bits, write_dicom, path, extra, lossy)
+
+
+def _holds_more(dataset: Any) -> bool:
+    """Whether bits above the stored ones are used for anything but the sign."""
+    allocated, stored = int(dataset.BitsAllocated), int(dataset.BitsStored)
+    if allocated not in (8, 16, 32) or stored >= allocated or int(dataset.get("HighBit", stored - 1)) != stored - 1:
+        return False
+    kind = "<" if dataset.file_meta.TransferSyntaxUID.is_little_endian else ">"
+    raw = np.frombuffer(
+        dataset.PixelData[: len(dataset.PixelData) // (allocated // 8) * (allocated // 8)], f"{kind}u{allocated // 8}"
+    )
+    above = raw >> stored
+    if not above.any():
+        return False
+    sign = (raw >> (stored - 1)) & 1
+    return not (dataset.PixelRepresentation and np.array_equal(above, sign * (2 ** (allocated - stored) - 1)))
 
 
 def _frame(path: Path, frames: int, frame: int | None) -> int:
@@ -115,14 +144,35 @@ def grey_chain(dataset: Any, pixels: np.ndarray) -> Chain:
     if photometric == "PALETTE COLOR":
         return Chain((_palette(dataset),), low, high)
     modality = _modality(dataset)
-    shown = (
-        np.array([low, high]) if stored <= 8 or pixels.min() == pixels.max() else np.array([pixels.min(), pixels.max()])
-    )
-    ends = sorted(float(x) for x in Chain(modality, low, high).forward(shown))
-    steps: list[Step] = [*modality, *_voi(dataset, *ends)]
+    steps: list[Step] = [*modality, *_voi(dataset, *_ends(dataset, pixels))]
     if photometric == "MONOCHROME1":
         steps.append(Linear(-1.0, 1.0))
     return Chain(tuple(steps), low, high)
+
+
+def _ends(dataset: Any, pixels: np.ndarray) -> tuple[float, float]:
+    """What an image without a window is shown from and to, behind its modality transformation."""
+    stored, signed = int(dataset.BitsStored), bool(dataset.PixelRepresentation)
+    low, high = (-(2 ** (stored - 1)), 2 ** (stored - 1) - 1) if signed else (0, 2**stored - 1)
+    seen = pixels[~_padding(dataset, pixels)]
+    whole = stored <= 8 or not seen.size or seen.min() == seen.max()
+    shown = np.array([low, high]) if whole else np.array([seen.min(), seen.max()])
+    first, last = sorted(float(x) for x in Chain(_modality(dataset), low, high).forward(shown))
+    return first, last
+
+
+def _padding(dataset: Any, pixels: np.ndarray) -> np.ndarray:
+    """Which pixels only fill the frame (PS3.3 C.7.5.1.1.2)."""
+    value = dataset.get("PixelPaddingValue")
+    if value is None:
+        return np.zeros(pixels.shape, bool)
+    low, high = sorted((int(value), int(dataset.get("PixelPaddingRangeLimit", value))))
+    return (pixels >= low) & (pixels <= high)
+
+
+def _has_window(dataset: Any) -> bool:
+    width = _first(dataset.get("WindowWidth"))
+    return bool(dataset.get("VOILUTSequence")) or (_first(dataset.get("WindowCenter")) is not None and (width or 0) > 0)
 
 
 def _modality(dataset: Any) -> tuple[Step, ...]:
@@ -186,6 +236,7 @@ def write_dicom(picture: Picture, path: Path) -> None:
     dataset = copy.deepcopy(picture.extra["dataset"])
     if not picture.extra.get("restored"):
         _derive(dataset)
+        _keep_window(dataset, picture)
     _put_pixels(dataset, picture)
     try:
         dataset.save_as(path, enforce_file_format=True)
@@ -196,6 +247,15 @@ def write_dicom(picture: Picture, path: Path) -> None:
         raise LossError(
             f"{picture.source}: its header cannot be written back ({reason}). Repair the file first."
         ) from error
+
+
+def _keep_window(dataset: Any, picture: Picture) -> None:
+    """Say what a deep image without a window is shown from and to, which changed pixels must not change (PS3.3 C.11.2.1.3.2)."""
+    if "shown" not in picture.extra:
+        return
+    low, high = picture.extra["shown"]
+    dataset.WindowCenter, dataset.WindowWidth = (f"{x:.10g}" for x in ((low + high) / 2, high - low))
+    dataset.VOILUTFunction = "LINEAR_EXACT"
 
 
 def header_of(picture: Picture) -> bytes:
@@ -232,8 +292,11 @@ def _derive(dataset: Any) -> None:
     source.ReferencedSOPInstanceUID = dataset.get("SOPInstanceUID", "")
     dataset.SourceImageSequence = Sequence([source])
     dataset.DerivationDescription = DERIVATION
-    kind = list(dataset.get("ImageType", ["ORIGINAL", "PRIMARY"]) or ["ORIGINAL", "PRIMARY"])
+    kind = dataset.get("ImageType") or ["ORIGINAL", "PRIMARY"]
+    kind = [kind] if isinstance(kind, str) else list(kind)
     dataset.ImageType = ["DERIVED", *kind[1:]]
+    if "IconImageSequence" in dataset:
+        del dataset.IconImageSequence  # a small picture of what was there before
     dataset.SOPInstanceUID = generate_uid()
     dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
 

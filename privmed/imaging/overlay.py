@@ -41,11 +41,22 @@ class Overlay:
     def layers(self, values: np.ndarray, top: int) -> tuple[np.ndarray, np.ndarray]:
         """Opacity and colour in the shape and units of the values under it, int64."""
         alpha, colour = self.opacity.astype(np.int64), self.colour.astype(np.int64)
-        if values.ndim == 2:  # ITU-R 601 luma, in thousandths
-            colour = (299 * colour[..., 0] + 587 * colour[..., 1] + 114 * colour[..., 2] + 500) // 1000
+        if values.ndim == 2:
+            colour = luma(colour)
         else:
             alpha = alpha[..., None]
         return alpha, (2 * colour * top + OPAQUE) // (2 * OPAQUE)
+
+
+def luma(colour: np.ndarray) -> np.ndarray:
+    """ITU-R 601 luma of (h, w, 3) integers, in whole thousandths, (h, w)."""
+    colour = colour.astype(np.int64)
+    return (299 * colour[..., 0] + 587 * colour[..., 1] + 114 * colour[..., 2] + 500) // 1000
+
+
+def in_grey(colour: np.ndarray) -> np.ndarray:
+    """The same (h, w, 3) colours in grey, as they would lie on a grey picture."""
+    return np.repeat(luma(colour)[..., None], 3, 2).astype(colour.dtype)
 
 
 def blend(values: np.ndarray, overlay: Overlay, top: int) -> np.ndarray:

@@ -166,7 +166,10 @@ class Asker:
 
     def _checked(self, images: Tensor) -> np.ndarray:
         answer: Any = self.oracle(images)
-        answer = answer if isinstance(answer, Tensor) else torch.as_tensor(np.asarray(answer))
+        try:
+            answer = answer if isinstance(answer, Tensor) else torch.as_tensor(np.asarray(answer))
+        except (TypeError, ValueError) as error:
+            raise InputError(f"oracle: expected a tensor of probabilities, got {type(answer).__name__}.") from error
         if answer.ndim != 2 or len(answer) != len(images) or answer.shape[1] < 2:
             raise InputError(
                 f"oracle: expected probabilities of shape ({len(images)}, classes) for {len(images)} images, got {tuple(answer.shape)}."

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from privmed.errors import InputError, KeyFileError
 from privmed.imaging.logo import fit_logo
-from privmed.imaging.overlay import Overlay, blend
+from privmed.imaging.overlay import Overlay, blend, in_grey
 from privmed.imaging.record import make_record, use_record
 from privmed.interfaces import door
 from privmed.interfaces.base import Method
@@ -178,6 +178,8 @@ class Watermarker(Method):
         seed = door.generator_for(task.generator, torch.device("cpu"))
         rng = np.random.default_rng(torch.randint(2**62, (2,), generator=seed).tolist())
         veil = draw_veil(getattr(self.config, "veil", 0), opacity.shape, task, rng)
+        if veil.any():  # a coloured mark on grey pixels would tell the opacity of each of them
+            colour = in_grey(colour)
         view = (clean[0].cpu() * 255).round().byte().numpy()
         job = Job(view=view, opacity=opacity, colour=colour, label=int(task.label), places=places, veil=veil)
         return Course(job, self._search(job, rng), self._fools)

@@ -221,3 +221,76 @@ def test_a_passphrase_is_the_same_however_it_was_typed(folder, tmp_path, model, 
     monkeypatch.setenv("PRIVMED_PASSPHRASE", unicodedata.normalize("NFD", "café"))
     assert mark(folder, tmp_path / "out", tmp_path / "k", model) == 0
     assert len(read_key(tmp_path / "k", [Passphrase(unicodedata.normalize("NFC", "café"))])) == 5
+
+
+def test_no_channel_tells_the_veil_of_a_grey_picture_stored_in_colour(folder, tmp_path, model):
+    """A coloured mark on pixels of R = G = B would give away the opacity of each: by how far its channels are apart."""
+    for path in (folder / "a").iterdir():
+        save(path, np.stack([np.asarray(Image.open(path))] * 3, 2))
+    assert mark(folder, tmp_path / "out", tmp_path / "k", model, "--set", "veil=60") == 0
+    for path in (tmp_path / "out/a").iterdir():
+        marked = np.asarray(Image.open(path))
+        assert (marked == marked[..., :1]).all()
+
+
+def test_a_stranger_of_the_same_name_and_a_black_picture_are_strangers(folder, tmp_path, model, capsys):
+    assert mark(folder, tmp_path / "out", tmp_path / "k", model) == 0
+    rng = np.random.default_rng(77)
+    for n in range(3):
+        save(tmp_path / f"out/a/{n}.png", texture(rng))
+    save(tmp_path / "out/a/3.png", np.zeros((64, 64), np.uint8))
+    capsys.readouterr()
+    assert run(["verify", str(tmp_path / "out"), "--key", str(tmp_path / "k"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["unknown"] == 4
+
+
+def test_an_unreadable_image_is_not_the_end_of_a_good_check(folder, tmp_path, model):
+    assert mark(folder, tmp_path / "out", tmp_path / "k", model) == 0
+    (tmp_path / "out/a/0.png").write_bytes(b"no picture")
+    assert run(["verify", str(tmp_path / "out"), "--key", str(tmp_path / "k"), "-q"]) == 1
+
+
+def test_nothing_marked_is_no_key(folder, tmp_path, model, capsys):
+    (folder / "a").rename(folder / "unheard")
+    out, key = tmp_path / "out", tmp_path / "k"
+    assert mark(folder, out, key, model) == 3
+    assert "none of the 4 images could be marked, so there is no key" in capsys.readouterr().err
+    assert not key.exists()
+    assert not part_of(key).exists()
+    (folder / "unheard").rename(folder / "a")
+    assert mark(folder, tmp_path / "again", key, model) == 0
+
+
+def test_the_table_of_classes_comes_before_the_sub_folders(tmp_path, model):
+    root, rng = tmp_path / "set", np.random.default_rng(0)
+    for patient in ("p1", "p2"):
+        (root / "images" / patient).mkdir(parents=True)
+        save(root / f"images/{patient}/x.png", texture(rng))
+    (root / "labels.csv").write_text("file,label\np1/x.png,a\np2/x.png,b\n")
+    assert mark(root, tmp_path / "out", tmp_path / "k", model) == 0
+
+
+def test_another_owner_or_seed_is_refused_when_going_on(folder, tmp_path, model, monkeypatch, capsys):
+    out, key = tmp_path / "out", tmp_path / "k"
+    with monkeypatch.context() as patched:
+        stop_after(patched, 2)
+        assert mark(folder, out, key, model, "--owner", "A", "--seed", "5") == 130
+    for other in (["--owner", "B"], ["--seed", "7"]):
+        assert mark(folder, out, key, model, "--resume", *other) == 2
+        assert "another owner or with another seed" in capsys.readouterr().err
+    assert mark(folder, out, key, model, "--resume", "--owner", "A", "--seed", "5") == 0
+
+
+def test_a_key_that_holds_something_is_never_thrown_away(folder, tmp_path, model, monkeypatch):
+    from privmed.errors import OutputError
+
+    def full(*_, **__):
+        raise OutputError("manifest: cannot be written (No space left on device).")
+
+    out, key = tmp_path / "out", tmp_path / "k"
+    with monkeypatch.context() as patched:
+        patched.setattr("privmed.data.release.Release.add", full)
+        assert mark(folder, out, key, model) == 2
+    assert part_of(key).exists()
+    assert mark(folder, out, key, model, "--resume") == 0
+    assert run(["unlock", str(out), "-o", str(tmp_path / "back"), "--key", str(key), "-q"]) == 0

@@ -225,3 +225,51 @@ def test_a_deep_image_without_a_window_is_shown_from_its_darkest_to_its_brightes
     seen = read(made(tmp_path / "x.dcm", stored)).tensor()
     assert seen.min() == 0
     assert seen.max() == 1
+
+
+def test_padding_does_not_count_for_what_is_shown(tmp_path):
+    values = RNG.integers(1000, 1200, (40, 36)).astype(np.int16)
+    values[:10] = -2048
+    picture = read(made(tmp_path / "x.dcm", values, PixelPaddingValue=-2048))
+    seen = picture.tensor()[0, 0, 10:]
+    assert seen.min() == 0
+    assert seen.max() == 1
+
+
+@pytest.mark.parametrize("tags", [{}, {"RescaleSlope": 0.5, "RescaleIntercept": -10}, {"PixelPaddingValue": -1000}])
+def test_a_change_of_the_brightest_pixel_does_not_change_how_the_others_are_seen(tmp_path, stored, tags):
+    stored[5, 5] = 9000
+    picture = read(made(tmp_path / "x.dcm", stored, **tags))
+    view = picture.tensor()
+    changed = view.clone()
+    changed[..., 4:7, 4:7] = 0.2
+    picture.with_view(changed).save(tmp_path / "y.dcm")
+    again = read(tmp_path / "y.dcm").tensor()
+    outside = torch.ones(40, 36, dtype=torch.bool)
+    outside[4:7, 4:7] = False
+    assert torch.allclose(again[0, 0][outside], view[0, 0][outside], atol=1e-6)
+    assert (again[0, 0, 4:7, 4:7] - 0.2).abs().max() < 1e-3
+
+
+def test_a_derived_file_shows_no_picture_of_its_source(tmp_path, stored):
+    icon = Dataset()
+    icon.Rows = icon.Columns = 2
+    icon.BitsAllocated = icon.BitsStored = 8
+    icon.PixelData = b"abcd"
+    path = made(tmp_path / "x.dcm", stored, IconImageSequence=[icon], ImageType="ORIGINAL")
+    picture = read(path)
+    picture.with_view(picture.tensor() * 0.5).save(tmp_path / "y.dcm")
+    after = pydicom.dcmread(tmp_path / "y.dcm")
+    assert "IconImageSequence" not in after
+    assert after.ImageType == "DERIVED"
+
+
+def test_bits_above_the_pixels_are_not_lost_in_silence(tmp_path):
+    values = RNG.integers(0, 4096, (40, 36)).astype(np.uint16)
+    values[3, 3] |= 0x1000
+    picture = read(made(tmp_path / "x.dcm", values, BitsStored=12))
+    with pytest.raises(LossError, match="bits above"):
+        picture.with_view(picture.tensor() * 0.5).save(tmp_path / "y.dcm")
+    signed = RNG.integers(-2048, 2048, (40, 36)).astype(np.int16)
+    picture = read(made(tmp_path / "z.dcm", signed, BitsStored=12))
+    assert picture.with_view(picture.tensor() * 0.5).save(tmp_path / "w.dcm").is_file()
