@@ -11,6 +11,7 @@ batch to an image batch (``Stage.of(function)``).
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -23,6 +24,8 @@ from privmed.errors import InputError, SettingsError, WeightsError
 from privmed.imaging.effects import check_quality, gaussian_blur, jpeg_file
 from privmed.imaging.quantise import quantise
 from privmed.interfaces import Analyzer, Hider, door
+
+STRIDE = 1_000_003  # between the seeds of two stages
 
 
 @frozen(eq=False)
@@ -37,6 +40,7 @@ class Run:
         recovered: what the hider read out of ``image``, unclamped.
         prediction: probabilities, (B, 1, H, W) or (B, classes).
         seed: where stages draw their randomness from.
+        place: which stage is at work, from 0.
     """
 
     secret: Tensor
@@ -47,6 +51,7 @@ class Run:
     recovered: Tensor | None = None
     prediction: Tensor | None = None
     seed: int = 0
+    place: int = 0
     last: str = ""
 
     @property
@@ -114,8 +119,8 @@ class Pipeline:
         cover_ = door.fill(door.same_batch("cover", cover_, "secret", secret_), secret_.shape[-2:])
         run = Run(secret=secret, cover=cover_, image=cover_, seed=seed)
         with torch.no_grad():
-            for stage in self.stages:
-                run = stage(run)
+            for place, stage in enumerate(self.stages):  # stages of one kind must not draw the same noise
+                run = stage(evolve(run, place=place))
         return run
 
     def __or__(self, other: Stage | Pipeline | Callable[[Tensor], Tensor]) -> Pipeline:
@@ -144,15 +149,28 @@ class Pipeline:
         return Pipeline(hide(client), png(), analyze(analyzer), png(), recover(client), decode(analyzer))
 
 
-def tuned_hider(analyzer: Analyzer) -> Hider:
+def fits(analyzer: Analyzer, hider: Hider) -> bool:
+    """Whether these are the very weights of a hider that an analyzer was tuned to; True if its card does not say to which."""
+    tuned = (analyzer.card or {}).get("hider") or {}
+    return not tuned or (hider.card or {}).get("sha256") == tuned["sha256"]
+
+
+def tuned_hider(analyzer: Analyzer, **settings: Any) -> Hider:
     """The hider an analyzer's weights were tuned to, as their model card says; LightIH if they do not say.
 
+    Weights that are not bundled are looked for where the card says, and beside the analyzer's own file.
+
     Raises:
-        WeightsError: when the hider's weights are not the very ones the analyzer was tuned to.
+        WeightsError: when the hider's weights are not there, or not the very ones the analyzer was tuned to.
     """
     tuned = (analyzer.card or {}).get("hider") or {}
-    hider = registry.hider(tuned.get("name", "lightih"), weights=tuned.get("weights", registry.BUNDLED))
-    if tuned and hider.card is not None and hider.card["sha256"] != tuned["sha256"]:
+    name, chosen = tuned.get("name", "lightih"), tuned.get("weights", registry.BUNDLED)
+    if tuned and analyzer.source is not None:
+        stem = Path(str(chosen)).stem
+        near = [analyzer.source.with_name(f"{n}.safetensors") for n in (f"{name}-{stem}", stem)]
+        chosen = next((path for path in near if path.is_file() and not Path(str(chosen)).is_file()), chosen)
+    hider = registry.hider(name, weights=chosen, **settings)
+    if not fits(analyzer, hider):
         raise WeightsError(
             f"{analyzer.name} was tuned to other weights of {hider.name} than those installed (sha256 {tuned['sha256'][:12]}, "
             f"not {hider.card['sha256'][:12]}). Install versions that belong together, or name the hider."
@@ -251,7 +269,7 @@ def _effect(name: str, change: Callable[[Tensor, int], Tensor]) -> Stage:
     """A stage that changes what is on the wire; stego and response follow, since that is what arrives."""
 
     def step(run: Run) -> Run:
-        image = change(run.image, run.seed)
+        image = change(run.image, run.seed + STRIDE * run.place)
         if not isinstance(image, Tensor) or image.shape != run.image.shape:
             got = tuple(image.shape) if isinstance(image, Tensor) else type(image).__name__
             raise InputError(f"stage {name} must keep the shape {tuple(run.image.shape)}, got {got}.")

@@ -11,6 +11,7 @@ A method's settings read like a table of its paper::
 from __future__ import annotations
 
 import copy
+import math
 import typing
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
@@ -88,8 +89,8 @@ def positive() -> Check:
     """Accept numbers greater than zero (NaN is refused)."""
 
     def check(_: Any, attribute: attrs.Attribute, value: Any) -> None:
-        if not value > 0:
-            raise ValueError(f"{attribute.name} must be greater than 0, got {value!r}")
+        if not 0 < value < math.inf:
+            raise ValueError(f"{attribute.name} must be a number greater than 0, got {value!r}")
 
     check.says = "greater than 0"  # type: ignore[attr-defined]
     return check
@@ -162,6 +163,8 @@ def parse_assignments(pairs: list[str]) -> dict[str, Any]:
         node = out
         for name in parents:
             node = node.setdefault(name, {})
+            if not isinstance(node, dict):
+                raise SettingsError(f"--set {pair!r}: {name} was given a value of its own before.")
         node[last] = _number(parsed)
     return out
 

@@ -73,7 +73,9 @@ def read_card(path: Path, cls: type[Method] | None = None) -> dict[str, Any]:
     beside = card_path(path)
     try:
         card = json.loads(beside.read_text(encoding="utf-8"))
-        method, _ = card["method"], card["config"]
+        method, config = card["method"], card["config"]
+        if not isinstance(config, dict):
+            raise ValueError("its config holds no settings")
     except FileNotFoundError as error:
         raise WeightsError(f"weights {path}: the model card {beside.name} is missing beside them.") from error
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -110,7 +112,7 @@ def load_into(method: Method, path: Path, card: dict[str, Any]) -> None:
             f"(first: {wrong[0]}). They were made with {card['config']}."
         )
     method.load_state_dict({k: v.to(mine[k].dtype) for k, v in state.items()})
-    method.card = card
+    method.card, method.source = card, path
 
 
 def save(method: Method, path: str | os.PathLike[str], **card: Any) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -72,10 +73,30 @@ class Voice:
             first = strays[0].relative_to(source.path)
             self.say(f"{len(strays)} masks belong to no image and are left out, the first of them {first}.")
 
+    def other_hider(self, analyzer: Any, hider: Any) -> None:
+        """Warn of a hider that the analyzer was not tuned to, whose stegos it may not understand."""
+        from privmed.pipeline import fits
+
+        if not fits(analyzer, hider):
+            tuned = analyzer.card["hider"]["name"]
+            print(
+                f"warning: {analyzer.name} was tuned to {tuned}, and not to these weights of {hider.name}; its results may mean nothing.",
+                file=sys.stderr,
+            )
+
     def finish(self, result: dict[str, Any]) -> None:
         """Hand the result to programs."""
         if self.json:
-            print(json.dumps(result, allow_nan=False, default=str))
+            print(json.dumps(finite(result), allow_nan=False, default=str))
+
+
+def finite(value: Any) -> Any:
+    """Plain data without infinite numbers and NaN, which JSON does not know: they become null."""
+    if isinstance(value, dict):
+        return {k: finite(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [finite(v) for v in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 @contextmanager
@@ -120,7 +141,14 @@ def make(kind: str, name: str, weights: str | None, device: str, pairs: list[str
     from privmed import registry
 
     chosen = registry.BUNDLED if weights is None else weights
-    return registry.create(kind, name, weights=chosen, device=pick_device(device), **{**more, **settings(pairs)})
+    method = registry.create(kind, name, weights=chosen, device=pick_device(device), **{**more, **settings(pairs)})
+    if kind == "analyzer" and method.card is None and any(True for _ in method.parameters()):
+        from privmed.errors import WeightsError
+
+        raise WeightsError(
+            f"{name} has no bundled weights and would answer at random. Give it a weights file (privmed train makes one)."
+        )
+    return method
 
 
 def check_outputs(paths: list[Path], force: bool) -> None:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from privmed.cli.common import Debug, Device, Force, Json, Quiet, Seed, Set, Voice, check_outputs, make
+from privmed.cli.common import Debug, Device, Force, Json, Quiet, Seed, Set, Voice, check_outputs, make, settings
 
 
 def command(
@@ -35,14 +35,19 @@ def command(
         raise SettingsError(f"--as must be image or mask, got {as_!r}.")
     check_outputs([output], force)
     from privmed.imaging import read_wire, write_view
+    from privmed.pipeline import tuned_hider
 
     seen = read_wire(image)
     server = make("analyzer", analyzer, analyzer_weights, device) if as_ == "mask" else None
-    tuned = (getattr(server, "card", None) or {}).get("hider") or {}
-    name = hider or tuned.get("name", "lightih")
-    chosen = weights or (tuned.get("weights") if name == tuned.get("name") else None)
-    method = make("hider", name, chosen, device, set_)
-    voice, result = Voice(json, quiet), {"output": str(output), "hider": name, "as": as_}
+    voice = Voice(json, quiet)
+    if server is not None and hider is None and weights is None:
+        method = tuned_hider(server, **settings(set_)).to(server.device)
+    else:
+        tuned = (getattr(server, "card", None) or {}).get("hider") or {}
+        method = make("hider", hider or tuned.get("name", "lightih"), weights, device, set_)
+        if server is not None:
+            voice.other_hider(server, method)
+    result = {"output": str(output), "hider": method.name, "as": as_}
     if server is None:
         write_view(output, method.recover(seen, generator=seed), overwrite=force)
         voice.say(f"{output}: the hidden scan.")

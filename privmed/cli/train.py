@@ -30,7 +30,9 @@ def command(
     try:
         result = run(recipe, overrides=set_ or [], out=output, resume=resume, device=device, seed=seed, quiet=quiet)
     except KeyboardInterrupt as error:
-        raise Interrupted(f"{recipe}: interrupted. Go on from the last checkpoint with --resume.") from error
+        raise Interrupted(
+            f"{recipe}: interrupted. Go on from the last checkpoint with --resume, if there is one yet; without one, start again."
+        ) from error
     voice = Voice(json, quiet)
     voice.table(
         result["out"], [(k, f"{v:.4g}" if isinstance(v, float) else str(v)) for k, v in result.items() if k != "out"]

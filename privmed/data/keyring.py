@@ -16,7 +16,9 @@ from privmed.imaging.record import fingerprint, use_record
 
 BITS = 256
 NEAR = 24  # of 256 bits of the difference hash: the same picture with a little drawn on it
-NAMESAKE = 32  # with more drawn on it, if it also has the name; of strangers' chest X-rays two in four thousand pairs are as near
+NAMESAKE = (
+    32  # with more drawn on it, if it also has the name; much farther, and strangers' chest X-rays would be as near
+)
 FEATURES = 32  # set and unset bits that a look needs; a black picture is near to every smooth one
 
 

@@ -39,7 +39,7 @@ def read_png(path: Path, data: bytes) -> Picture:
     check_area(path, height, width)
     if colour not in PNG_COLOURS:
         raise InputError(f"{path}: the PNG is damaged (colour type {colour}).")
-    if b"IEND" not in data[-16:]:
+    if b"IEND" not in data:
         raise InputError(f"{path}: the PNG is cut off (its end is missing).")
     try:
         if colour == 3 or depth < 8:
@@ -136,8 +136,11 @@ def read_tiff(path: Path, data: bytes, frame: int | None) -> Picture:
         with tifffile.TiffFile(io.BytesIO(data)) as file:
             page = _page(path, file, frame)
             check_area(path, page.imagelength, page.imagewidth)
-            photometric = page.photometric.name
+            photometric, depth = page.photometric.name, page.bitspersample
             pixels, tags = page.asarray(), _kept_tags(page)
+            if page.planarconfig == 2 and pixels.ndim == 3:
+                pixels = np.ascontiguousarray(np.moveaxis(pixels, 0, 2))
+            turned = "Orientation" in page.tags and page.tags["Orientation"].value != 1
             frames = len(file.pages)
     except (tifffile.TiffFileError, ValueError, RuntimeError, OSError, struct.error) as error:
         raise InputError(f"{path}: the TIFF is cut off or damaged ({error}).") from error
@@ -145,6 +148,10 @@ def read_tiff(path: Path, data: bytes, frame: int | None) -> Picture:
         raise InputError(
             f"{path}: is a {photometric} TIFF of {pixels.dtype}. Convert it to 8- or 16-bit grey or RGB first."
         )
+    if depth != 8 * pixels.dtype.itemsize and depth != 1:
+        raise InputError(f"{path}: is a TIFF of {depth} bits a value. Convert it to 8 or 16 bits first.")
+    if turned:
+        raise InputError(f"{path}: is stored turned or mirrored (tag Orientation). Turn its pixels upright first.")
     pixels, extra = split_alpha(path, pixels)
     chain = unit_chain(pixels.dtype)
     if photometric == "MINISWHITE":
@@ -189,7 +196,7 @@ def write_tiff(picture: Picture, path: Path) -> None:
         extrasamples=["unassalpha"] if extra.get("alpha") else None,
         resolution=extra.get("resolution"),
         resolutionunit=extra.get("unit"),
-        description=extra.get("description"),
+        description=extra["description"].encode() if "description" in extra else None,
         metadata=None,
         software=False,
     )

@@ -33,7 +33,14 @@ def from_bytes(pixels: np.ndarray) -> Tensor:
 
 
 def write_view(path: str | Path, image: Tensor, *, overwrite: bool = False) -> Path:
-    """Write an image in [0, 1] as an ordinary 8-bit PNG."""
+    """Write an image in [0, 1] as an ordinary 8-bit PNG.
+
+    Raises:
+        InputError: when the name is not that of a PNG.
+        OutputError: when the file exists or cannot be written.
+    """
+    if Path(path).suffix.lower() != ".png":
+        raise InputError(f"{path}: is written as a PNG; give it a name that ends in .png.")
     data = encode_png(to_bytes(image))
     with whole_file(path, overwrite=overwrite) as temporary:
         temporary.write_bytes(data)

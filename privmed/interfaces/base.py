@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, ClassVar
 
 import attrs
@@ -25,6 +26,7 @@ class Method(nn.Module):
         multiple: sides are reflect-padded to a multiple of this before the private methods run.
         config: the settings in use.
         card: the model card of the weights in use, or None for random weights.
+        source: the file of the weights in use, or None.
         precision: ``"auto"``, ``"float32"`` or ``"bf16"``: what sub-networks run in (see :mod:`privmed.precision`).
     """
 
@@ -43,6 +45,7 @@ class Method(nn.Module):
             )
         self.config = config
         self.card: dict[str, Any] | None = None
+        self.source: Path | None = None
         self.precision = "auto"
 
     @property

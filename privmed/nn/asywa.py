@@ -49,7 +49,7 @@ class AsyWA(nn.Module):
         self.pairs = pairs(inner, inter, symmetric)
         self.kernel, self.query_from = kernel, query_from
         self.width = channels // 2
-        self.heads = max(1, self.width // 32)
+        self.heads = next(n for n in range(max(1, self.width // 32), 0, -1) if self.width % n == 0)
         self.reduce = nn.ModuleList(nn.Conv2d(channels, self.width, 1) for _ in BANDS)
         self.query, self.key, self.value, self.out = (
             nn.ModuleList(nn.Linear(self.width, self.width) for _ in BANDS) for _ in range(4)

@@ -27,8 +27,6 @@ class Guard:
         """Return ``"step"`` to go on, ``"skip"`` to leave this step out, ``"rollback"`` to restore and halve the rate."""
         usual = statistics.median(self.recent) if len(self.recent) >= 8 else math.inf
         if math.isfinite(loss) and loss <= self.factor * usual:
-            self.recent.append(loss)
-            self.in_a_row = 0
             return "step"
         self.in_a_row += 1
         if self.in_a_row < self.patience:
@@ -36,6 +34,11 @@ class Guard:
         self.in_a_row = 0
         self.rollbacks += 1
         return "rollback"
+
+    def went_well(self, loss: float) -> None:
+        """Take in the loss of a step that was taken, its gradient being finite too."""
+        self.recent.append(loss)
+        self.in_a_row = 0
 
     @property
     def rate(self) -> float:

@@ -91,6 +91,10 @@ class Distillation(Hiding):
             raise SettingsError(
                 f"{self.teacher.stages} blocks of the teacher cannot be shared out among {self.method.stages} of the student."
             )
+        if self.method.stages < 2:
+            raise SettingsError(
+                "distillation: needs a student of at least 2 blocks (settings.blocks), between which it is compared."
+            )
         self.ratio = self.teacher.stages // self.method.stages
 
     def loss(self, step: int) -> tuple[Tensor, Figures]:

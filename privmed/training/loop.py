@@ -13,11 +13,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from privmed.errors import SettingsError, TrainingError, WeightsError
 from privmed.files import whole_file
 from privmed.training.guard import Guard
 from privmed.training.optim import Muon
 from privmed.training.recipe import Recipe
 from privmed.training.tasks import Task
+
+ROLLBACKS = 10  # more of them are no accident
+STRIDE = 1_000_003
 
 
 class Average:
@@ -84,12 +88,23 @@ class Trainer:
 
     def advance(self) -> dict[str, Any]:
         """Take one step, or leave it out, or go back, as the guard says."""
+        torch.manual_seed(
+            self.recipe.seed * STRIDE + self.step
+        )  # dropout draws here; a resumed run has to draw the same
         loss, seen = self.task.loss(self.step)
         rate = self.guard.rate * schedule(self.step, self.recipe)
         verdict = self.guard.judge(float(loss.detach()))
         if verdict == "step":
-            verdict = self.descend(loss, rate)
+            if self.descend(loss, rate):
+                self.guard.went_well(float(loss.detach()))
+            else:
+                verdict = self.guard.judge(math.inf)
         if verdict == "rollback":
+            if self.guard.rollbacks > ROLLBACKS:
+                raise TrainingError(
+                    f"{self.recipe.name}: diverges; {ROLLBACKS} times it went back to its last good state and halved the rate. Lower "
+                    "optimizer.rate, optimizer.clip or the weights of the loss."
+                )
             guard = self.guard.state()
             self.restore(copy.deepcopy(self.good))
             self.guard.restore({**guard, "recent": []})
@@ -102,18 +117,18 @@ class Trainer:
             **({"guard": verdict} if verdict != "step" else {}),
         }
 
-    def descend(self, loss: Tensor, rate: float) -> str:
-        """One optimizer step, unless the gradient is not finite."""
+    def descend(self, loss: Tensor, rate: float) -> bool:
+        """One optimizer step; False, and none, when the gradient is not finite."""
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(self.trained, self.recipe.optimizer.clip)
         if not torch.isfinite(norm):
-            return "skip"
+            return False
         for group, base in zip(self.optimizer.param_groups, self.rates):
             group["lr"] = base * rate
         self.optimizer.step()
         self.average.update()
-        return "step"
+        return True
 
     def validate(self) -> dict[str, float]:
         """Figures of the averaged weights on the validation part."""
@@ -122,9 +137,10 @@ class Trainer:
 
     def checkpoint(self) -> dict[str, float]:
         """Validate and keep everything; called at fixed steps, so that a rollback after a resume goes to the same place."""
-        figures = self.validate()
-        self.good = copy.deepcopy(self.state())
-        write_atomically(self.out / "checkpoint.pt", self.good)
+        figures, state = self.validate(), copy.deepcopy(self.state())
+        if self.guard.in_a_row == 0:
+            self.good = state
+        write_atomically(self.out / "checkpoint.pt", {**state, "recipe": self.task.recipe.identity()})
         with self.average.applied():
             (self.out / "validation.json").write_text(json.dumps({"step": self.step, **figures}) + "\n")
             self.save_weights(figures)
@@ -160,7 +176,20 @@ class Trainer:
 
     def resume(self) -> None:
         """Go on from the checkpoint in ``out``."""
-        self.restore(torch.load(self.out / "checkpoint.pt", map_location=self.task.device, weights_only=True))
+        path = self.out / "checkpoint.pt"
+        try:
+            state = torch.load(path, map_location=self.task.device, weights_only=True)
+            begun = state.get("recipe")
+        except Exception as error:  # a damaged archive can fail in any way
+            raise WeightsError(f"checkpoint {path}: cannot be read. Train afresh in another folder.") from error
+        now = self.recipe.identity()
+        if begun is not None and begun != now:
+            changed = sorted(k for k in {*begun, *now} if begun.get(k) != now.get(k))
+            raise SettingsError(
+                f"{self.out}: was begun with another {changed[0]}. Go on with the same recipe (only schedule.steps may change), or choose "
+                "another folder with -o."
+            )
+        self.restore(state)
         self.good = copy.deepcopy(self.state())
 
 

@@ -10,7 +10,18 @@ import yaml
 from attrs import Factory, frozen
 
 from privmed.errors import InputError, SettingsError
-from privmed.settings import at_least, between, merge, one_of, parse_assignments, positive, required, setting, structure
+from privmed.settings import (
+    at_least,
+    between,
+    merge,
+    one_of,
+    parse_assignments,
+    positive,
+    required,
+    setting,
+    structure,
+    unstructure,
+)
 
 
 @frozen(kw_only=True)
@@ -117,6 +128,13 @@ class Recipe:
     schedule: ScheduleRecipe = setting(Factory(ScheduleRecipe), "schedule")
     guard: GuardRecipe = setting(Factory(GuardRecipe), "guard against explosions")
 
+    def identity(self) -> dict[str, Any]:
+        """What a resumed training must share with the one it goes on with: all that decides the steps so far, as plain data."""
+        plain = unstructure(self)
+        plain["schedule"].pop("steps")
+        plain["data"].pop("root")
+        return {k: v for k, v in plain.items() if k != "about"}
+
 
 def read_recipe(path: str | Path, overrides: list[str] | tuple[str, ...] = ()) -> Recipe:
     """Read a recipe and lay ``name=value`` overrides over it.
@@ -137,6 +155,10 @@ def read_recipe(path: str | Path, overrides: list[str] | tuple[str, ...] = ()) -
     recipe = structure(Recipe, merge(plain, parse_assignments(list(overrides))), f"recipe {path}")
     if not recipe.data.secrets:
         raise SettingsError(f"recipe {path}: data.secrets names no data set.")
+    if recipe.task in ("hiding", "distillation", "covert") and recipe.data.crop > recipe.data.size:
+        raise SettingsError(
+            f"recipe {path}: data.crop {recipe.data.crop} is larger than data.size {recipe.data.size}, so no window of that side fits."
+        )
     return recipe
 
 

@@ -47,19 +47,20 @@ def run(
     """
     plan = read_recipe(recipe, [*overrides, *([f"seed={seed}"] if seed is not None else [])])
     folder = Path(out) if out else Path("runs") / plan.name
-    prepare(folder, plan, resume)
+    prepare(folder, resume)
     torch.manual_seed(plan.seed)
     task = make_task(plan, pick_device(device))
     load_start(task)
     trainer = Trainer(task, folder)
     if resume:
         trainer.resume()
+    note(folder, plan)
     with Progress(folder / "metrics.jsonl", plan.schedule.steps, trainer.step, quiet) as progress:
         figures = trainer.fit(progress)
     return {"name": plan.name, "out": str(folder), "steps": trainer.step, "seconds": round(trainer.seconds), **figures}
 
 
-def prepare(folder: Path, recipe: Recipe, resume: bool) -> None:
+def prepare(folder: Path, resume: bool) -> None:
     """Make the output folder, or say why it cannot be used."""
     checkpoint = folder / "checkpoint.pt"
     if resume and not checkpoint.is_file():
@@ -68,6 +69,13 @@ def prepare(folder: Path, recipe: Recipe, resume: bool) -> None:
         raise OutputError(f"{folder}: holds a training already. Go on with --resume, or choose another folder with -o.")
     try:
         folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"{folder}: cannot be written ({error.strerror}).") from error
+
+
+def note(folder: Path, recipe: Recipe) -> None:
+    """Write down what is trained."""
+    try:
         (folder / "recipe.yaml").write_text(yaml.safe_dump(unstructure(recipe), sort_keys=False), encoding="utf-8")
     except OSError as error:
         raise OutputError(f"{folder}: cannot be written ({error.strerror}).") from error
@@ -84,6 +92,14 @@ def pick_device(device: str) -> str:
     return device
 
 
+def step_of(line: str) -> float:
+    """The step that a line of metrics is of; infinite for one that was cut off."""
+    try:
+        return json.loads(line)["step"]
+    except (ValueError, KeyError, TypeError):
+        return math.inf
+
+
 class Progress:
     """Metrics as JSON lines, and a bar on a terminal."""
 
@@ -96,7 +112,7 @@ class Progress:
         from rich.progress import Progress as Bar
 
         kept = self.path.read_text(encoding="utf-8").splitlines() if self.path.exists() else []
-        kept = [line for line in kept if json.loads(line)["step"] <= self.done] if self.done else []
+        kept = [line for line in kept if step_of(line) <= self.done] if self.done else []
         self.path.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
         self.file = self.path.open("a", encoding="utf-8")
         console = Console(stderr=True)

@@ -40,7 +40,8 @@ class Task(ABC):
         empty = [s.path for s, t, v in zip(self.sources, self.training, self.held) if not t or not v]
         if empty:
             raise InputError(
-                f"data set {empty[0]}: too few images to cut {recipe.data.validation:g} of them off for validation."
+                f"data set {empty[0]}: validation {recipe.data.validation:g} leaves one side empty. Take a larger "
+                "part (data.validation), another cut (data.cut), or more images."
             )
         shares = np.array([s.share for s in recipe.data.secrets])
         self.shares = shares / shares.sum()
@@ -85,6 +86,11 @@ class CoverTask(Task):
         super().__init__(recipe, device)
         folder = ImageFolder(data_root(recipe) / recipe.data.covers)
         self.covers, self.held_covers = cut_validation(folder.items("train"), recipe.data.validation, recipe.data.cut)
+        if not self.covers or not self.held_covers:
+            raise InputError(
+                f"data set {folder.path}: validation {recipe.data.validation:g} leaves one side of its covers empty. Take another part "
+                "(data.validation) or another cut (data.cut)."
+            )
         self.photographs = PictureStore(recipe.data.size)
 
     def draw_covers(self, n: int, side: int, rng: np.random.Generator) -> Tensor:

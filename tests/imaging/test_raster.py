@@ -173,3 +173,38 @@ def test_unchanged_output_is_not_overwritten(tmp_path):
         read(tmp_path / "x.png").save(tmp_path / "x.png")
     assert (tmp_path / "x.png").read_bytes() == before
     assert torch.equal(read(tmp_path / "x.png").tensor(), torch.zeros(1, 1, 40, 40))
+
+
+def test_a_tiff_of_twelve_bits_is_not_read_as_nearly_black(tmp_path):
+    values = np.full((40, 40), 0xFFF, np.uint16)
+    path = tmp_path / "x.tif"
+    tifffile.imwrite(path, values, photometric="minisblack", bitspersample=12)
+    with pytest.raises(InputError, match="12 bits a value"):
+        read(path)
+
+
+def test_a_turned_tiff_is_refused(tmp_path):
+    path = tmp_path / "x.tif"
+    tifffile.imwrite(path, np.zeros((40, 48), np.uint8), photometric="minisblack", extratags=[(274, "H", 1, 6, True)])
+    with pytest.raises(InputError, match="turned or mirrored"):
+        read(path)
+
+
+def test_a_planar_tiff_and_a_description_in_any_script_are_kept(tmp_path):
+    values = np.random.default_rng(0).integers(0, 255, (3, 40, 48), dtype=np.uint8)
+    path = tmp_path / "x.tif"
+    tifffile.imwrite(
+        path, values, photometric="rgb", planarconfig="separate", description="0.1 µm".encode(), metadata=None
+    )
+    picture = read(path)
+    assert np.array_equal(picture.pixels, np.moveaxis(values, 0, 2))
+    changed = picture.with_view((picture.tensor() * 0.5).clamp(0, 1))
+    changed.save(tmp_path / "y.tif")
+    assert "0.1" in read(tmp_path / "y.tif").extra["description"]
+
+
+def test_bytes_behind_the_end_of_a_png_do_not_make_it_cut_off(tmp_path):
+    path = tmp_path / "x.png"
+    Image.fromarray(np.zeros((40, 40), np.uint8)).save(path)
+    path.write_bytes(path.read_bytes() + b"twenty bytes more...")
+    assert read(path).size == (40, 40)

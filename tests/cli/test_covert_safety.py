@@ -1,0 +1,139 @@
+"""What the covert commands refuse or warn of: answers by chance, a hider that does not belong, outputs that are in the way."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import privmed
+from privmed.cli import run
+from privmed.cli.common import finite
+from privmed.errors import SettingsError, WeightsError
+from privmed.pipeline import hide, noise, tuned_hider
+
+pytest.importorskip("privmed_hiders", reason="needs the plugin privmed-hiders")
+pytest.importorskip("privmed_analyzers", reason="needs the plugin privmed-analyzers")
+
+
+@pytest.fixture
+def files(tmp_path):
+    """A scan and a photograph, soft enough to be hidden well."""
+    y, x = np.mgrid[0:64, 0:96] / 64
+    scan = 127 + 90 * np.sin(5 * x) * np.cos(4 * y)
+    photo = np.stack([127 + 100 * np.cos(3 * x + k) * np.sin(2 * y) for k in range(3)], 2)
+    Image.fromarray(scan.astype(np.uint8)).save(tmp_path / "scan.png")
+    Image.fromarray(photo.astype(np.uint8)).save(tmp_path / "photo.png")
+    assert (
+        run(["hide", str(tmp_path / "scan.png"), str(tmp_path / "photo.png"), "-o", str(tmp_path / "s.png"), "-q"]) == 0
+    )
+    return tmp_path
+
+
+@pytest.fixture
+def joint(tmp_path):
+    """An analyzer and the hider that was trained with it, in a folder of their own, as ``privmed train`` leaves them."""
+    folder = tmp_path / "trained"
+    folder.mkdir()
+    for method, name in (
+        (privmed.hider("lightih"), "lightih-mine"),
+        (privmed.analyzer("hidemia", weights="busi"), "hidemia-mine"),
+    ):
+        shutil.copy(method.source, folder / f"{name}.safetensors")
+        card = method.card | ({"hider": {**method.card["hider"], "weights": "mine"}} if "hidemia" in name else {})
+        (folder / f"{name}.json").write_text(json.dumps(card))
+    return folder
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["analyze", "s.png", "-o", "x.png", "--analyzer", "unet"],
+        ["recover", "s.png", "-o", "x.png", "--as", "mask", "--analyzer", "unet"],
+        ["covert", "scan.png", "photo.png", "-o", "x", "--analyzer", "unet"],
+    ],
+)
+def test_an_analyzer_without_weights_does_not_answer(files, capsys, monkeypatch, command):
+    """It would find nothing, or something, by chance."""
+    monkeypatch.chdir(files)
+    assert run(command) == 4
+    assert "would answer at random" in capsys.readouterr().err
+    assert not Path(command[command.index("-o") + 1]).exists()
+
+
+def test_the_hider_of_a_joint_training_is_found_beside_the_analyzer(joint, files):
+    server = privmed.analyzer("hidemia", weights=str(joint / "hidemia-mine.safetensors"))
+    assert tuned_hider(server).source == joint / "lightih-mine.safetensors"
+    mask = [
+        "recover",
+        str(files / "s.png"),
+        "--as",
+        "mask",
+        "--analyzer-weights",
+        str(joint / "hidemia-mine.safetensors"),
+    ]
+    assert run([*mask, "-o", str(files / "m.png"), "-q"]) == 0
+
+
+def test_other_weights_of_the_hider_are_refused_unless_they_are_named(joint, files, capsys):
+    path = joint / "hidemia-mine.json"
+    card = json.loads(path.read_text())
+    path.write_text(json.dumps({**card, "hider": {**card["hider"], "sha256": "0" * 64}}))
+    mask = [
+        "recover",
+        str(files / "s.png"),
+        "--as",
+        "mask",
+        "--analyzer-weights",
+        str(path.with_suffix(".safetensors")),
+    ]
+    assert run([*mask, "-o", str(files / "m.png"), "-q"]) == 4
+    assert "was tuned to other weights" in capsys.readouterr().err
+    assert not (files / "m.png").exists()
+    assert run([*mask, "-o", str(files / "m.png"), "-q", "--hider", "lightih"]) == 0
+    assert "its results may mean nothing" in capsys.readouterr().err
+
+
+def test_covert_looks_at_all_its_outputs_first(files, capsys):
+    out = files / "out"
+    covert = ["covert", str(files / "scan.png"), str(files / "photo.png"), "-o", str(out), "-q"]
+    out.mkdir()
+    (out / "mask.png").write_bytes(b"mine")
+    assert run(covert) == 2
+    assert [p.name for p in out.iterdir()] == ["mask.png"]
+    assert run(["covert", str(files / "no.png"), str(files / "photo.png"), "-o", str(files / "new"), "-q"]) == 3
+    assert not (files / "new").exists()
+
+
+def test_what_is_read_back_is_a_png_by_name_too(files, capsys):
+    assert run(["recover", str(files / "s.png"), "-o", str(files / "back.jpg"), "-q"]) == 3
+    assert "ends in .png" in capsys.readouterr().err
+    assert not (files / "back.jpg").exists()
+
+
+def test_noise_on_both_legs_is_not_the_same_noise(toy_hider):
+    grey = torch.full((1, 3, 64, 64), 0.5)
+    once = (hide(toy_hider) | noise(0.01))(grey, grey).image
+    twice = (hide(toy_hider) | noise(0.01) | noise(0.01))(grey, grey).image
+    draws = torch.stack([(once - grey).flatten(), (twice - once).flatten()])
+    assert abs(float(torch.corrcoef(draws)[0, 1])) < 0.05
+
+
+def test_programs_read_null_where_a_figure_is_infinite():
+    assert finite({"a": float("inf"), "b": [1.0, float("nan")], "c": "x"}) == {"a": None, "b": [1.0, None], "c": "x"}
+
+
+def test_settings_and_cards_that_make_no_sense_are_one_sentence(joint):
+    with pytest.raises(SettingsError, match="alpha"):
+        privmed.hider("lightih", weights=None, alpha=float("inf"))
+    (joint / "lightih-mine.json").write_text(json.dumps({"method": "hider:lightih", "config": None}))
+    with pytest.raises(WeightsError, match="holds no settings"):
+        privmed.hider("lightih", weights=str(joint / "lightih-mine.safetensors"))
+
+
+def test_every_width_that_hidemia_takes_works():
+    server = privmed.analyzer("hidemia", weights=None, width=14)
+    assert server.analyze(torch.rand(1, 3, 64, 64)).shape == (1, 3, 64, 64)
