@@ -9,8 +9,6 @@ import typer
 
 from privmed.cli.common import Debug, Device, Force, Frame, Json, Quiet, Seed, Set, Voice, check_outputs, decibels, make
 
-USABLE = 25.0  # dB; a recovered scan below this is not worth sending
-
 
 def command(
     secret: Annotated[Path, typer.Argument(help="The scan: PNG, JPEG, TIFF or DICOM.")],
@@ -29,8 +27,7 @@ def command(
 ) -> None:
     """Hide a scan in a photograph."""
     check_outputs([output], force)
-    from privmed.errors import VerificationError
-    from privmed.evaluation.covert import likeness
+    from privmed.evaluation.covert import check_usable, likeness
     from privmed.evaluation.metrics import psnr
     from privmed.imaging import read, write_wire
     from privmed.interfaces import door
@@ -45,11 +42,7 @@ def command(
         recovered = method.recover(held, generator=seed)
         figures.update(likeness("stego", held, filled))
         figures["recovered_psnr"] = float(psnr(recovered, door.image("secret", scan)))
-        if figures["recovered_psnr"] < USABLE:
-            hint = "it has no trained weights" if method.card is None else "try another cover or hider"
-            raise VerificationError(
-                f"{secret}: {method.name} would give it back at {figures['recovered_psnr']:.1f} dB only, so nothing was written; {hint}."
-            )
+        check_usable(method, figures["recovered_psnr"], str(secret))
 
     write_wire(output, stego, overwrite=force, check=check)
     voice = Voice(json, quiet)

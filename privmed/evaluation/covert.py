@@ -8,9 +8,12 @@ import torch
 from attrs import Factory, frozen
 from torch import Tensor
 
+from privmed.errors import VerificationError
 from privmed.evaluation.metrics import dice, psnr, ssim
 from privmed.imaging import write_view, write_wire
 from privmed.interfaces import Analyzer, Hider, door
+
+USABLE = 25.0  # dB; a recovered scan below this is not worth sending
 
 
 @frozen(eq=False)
@@ -68,10 +71,15 @@ def run_case(
     with torch.no_grad():
         secret = door.image("secret", case.secret)
         cover = door.fill(door.image("cover", case.cover), secret.shape[-2:])
-        stego = write_wire(
-            folder / f"{start}stego.png", client.hide(case.secret, case.cover, generator=seed), overwrite=overwrite
-        )
-        recovered = client.recover(stego, generator=seed)
+        back: dict[str, Tensor] = {}
+
+        def check(held: Tensor) -> None:
+            back["recovered"] = client.recover(held, generator=seed)
+            check_usable(client, float(psnr(back["recovered"], secret)), case.title)
+
+        hidden = client.hide(case.secret, case.cover, generator=seed)
+        stego = write_wire(folder / f"{start}stego.png", hidden, overwrite=overwrite, check=check)
+        recovered = back["recovered"]
         images = {
             "cover": cover,
             "secret": secret,
@@ -95,6 +103,19 @@ def run_case(
                 if case.mask is not None:
                     figures["dice"] = float(dice(found, case.mask))
     return CovertResult(case, images, figures)
+
+
+def check_usable(hider: Hider, recovered: float, what: str) -> None:
+    """Refuse a stego that the scan cannot be read out of again.
+
+    Raises:
+        VerificationError: when the recovered scan has a PSNR below ``USABLE`` dB.
+    """
+    if recovered < USABLE:
+        hint = "it has no trained weights" if hider.card is None else "try another cover or hider"
+        raise VerificationError(
+            f"{what}: {hider.name} would give it back at {recovered:.1f} dB only, so nothing was written; {hint}."
+        )
 
 
 def likeness(name: str, image: Tensor, cover: Tensor) -> dict[str, float]:

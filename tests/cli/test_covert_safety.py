@@ -137,3 +137,12 @@ def test_settings_and_cards_that_make_no_sense_are_one_sentence(joint):
 def test_every_width_that_hidemia_takes_works():
     server = privmed.analyzer("hidemia", weights=None, width=14)
     assert server.analyze(torch.rand(1, 3, 64, 64)).shape == (1, 3, 64, 64)
+
+
+def test_covert_writes_no_stego_that_cannot_be_read_back(files, capsys, monkeypatch):
+    """As ``hide`` does."""
+    monkeypatch.setattr("privmed.evaluation.covert.USABLE", 99.0)
+    covert = ["covert", str(files / "scan.png"), str(files / "photo.png"), "-o", str(files / "out"), "-q"]
+    assert run(covert) == 6
+    assert "dB only, so nothing was written" in capsys.readouterr().err
+    assert not list((files / "out").iterdir())
