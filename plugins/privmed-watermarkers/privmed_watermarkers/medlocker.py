@@ -33,7 +33,8 @@ class MedLockerConfig:
     high: int = setting(255, "largest opacity limit (alpha)", between(0, 255))
     veil: int = setting(
         0,
-        "opacity limits vary by up to this from pixel to pixel, as the key says, which makes guessing them costly",
+        "opacity limits vary by up to this from pixel to pixel, as the key says, so that there is no one number to guess; the mark is "
+        "grey then",
         between(0, 200),
     )
     search: str = setting(
@@ -63,6 +64,10 @@ class MedLocker(Watermarker):
         super().__init__(config)
         if self.config.low > self.config.high:
             raise SettingsError(f"medlocker: low ({self.config.low}) must not be above high ({self.config.high}).")
+        if self.config.veil and self.config.veil >= self.config.low:  # some pixels would stay as they are
+            raise SettingsError(
+                f"medlocker: veil ({self.config.veil}) must be below low ({self.config.low}), the faintest mark."
+            )
 
     def _search(self, job: Job, rng: np.random.Generator) -> Search:
         c = self.config

@@ -104,3 +104,8 @@ def test_the_veil_makes_opacities_differ_by_the_seed():
 def test_settings_that_contradict():
     with pytest.raises(SettingsError, match="low"):
         privmed.watermarker("medlocker", low=200, high=150)
+
+
+def test_a_veil_as_deep_as_the_faintest_mark_is_refused():
+    with pytest.raises(SettingsError, match="must be below low"):
+        privmed.watermarker("medlocker", veil=100)
