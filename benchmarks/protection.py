@@ -45,6 +45,7 @@ TABLES = {
     "defences": (f"{CHECKERBOARD},{FEW}", {"seeds": 3, "defences": ["blur", "jpeg60", "jpeg30", "augment"]}),
     "exploiters": ("em,umed", {"seeds": 3, "exploiters": list(STRANGERS)}),
     "bounds": ("umed[epsilon=8/255],umed[robust=true;epsilon=8/255]", {"seeds": 3, "defences": ["none", "jpeg60"]}),
+    "fidelity": ("umed[epsilon=3/255]", {"seeds": 3}),  # where lesions are too large for 50 dB at 4/255
     "adversarial": (FEW, {"seeds": 1, "defences": ["adversarial"]}),
     "colour": (
         f"{RED},{ALL},{PRINT}",
@@ -73,6 +74,7 @@ NAMES = {  # as tables call them
     RED: "red, ROI and contour",
     PRINT: "umed as printed",
     "umed[robust=true]": "umed, robust",
+    "umed[epsilon=3/255]": "umed, 3/255",
     "umed[epsilon=8/255]": "umed, 8/255",
     "umed[robust=true;epsilon=8/255]": "umed, robust, 8/255",
 }
