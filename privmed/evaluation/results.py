@@ -152,10 +152,10 @@ def keep_older(results: Results, path: Path, keep: Callable[[Figure], bool] = la
         for f in older.figures
         if (f.method, f.name, f.data) not in measured and keep(f)
     ]
-    origins: dict[str, dict[str, None]] = {}
-    for f in kept:
-        origins.setdefault(f.note, {})[f.method] = None
-    notes = [f"Kept from an earlier edition ({origin}): {', '.join(methods)}." for origin, methods in origins.items()]
+    again, origins = {f.method for f in results.figures}, {}
+    for f in kept:  # a method that was measured again keeps single figures only, which are named
+        origins.setdefault(f.note, {})[f"{f.method}: {f.name}" if f.method in again else f.method] = None
+    notes = [f"Kept from an earlier edition ({origin}): {'; '.join(rows)}." for origin, rows in origins.items()]
     return evolve(results, figures=[*results.figures, *kept], notes=[*results.notes, *notes])
 
 

@@ -139,7 +139,7 @@ def test_what_is_not_measured_again_is_kept_and_tells_where_it_is_from(tmp_path)
     whole = keep_older(new, path)
     assert [(f.name, f.measured) for f in whole.figures] == [("a", 3.0), ("b", 2.0)]
     assert device in whole.figures[1].note
-    assert [n for n in whole.notes if device in n and n.endswith(": m.")]
+    assert [n for n in whole.notes if device in n and n.endswith(": m: b.")]
     whole.save(path)
     again = keep_older(new, path)
     assert again == whole, "an edition later the figure still tells of the first one"
