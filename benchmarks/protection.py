@@ -21,7 +21,7 @@ from attrs import evolve
 
 from privmed.data.folders import ImageFolder
 from privmed.evaluation.exploiters import Protocol
-from privmed.evaluation.lineup import lineup
+from privmed.evaluation.lineup import Contestant, lineup
 from privmed.evaluation.protection import ONE_ANSWER, Plan, collect, run_suite
 from privmed.evaluation.published import Journal
 from privmed.evaluation.results import Figure, Results, keep_older
@@ -135,7 +135,8 @@ def main() -> None:
             results = evolve(results, name=f"protection-{name}-{table}{part}", figures=figures)
             path = options.out / f"{results.name}.json"
             order = [ONE_ANSWER, *(NAMES.get(c.label, c.label) for c in contestants)]
-            print(with_older(results, path, order).save(path), file=sys.stderr)
+            whole = with_margins(with_older(results, path, order), contestants)
+            print(whole.save(path), file=sys.stderr)
 
 
 def arguments() -> argparse.Namespace:
@@ -165,6 +166,28 @@ def with_older(results: Results, path: Path, order: list[str]) -> Results:
     whole = keep_older(results, path, lambda f: f.method in order and f.method not in known)
     columns = list(dict.fromkeys(f.name for f in whole.figures))
     return evolve(whole, figures=sorted(whole.figures, key=lambda f: (order.index(f.method), columns.index(f.name))))
+
+
+def with_margins(results: Results, contestants: list[Contestant]) -> Results:
+    """The table with the margins over controls of another edition: differences of means, since no seed was run with both."""
+    cells = {(f.method, f.name): f for f in results.figures}
+    figures = []
+    for f in results.figures:
+        figures.append(f)
+        contestant = next((c for c in contestants if NAMES.get(c.label, c.label) == f.method and c.control), None)
+        if contestant is None or not f.name.startswith("Dice on"):
+            continue
+        where = f.name.removesuffix(", last epoch").partition(", ")[2]
+        name = f"Dice below {contestant.control}, {where}"
+        control = cells.get((contestant.control, f.name))
+        if control is not None and (f.method, name) not in cells:
+            margin = control.measured - f.measured
+            figures.append(
+                evolve(
+                    f, name=name, measured=margin, spread=None, better="higher", reported=None, source="", target=None
+                )
+            )
+    return evolve(results, figures=figures)
 
 
 def transfer(figures: list[Figure]) -> list[Figure]:
