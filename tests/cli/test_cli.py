@@ -16,17 +16,6 @@ pytest.importorskip("privmed_hiders", reason="needs the plugin privmed-hiders")
 pytest.importorskip("privmed_analyzers", reason="needs the plugin privmed-analyzers")
 
 
-@pytest.fixture
-def files(tmp_path):
-    """A scan and a photograph, soft enough to be hidden well."""
-    y, x = np.mgrid[0:64, 0:96] / 64
-    scan = 127 + 90 * np.sin(5 * x) * np.cos(4 * y)
-    photo = np.stack([127 + 100 * np.cos(3 * x + k) * np.sin(2 * y) for k in range(3)], 2)
-    Image.fromarray(scan.astype(np.uint8)).save(tmp_path / "scan.png")
-    Image.fromarray(photo.astype(np.uint8)).save(tmp_path / "photo.jpg", quality=95)
-    return tmp_path
-
-
 def test_hide_then_recover_from_the_file(files, capsys):
     stego, back = files / "stego.png", files / "back.png"
     assert run(["hide", str(files / "scan.png"), str(files / "photo.jpg"), "-o", str(stego), "--json"]) == 0

@@ -4,10 +4,8 @@ import json
 import shutil
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 import privmed
 from privmed.cli import run
@@ -20,17 +18,10 @@ pytest.importorskip("privmed_analyzers", reason="needs the plugin privmed-analyz
 
 
 @pytest.fixture
-def files(tmp_path):
-    """A scan and a photograph, soft enough to be hidden well."""
-    y, x = np.mgrid[0:64, 0:96] / 64
-    scan = 127 + 90 * np.sin(5 * x) * np.cos(4 * y)
-    photo = np.stack([127 + 100 * np.cos(3 * x + k) * np.sin(2 * y) for k in range(3)], 2)
-    Image.fromarray(scan.astype(np.uint8)).save(tmp_path / "scan.png")
-    Image.fromarray(photo.astype(np.uint8)).save(tmp_path / "photo.png")
-    assert (
-        run(["hide", str(tmp_path / "scan.png"), str(tmp_path / "photo.png"), "-o", str(tmp_path / "s.png"), "-q"]) == 0
-    )
-    return tmp_path
+def sent(files):
+    """The same folder, with the scan hidden in ``s.png``."""
+    assert run(["hide", str(files / "scan.png"), str(files / "photo.jpg"), "-o", str(files / "s.png"), "-q"]) == 0
+    return files
 
 
 @pytest.fixture
@@ -53,65 +44,65 @@ def joint(tmp_path):
     [
         ["analyze", "s.png", "-o", "x.png", "--analyzer", "unet"],
         ["recover", "s.png", "-o", "x.png", "--as", "mask", "--analyzer", "unet"],
-        ["covert", "scan.png", "photo.png", "-o", "x", "--analyzer", "unet"],
+        ["covert", "scan.png", "photo.jpg", "-o", "x", "--analyzer", "unet"],
     ],
 )
-def test_an_analyzer_without_weights_does_not_answer(files, capsys, monkeypatch, command):
+def test_an_analyzer_without_weights_does_not_answer(sent, capsys, monkeypatch, command):
     """It would find nothing, or something, by chance."""
-    monkeypatch.chdir(files)
+    monkeypatch.chdir(sent)
     assert run(command) == 4
     assert "would answer at random" in capsys.readouterr().err
     assert not Path(command[command.index("-o") + 1]).exists()
 
 
-def test_the_hider_of_a_joint_training_is_found_beside_the_analyzer(joint, files):
+def test_the_hider_of_a_joint_training_is_found_beside_the_analyzer(joint, sent):
     server = privmed.analyzer("hidemia", weights=str(joint / "hidemia-mine.safetensors"))
     assert tuned_hider(server).source == joint / "lightih-mine.safetensors"
     mask = [
         "recover",
-        str(files / "s.png"),
+        str(sent / "s.png"),
         "--as",
         "mask",
         "--analyzer-weights",
         str(joint / "hidemia-mine.safetensors"),
     ]
-    assert run([*mask, "-o", str(files / "m.png"), "-q"]) == 0
+    assert run([*mask, "-o", str(sent / "m.png"), "-q"]) == 0
 
 
-def test_other_weights_of_the_hider_are_refused_unless_they_are_named(joint, files, capsys):
+def test_other_weights_of_the_hider_are_refused_unless_they_are_named(joint, sent, capsys):
     path = joint / "hidemia-mine.json"
     card = json.loads(path.read_text())
     path.write_text(json.dumps({**card, "hider": {**card["hider"], "sha256": "0" * 64}}))
     mask = [
         "recover",
-        str(files / "s.png"),
+        str(sent / "s.png"),
         "--as",
         "mask",
         "--analyzer-weights",
         str(path.with_suffix(".safetensors")),
     ]
-    assert run([*mask, "-o", str(files / "m.png"), "-q"]) == 4
+    assert run([*mask, "-o", str(sent / "m.png"), "-q"]) == 4
     assert "was tuned to other weights" in capsys.readouterr().err
-    assert not (files / "m.png").exists()
-    assert run([*mask, "-o", str(files / "m.png"), "-q", "--hider", "lightih"]) == 0
+    assert not (sent / "m.png").exists()
+    assert run([*mask, "-o", str(sent / "m.png"), "-q", "--hider", "lightih"]) == 0
     assert "its results may mean nothing" in capsys.readouterr().err
 
 
-def test_covert_looks_at_all_its_outputs_first(files, capsys):
-    out = files / "out"
-    covert = ["covert", str(files / "scan.png"), str(files / "photo.png"), "-o", str(out), "-q"]
+def test_covert_looks_at_all_its_outputs_first(sent, capsys):
+    out = sent / "out"
+    covert = ["covert", str(sent / "scan.png"), str(sent / "photo.jpg"), "-o", str(out), "-q"]
     out.mkdir()
     (out / "mask.png").write_bytes(b"mine")
     assert run(covert) == 2
     assert [p.name for p in out.iterdir()] == ["mask.png"]
-    assert run(["covert", str(files / "no.png"), str(files / "photo.png"), "-o", str(files / "new"), "-q"]) == 3
-    assert not (files / "new").exists()
+    assert run(["covert", str(sent / "no.png"), str(sent / "photo.jpg"), "-o", str(sent / "new"), "-q"]) == 3
+    assert not (sent / "new").exists()
 
 
-def test_what_is_read_back_is_a_png_by_name_too(files, capsys):
-    assert run(["recover", str(files / "s.png"), "-o", str(files / "back.jpg"), "-q"]) == 3
+def test_what_is_read_back_is_a_png_by_name_too(sent, capsys):
+    assert run(["recover", str(sent / "s.png"), "-o", str(sent / "back.jpg"), "-q"]) == 3
     assert "ends in .png" in capsys.readouterr().err
-    assert not (files / "back.jpg").exists()
+    assert not (sent / "back.jpg").exists()
 
 
 def test_noise_on_both_legs_is_not_the_same_noise(toy_hider):
@@ -139,10 +130,10 @@ def test_every_width_that_hidemia_takes_works():
     assert server.analyze(torch.rand(1, 3, 64, 64)).shape == (1, 3, 64, 64)
 
 
-def test_covert_writes_no_stego_that_cannot_be_read_back(files, capsys, monkeypatch):
+def test_covert_writes_no_stego_that_cannot_be_read_back(sent, capsys, monkeypatch):
     """As ``hide`` does."""
     monkeypatch.setattr("privmed.evaluation.covert.USABLE", 99.0)
-    covert = ["covert", str(files / "scan.png"), str(files / "photo.png"), "-o", str(files / "out"), "-q"]
+    covert = ["covert", str(sent / "scan.png"), str(sent / "photo.jpg"), "-o", str(sent / "out"), "-q"]
     assert run(covert) == 6
     assert "dB only, so nothing was written" in capsys.readouterr().err
-    assert not list((files / "out").iterdir())
+    assert not list((sent / "out").iterdir())

@@ -44,19 +44,6 @@ def data(tmp_path):
     return tmp_path / "data"
 
 
-@pytest.fixture
-def recipe(tmp_path, data):
-    def write(task="hiding", method="hider:lightih", extra=""):
-        path = tmp_path / f"{task}.yaml"
-        path.write_text(
-            f"name: tiny\ntask: {task}\nmethod: {method}\n{extra}"
-            f"data: {{root: {data}, covers: photos, secrets: [{{folder: scans}}]}}\n"
-        )
-        return path
-
-    return write
-
-
 def hiding(recipe):
     return recipe(extra="settings: {blocks: 1}\noptimizer: {name: muon, rate: 1e-3}\n")
 

@@ -21,6 +21,7 @@ SMALL = [
     "schedule.validate=2",
     "data.validation=0.4",
 ]
+BLOCKS = "settings: {blocks: 1}\n"
 
 
 @pytest.fixture
@@ -35,19 +36,6 @@ def data(tmp_path):
     return tmp_path / "data"
 
 
-@pytest.fixture
-def recipe(tmp_path, data):
-    def write(task="hiding", method="hider:lightih", extra="settings: {blocks: 1}\n"):
-        path = tmp_path / f"{task}.yaml"
-        path.write_text(
-            f"name: tiny\ntask: {task}\nmethod: {method}\n{extra}"
-            f"data: {{root: {data}, covers: photos, secrets: [{{folder: scans}}]}}\n"
-        )
-        return path
-
-    return write
-
-
 def train(path, out, *more, steps=4, **options):
     return run(path, overrides=[*SMALL, f"schedule.steps={steps}", *more], out=out, quiet=True, **options)
 
@@ -55,17 +43,17 @@ def train(path, out, *more, steps=4, **options):
 def test_a_gradient_that_is_never_finite_ends_in_a_sentence(recipe, tmp_path, monkeypatch):
     monkeypatch.setattr(torch.nn.utils, "clip_grad_norm_", lambda *_: torch.tensor(torch.inf))
     with pytest.raises(TrainingError, match=r"diverges; 10 times.*Lower optimizer\.rate"):
-        train(recipe(), tmp_path / "o", steps=1000)
+        train(recipe(extra=BLOCKS), tmp_path / "o", steps=1000)
 
 
 def test_a_loss_that_always_explodes_ends_in_a_sentence(recipe, tmp_path):
     with pytest.raises(TrainingError, match="diverges"):
-        train(recipe(), tmp_path / "o", "loss.stego=1e39", steps=1000)
+        train(recipe(extra=BLOCKS), tmp_path / "o", "loss.stego=1e39", steps=1000)
 
 
 def test_dropout_does_not_break_a_resume(recipe, tmp_path, monkeypatch):
     """Layers that draw from the global generator draw the same after a resume."""
-    path = recipe("classification", "classifier:resnet18", "")
+    path = recipe("classification", "classifier:resnet18")
     honest = Trainer.advance
     drawn = []
 
@@ -85,38 +73,41 @@ def test_dropout_does_not_break_a_resume(recipe, tmp_path, monkeypatch):
 
 def test_a_run_goes_on_with_its_own_recipe_only(recipe, tmp_path):
     out = tmp_path / "o"
-    train(recipe(), out, steps=2)
+    train(recipe(extra=BLOCKS), out, steps=2)
     before = (out / "recipe.yaml").read_text()
     for other in (["settings.blocks=2"], ["seed=9"], ["optimizer.rate=0.5"]):
         with pytest.raises(SettingsError, match=r"was begun with another (settings|seed|optimizer)"):
-            train(recipe(), out, *other, resume=True)
+            train(recipe(extra=BLOCKS), out, *other, resume=True)
     assert (out / "recipe.yaml").read_text() == before
-    assert train(recipe(), out, steps=4, resume=True)["steps"] == 4
+    assert train(recipe(extra=BLOCKS), out, steps=4, resume=True)["steps"] == 4
 
 
 def test_what_an_interruption_cut_off_is_dropped_or_told(recipe, tmp_path):
     out = tmp_path / "o"
-    train(recipe(), out, steps=2)
+    train(recipe(extra=BLOCKS), out, steps=2)
     with (out / "metrics.jsonl").open("a") as file:
         file.write('{"step": 3, "lo')
-    train(recipe(), out, steps=4, resume=True)
+    train(recipe(extra=BLOCKS), out, steps=4, resume=True)
     steps = [json.loads(line)["step"] for line in (out / "metrics.jsonl").read_text().splitlines()]
     assert sorted(set(steps)) == [1, 2, 3, 4]
     checkpoint = out / "checkpoint.pt"
     checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
     with pytest.raises(WeightsError, match="cannot be read"):
-        train(recipe(), out, steps=6, resume=True)
+        train(recipe(extra=BLOCKS), out, steps=6, resume=True)
 
 
 def test_too_few_covers_and_windows_that_do_not_fit_are_told_before_the_first_step(recipe, data, tmp_path):
     with pytest.raises(SettingsError, match=r"data\.crop 64 is larger than data\.size 32"):
-        train(recipe(), tmp_path / "o", "data.crop=64")
+        train(recipe(extra=BLOCKS), tmp_path / "o", "data.crop=64")
     for path in sorted((data / "photos").iterdir())[1:]:
         path.unlink()
     with pytest.raises(InputError, match=r"leaves one side of its covers empty"):
-        train(recipe(), tmp_path / "o2")
+        train(recipe(extra=BLOCKS), tmp_path / "o2")
 
 
 def test_two_values_for_one_setting_are_one_sentence(recipe, tmp_path, capsys):
-    assert cli(["train", str(recipe()), "-o", str(tmp_path / "o"), "--set", "data=1", "--set", "data.crop=2"]) == 2
+    assert (
+        cli(["train", str(recipe(extra=BLOCKS)), "-o", str(tmp_path / "o"), "--set", "data=1", "--set", "data.crop=2"])
+        == 2
+    )
     assert "was given a value of its own" in capsys.readouterr().err
