@@ -5,7 +5,8 @@
 Images of 128 x 128, networks of width 16, bf16 where that is fast. Runs what the journals do not hold yet, table by table, and writes
 ``benchmarks/results/protection-SET-TABLE.json``; ``--collect`` only writes what is there. Rows that the journals know nothing of stay in
 the tables as they were, and a note says so. The journal in ``--runs`` is kept beside the
-tables as ``protection-SET.jsonl``, every run of every seed, so that a table can be continued elsewhere. ``benchmarks/render.py`` puts
+tables as ``protection-SET.jsonl``, every run of every seed, so that a table can be continued elsewhere, as long as the code of its
+methods and judges stays the same. ``benchmarks/render.py`` puts
 the tables into the documents. Settings were chosen on a part of the training images of busi. Two things were looked for because a figure on
 test images had fallen short: that UMed's carrier is a checkerboard on images in colour (isic), and that its generators begin at the carrier
 and learn slowly (busi in colour); ``docs/results.md`` says what was seen.
@@ -78,6 +79,7 @@ NAMES = {  # as tables call them
     "umed[epsilon=8/255]": "umed, 8/255",
     "umed[robust=true;epsilon=8/255]": "umed, robust, 8/255",
 }
+MARGINS = "Margins without a spread are differences of means; where there are several seeds, none was run with both."
 HEADLINE_SEEDS = 5  # of UMed and its controls
 LAST = "Dice on clean test images, {}, last epoch"
 PAPER = {  # BUSI; UMed, Tables 1, 2, 3
@@ -127,16 +129,14 @@ def main() -> None:
                 run_suite(options.data / name, contestants, plan, out)
             merge(out / "journal.jsonl", kept)
             results = collect(ImageFolder(options.data / name), contestants, plan, out)
-            if not results.figures:  # not even one answer for all images, which stands beside others only
-                print(f"{name}, {table}: nothing has been run yet", file=sys.stderr)
-                continue
             figures = [compared(f, name) for f in [*results.figures, *transfer(results.figures)]]
             part = "-holdout" if options.holdout else ""
             results = evolve(results, name=f"protection-{name}-{table}{part}", figures=figures)
             path = options.out / f"{results.name}.json"
             order = [ONE_ANSWER, *(NAMES.get(c.label, c.label) for c in contestants)]
             whole = with_margins(with_older(results, path, order), contestants)
-            print(whole.save(path), file=sys.stderr)
+            said = whole.save(path) if whole.figures else f"{name}, {table}: nothing has been run yet"
+            print(said, file=sys.stderr)
 
 
 def arguments() -> argparse.Namespace:
@@ -171,7 +171,7 @@ def with_older(results: Results, path: Path, order: list[str]) -> Results:
 def with_margins(results: Results, contestants: list[Contestant]) -> Results:
     """The table with the margins over controls of another edition: differences of means, since no seed was run with both."""
     cells = {(f.method, f.name): f for f in results.figures}
-    figures = []
+    figures, notes = [], [n for n in results.notes if n != MARGINS]
     for f in results.figures:
         figures.append(f)
         contestant = next((c for c in contestants if NAMES.get(c.label, c.label) == f.method and c.control), None)
@@ -187,7 +187,8 @@ def with_margins(results: Results, contestants: list[Contestant]) -> Results:
                     f, name=name, measured=margin, spread=None, better="higher", reported=None, source="", target=None
                 )
             )
-    return evolve(results, figures=figures)
+    lone = any(f.name.startswith("Dice below") and f.spread is None and f.n > 1 for f in figures)
+    return evolve(results, figures=figures, notes=[*notes, MARGINS] if lone else notes)
 
 
 def transfer(figures: list[Figure]) -> list[Figure]:

@@ -245,7 +245,13 @@ def tabulate(
             if plan.holdout
             else []
         ),
-        f"The runs behind the table: commit {', '.join(made)}; {'; '.join(where)}. The line below says where it was put together.",
+        *(
+            [
+                f"The runs behind the table: commit {', '.join(made)}; {'; '.join(where)}. The line below says where it was put together."
+            ]
+            if runs
+            else []
+        ),
     ]
     return Results(
         name="protection",

@@ -40,7 +40,7 @@ def pattern(kind: str, image: Tensor) -> Tensor:
     """Something of amplitude 1 that no scan contains; broadcasts to (B, C, H, W).
 
     A ``"checkerboard"`` of single pixels is the finest grain there is; a tint is a colour, and in one channel a change of
-    brightness. Of the two, ``"red"`` is what JPEG keeps best, because nearly all of it lies in one of its two colour channels.
+    brightness. Of the two, ``"red"`` is what JPEG keeps best, because most of it lies in one of its two colour channels.
     """
     if kind in TINTS:
         return image.new_tensor(TINTS[kind][: image.shape[1]]).view(-1, 1, 1)
