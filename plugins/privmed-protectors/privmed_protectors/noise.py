@@ -13,7 +13,7 @@ from torch import Tensor
 
 from privmed import Protector, hookimpl
 from privmed.settings import at_least, one_of, setting
-from privmed_protectors.regions import WHERE, pattern, region
+from privmed_protectors.regions import PATTERNS, WHERE, pattern, region
 
 
 @frozen(kw_only=True)
@@ -26,8 +26,8 @@ class NoiseConfig:
     contour_kernel: int = setting(3, "side of the box that makes the band around the outline", one_of(3, 5, 7, 9))
     pattern: str = setting(
         "random",
-        "a draw for each pixel and channel; or the same everywhere: a checkerboard, or a tint of red or magenta",
-        one_of("random", "checkerboard", "red", "magenta"),
+        "a draw for each pixel and channel; or the same everywhere: a checkerboard (in all channels, or in blue), or a tint",
+        one_of("random", *PATTERNS),
     )
 
 

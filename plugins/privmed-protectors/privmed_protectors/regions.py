@@ -7,7 +7,9 @@ from torch import Tensor
 
 from privmed.imaging.contour import contour
 
-TINTS = {"red": (1.0, -1.0, -1.0), "magenta": (1.0, -1.0, 1.0)}
+TINTS = {"red-green": (1.0, -1.0, 0.0), "red": (1.0, -1.0, -1.0), "magenta": (1.0, -1.0, 1.0)}
+BOARDS = {"checkerboard": (1.0, 1.0, 1.0), "blue-checkerboard": (0.0, 0.0, 1.0)}
+PATTERNS = (*BOARDS, *TINTS)
 WHERE = ("image", "roi", "contour", "both")
 
 
@@ -37,12 +39,16 @@ def by_class(patterns: list[Tensor], mask: Tensor) -> Tensor:
 
 
 def pattern(kind: str, image: Tensor) -> Tensor:
-    """Something of amplitude 1 that no scan contains; broadcasts to (B, C, H, W).
+    """Something of amplitude 1 that no scan contains, and 0 in the channels it leaves alone; broadcasts to (B, C, H, W).
 
-    A ``"checkerboard"`` of single pixels is the finest grain there is; a tint is a colour, and in one channel a change of
-    brightness. Of the two, ``"red"`` is what JPEG keeps best, because most of it lies in one of its two colour channels.
+    A checkerboard of single pixels is the finest grain there is, in all channels or in blue alone, where the eye sees it least. A
+    tint is a colour. Per channel ``"red"`` is what JPEG keeps best, because nearly all of it lies in one of its two colour channels;
+    ``"red-green"`` is nine tenths of that (ITU-R BT.601) for two thirds of the squared change. In one channel a checkerboard is a
+    checkerboard, and a tint a change of brightness.
     """
+    weights = (TINTS | BOARDS)[kind][: image.shape[1]] if image.shape[1] > 1 else (1.0,)
+    weights = image.new_tensor(weights).view(-1, 1, 1)
     if kind in TINTS:
-        return image.new_tensor(TINTS[kind][: image.shape[1]]).view(-1, 1, 1)
+        return weights
     rows, columns = (torch.arange(n, device=image.device) % 2 for n in image.shape[-2:])
-    return (1.0 - 2 * (rows.view(-1, 1) ^ columns)).to(image.dtype)
+    return weights * (1.0 - 2 * (rows.view(-1, 1) ^ columns)).to(image.dtype)

@@ -9,7 +9,9 @@ gradient; rounding to 8 bits is in the loop.
 
 What differs from the print: there the generators please a surrogate that has learnt one epoch in five and does not know the shortcut yet,
 and settle on a faint tint of the outline. So here they start from a carrier, something that no scan contains, and the surrogate learns
-on images perturbed by them before they move. ``carrier="none", warm_up=0`` with both rates alike is the print.
+on images perturbed by them before they move. Where the carrier is a tint, it is not bounded by texture, which hides grain and no tint, but
+keeps to two of three channels, which costs less and is learnt by more networks. ``carrier="none", warm_up=0`` with both rates alike is
+the print.
 """
 
 from __future__ import annotations
@@ -32,7 +34,7 @@ from privmed.nn.cdc import CentralDifference
 from privmed.nn.unet import UNet, convolution
 from privmed.settings import at_least, one_of, positive, setting, side
 from privmed.training.surrogate import Surrogate, agreement, descend, supervised
-from privmed_protectors.regions import pattern
+from privmed_protectors.regions import PATTERNS, TINTS, pattern
 from privmed_protectors.transformations import random_transformation
 
 CARRIER = 2.5  # tanh(2.5) = 0.99: generators that wander by 1 still leave it more than 0.9
@@ -56,7 +58,7 @@ class UMedConfig:
     texture: str = setting(
         "auto",
         "bound in the interior: a texture map x_t (count does not depend on the orientation, code does), the first of them averaged and "
-        "raised (smooth), the whole epsilon (full), or none; auto is count, and smooth if robust",
+        "raised (smooth), the whole epsilon (full), or none; auto is full where the carrier is a tint, else count, or smooth if robust",
         one_of("auto", "code", "count", "transitions", "smooth", "full", "none"),
     )
     robust: bool = setting(
@@ -74,9 +76,10 @@ class UMedConfig:
     )
     carrier: str = setting(
         "auto",
-        "beyond the paper, what the generators start from: a checkerboard, a tint of red or of magenta, or nothing, as in the paper; auto "
-        "is red, which JPEG keeps best, for grey images published in colour, and the checkerboard for all others",
-        one_of("auto", "checkerboard", "red", "magenta", "none"),
+        "beyond the paper, what the generators start from, in the channels that they may change: a tint, a checkerboard, or nothing and "
+        "all channels, as in the paper; auto is red-green for grey images published in colour, blue-checkerboard for coloured ones, and "
+        "checkerboard for a single channel",
+        one_of("auto", *PATTERNS, "none"),
     )
     warm_up: int = setting(
         20,
@@ -126,8 +129,14 @@ class UMed(Protector):
     def _texture(self, image: Tensor) -> Tensor:
         """x_t, (B, 1, H, W) in [0, 1]."""
         kind = self.config.texture
-        if kind == "auto":
-            kind = "smooth" if self.config.robust else "count"
+        if kind != "auto":
+            return self._texture_map(image, kind)
+        grain = self._texture_map(image, "smooth" if self.config.robust else "count")
+        carrier = self.config.carrier
+        tinted = colourless(image) if carrier == "auto" else torch.tensor(carrier in TINTS and image.shape[1] == 3)
+        return torch.where(tinted.to(image.device), torch.ones_like(grain), grain)
+
+    def _texture_map(self, image: Tensor, kind: str) -> Tensor:
         if kind == "full":
             return torch.ones_like(image[:, :1])
         if kind != "smooth":
@@ -144,8 +153,8 @@ class UMed(Protector):
         for name, bound in self.bounds(image, mask).items():
             with self.subnets():
                 answer = self.generators[name](seen)
-            answer = (answer.float() + carrier).tanh() * bound
-            perturbation = perturbation + answer[:, : image.shape[1]]
+            answer = (answer.float()[:, : image.shape[1]] + CARRIER * carrier).tanh() * bound
+            perturbation = perturbation + (answer * (carrier != 0) if self.config.carrier != "none" else answer)
         return image + perturbation
 
     def _published(self, image: Tensor, mask: Tensor, grey: Tensor) -> Tensor:
@@ -207,14 +216,20 @@ class UMed(Protector):
 
 
 def carrier_of(kind: str, image: Tensor) -> Tensor:
-    """What is added to the answers of the generators before tanh; broadcasts to (B, C, H, W)."""
+    """What is added to the answers of the generators before tanh, in units of ``CARRIER``; broadcasts to (B, C, H, W)."""
     if kind == "none":
         return image.new_zeros(1)
     if kind != "auto":
-        return CARRIER * pattern(kind, image)
+        return pattern(kind, image)
+    if image.shape[1] == 1:
+        return pattern("checkerboard", image)
+    return torch.where(colourless(image), pattern("red-green", image), pattern("blue-checkerboard", image))
+
+
+def colourless(image: Tensor) -> Tensor:
+    """Which images of a batch are grey but published in colour, (B, 1, 1, 1) bool."""
     colour = (image.amax(1, keepdim=True) - image.amin(1, keepdim=True)).mean((1, 2, 3), keepdim=True)
-    colourless = (colour < FAINT) & (image.shape[1] == 3)
-    return CARRIER * torch.where(colourless, pattern("red", image), pattern("checkerboard", image))
+    return (colour < FAINT) & (image.shape[1] == 3)
 
 
 @hookimpl

@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from privmed_protectors.regions import pattern
-from privmed_protectors.umed import CARRIER, UMed, UMedConfig, carrier_of
+from privmed_protectors.regions import PATTERNS, pattern
+from privmed_protectors.umed import UMed, UMedConfig, carrier_of
 
 from privmed.data.samples import ultrasound_phantom
 from privmed.imaging.contour import contour
@@ -11,33 +11,60 @@ from privmed.imaging.contour import contour
 
 def test_patterns_by_hand():
     board = pattern("checkerboard", torch.zeros(1, 1, 2, 3))
-    assert board.tolist() == [[1, -1, 1], [-1, 1, -1]]
+    assert board.tolist() == [[[1, -1, 1], [-1, 1, -1]]]
+    assert pattern("red-green", torch.zeros(1, 3, 2, 2)).flatten().tolist() == [1, -1, 0]
     assert pattern("red", torch.zeros(1, 3, 2, 2)).flatten().tolist() == [1, -1, -1]
     assert pattern("magenta", torch.zeros(1, 3, 2, 2)).flatten().tolist() == [1, -1, 1]
-    assert pattern("red", torch.zeros(1, 1, 2, 2)).flatten().tolist() == [1]
+    blue = pattern("blue-checkerboard", torch.zeros(1, 3, 2, 3))
+    assert torch.equal(blue[2:], board)
+    assert not blue[:2].any()
+
+
+@pytest.mark.parametrize("kind", PATTERNS)
+def test_no_pattern_is_empty_in_one_channel(kind):
+    assert pattern(kind, torch.zeros(1, 1, 4, 4)).abs().min() == 1
 
 
 def test_each_image_of_a_batch_gets_the_carrier_that_fits_it():
-    """A grey image in three channels is tinted red; one in colour, and one of a single channel, get the checkerboard."""
+    """A grey image in three channels is tinted, one in colour gets a blue checkerboard, one of a single channel a checkerboard."""
     grey = torch.rand(1, 1, 32, 32)
     batch = torch.cat([grey.expand(-1, 3, -1, -1), torch.rand(1, 3, 32, 32)])
     chosen = carrier_of("auto", batch).expand(2, 3, 32, 32)
-    assert torch.equal(chosen[0], CARRIER * pattern("red", batch).expand(3, 32, 32))
-    assert torch.equal(chosen[1], CARRIER * pattern("checkerboard", batch).expand(3, 32, 32))
-    assert torch.equal(carrier_of("auto", grey).view(32, 32), CARRIER * pattern("checkerboard", grey))
+    assert torch.equal(chosen[0], pattern("red-green", batch).expand(3, 32, 32))
+    assert torch.equal(chosen[1], pattern("blue-checkerboard", batch).expand(3, 32, 32))
+    assert torch.equal(carrier_of("auto", grey), pattern("checkerboard", grey))
     assert not carrier_of("none", grey).any()
-    magenta = carrier_of("magenta", batch[:1])
-    assert torch.equal(magenta, CARRIER * pattern("magenta", batch))
+    assert torch.equal(carrier_of("magenta", batch[:1]), pattern("magenta", batch))
 
 
-def test_red_lies_in_one_colour_channel_of_jpeg():
-    """Of all changes of the same size, it moves Cr most (ITU-R BT.601), so quantisation takes least of it."""
+def test_two_channels_keep_most_of_what_jpeg_keeps():
+    """Red and green move Cr (ITU-R BT.601) by nine tenths of what all three can, for two thirds of the squared change."""
     cr = torch.tensor([0.5, -0.4187, -0.0813])
-    assert cr @ pattern("red", torch.zeros(1, 3, 1, 1)).flatten() == pytest.approx(1.0)
-    assert cr @ pattern("magenta", torch.zeros(1, 3, 1, 1)).flatten() < 0.9
+    red, two = (pattern(kind, torch.zeros(1, 3, 1, 1)).flatten() for kind in ("red", "red-green"))
+    assert cr @ red == pytest.approx(1.0)
+    assert cr @ two > 0.9
+    assert two.square().sum() / red.square().sum() == pytest.approx(2 / 3)
 
 
-@pytest.mark.parametrize("carrier", ["auto", "checkerboard", "red", "magenta", "none"])
+def test_a_tint_is_bounded_by_epsilon_alone_and_grain_by_texture():
+    """Each image of a batch by its own carrier, as if it stood alone."""
+    grey, mask = ultrasound_phantom(0, side=64)
+    colour = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    inside = (mask - contour(mask))[0, 0] > 0
+    batch = torch.cat([grey.expand(-1, 3, -1, -1), colour])
+    protector = UMed(UMedConfig(width=1))
+    tint, grain = protector.bounds(batch, torch.cat([mask, mask]))["texture"]
+    assert (tint[0][inside] == protector.config.epsilon).all()
+    assert torch.equal(grain, UMed(UMedConfig(width=1, texture="count")).bounds(colour, mask)["texture"][0])
+    single = protector.bounds(grey, mask)["texture"][0, 0][inside]
+    assert float(single.mean()) < 0.7 * protector.config.epsilon
+    plain = UMed(UMedConfig(width=1, carrier="none")).bounds(batch, torch.cat([mask, mask]))["texture"]
+    assert torch.equal(
+        plain, UMed(UMedConfig(width=1, texture="count")).bounds(batch, torch.cat([mask, mask]))["texture"]
+    )
+
+
+@pytest.mark.parametrize("carrier", ["auto", *PATTERNS, "none"])
 def test_the_bound_holds_whatever_the_carrier(carrier):
     torch.manual_seed(0)
     protector = UMed(UMedConfig(width=4, carrier=carrier)).eval()
@@ -48,21 +75,35 @@ def test_the_bound_holds_whatever_the_carrier(carrier):
         assert float(change.max()) > 2 / 255
 
 
+@pytest.mark.parametrize(("carrier", "left_alone"), [("red-green", [2]), ("blue-checkerboard", [0, 1])])
+def test_generators_leave_the_channels_alone_that_their_carrier_does(carrier, left_alone):
+    """Or a long fit would spend the fidelity that a carrier of fewer channels is chosen for."""
+    torch.manual_seed(0)
+    protector = UMed(UMedConfig(width=4, carrier=carrier)).eval()
+    for generator in protector.generators.values():
+        torch.nn.init.normal_(generator.head.weight)
+    image, mask = torch.rand(2, 3, 32, 32), (torch.rand(2, 1, 32, 32) > 0.5).float()
+    change = (protector.perturb(image, mask) - image).detach()
+    assert not change[:, left_alone].any()
+    assert all(change[:, k].any() for k in {0, 1, 2} - set(left_alone))
+
+
 def test_without_a_fit_the_carrier_is_published_in_its_bound():
     image, mask = ultrasound_phantom(0, side=64)
     image = image.mul(255).round().div(255).expand(-1, 3, -1, -1)
     protector = UMed(UMedConfig(width=1, size=64, cycles=0, warm_up=0)).fit([(image, mask)])
     change = protector.protect(image, mask) - image
-    red = pattern("red", image).expand_as(image)
+    tint = pattern("red-green", image).expand_as(image)
     assert float(change.abs().max()) == pytest.approx(4 / 255, abs=1e-6)
-    assert not (change.sign() * red < 0).any()
-    outline = contour(mask).expand_as(image) > 0
+    assert not (change.sign() * tint < 0).any()
+    assert not change[:, 2].any()
+    lesion = (mask > 0).expand_as(image) & (tint != 0)
     free = (image > 5 / 255) & (image < 1 - 5 / 255)
-    assert (change.abs()[outline & free] > 3.5 / 255).all()
+    assert (change.abs()[lesion & free] > 3.5 / 255).all()
 
 
 def test_robust_bounds_the_interior_smoothly():
-    """JPEG and blur take what changes from pixel to pixel, so the bound of the robust variant must not."""
+    """In one channel, where the carrier is grain: JPEG and blur take what changes from pixel to pixel, so the bound must not."""
     image, mask = ultrasound_phantom(0, side=64)
     plain, robust = (
         UMed(UMedConfig(width=1, robust=r)).bounds(image, mask)["texture"] * 255 / 4 for r in (False, True)

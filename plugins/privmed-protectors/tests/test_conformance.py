@@ -13,7 +13,7 @@ METHODS = {
     "noise-roi": ("noise", {"where": "roi"}),
     "noise-contour": ("noise", {"where": "contour"}),
     "noise-checkerboard": ("noise", {"where": "both", "pattern": "checkerboard"}),
-    "noise-red": ("noise", {"where": "both", "pattern": "red"}),
+    "noise-red-green": ("noise", {"where": "both", "pattern": "red-green"}),
     "lsp": ("lsp", {}),
     "lsp-l2": ("lsp", {"norm": "l2"}),
     "ar": ("ar", {}),
@@ -28,6 +28,7 @@ METHODS = {
     "umed": ("umed", {**TINY, "cycles": 2}),
     "umed-vanilla": ("umed", {**TINY, "cycles": 2, "contour": "vanilla", "texture": "none", "warm_up": 1}),
     "umed-full": ("umed", {**TINY, "cycles": 2, "contour": "none", "texture": "full", "robust": True}),
+    "umed-blue": ("umed", {**TINY, "cycles": 2, "carrier": "blue-checkerboard"}),
     "umed-robust": ("umed", {**TINY, "cycles": 2, "robust": True}),
 }
 

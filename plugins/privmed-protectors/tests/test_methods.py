@@ -67,7 +67,7 @@ def test_lsp_is_one_pattern_at_every_size():
 
 
 def test_umed_fits_grey_images_of_a_mixed_set_as_it_publishes_them():
-    """A colour image in the set must not turn the carrier of the grey ones red, which they are not published with."""
+    """A colour image in the set must not turn the carrier of the grey ones into a tint, which they are not published with."""
     images, masks = phantoms(2)
     protector = privmed.protector("umed", **SMALL).eval()
     grey = torch.tensor([True, False])
