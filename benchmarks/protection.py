@@ -33,7 +33,7 @@ SIZE = 128
 PROTOCOL = Protocol(epochs=50, rate=1e-3, batch=8, width=16)
 CHECKERBOARD, TINT = (
     "noise[where=both;pattern=checkerboard]",
-    "noise[where=both;pattern=red-green]",
+    "noise[where=both;pattern=blue]",
 )  # UMed's carriers alone
 STRANGERS = ("attention-unet", "unet++", "transunet")  # whom the surrogate does not resemble
 ALL = "lsp,ar,em,tap,sep,umed,umed[robust=true]"
@@ -70,7 +70,7 @@ TABLES = {
         {"seeds": 3, "exploiters": list(STRANGERS), "colour": True},
     ),
     "carrier": (  # with --holdout: which carrier is chosen
-        "umed[carrier=red;texture=count],umed[carrier=red],umed[carrier=red-green],umed[carrier=blue-checkerboard]",
+        "umed[carrier=red;texture=count],umed[carrier=red],umed[carrier=magenta],umed[carrier=blue],umed[carrier=blue-checkerboard]",
         {"seeds": 1, "exploiters": ["unet", "unet++"], "colour": True},
     ),
     "colour-ablation": (
@@ -85,7 +85,7 @@ TABLES = {
 }
 NAMES = {  # as tables call them
     CHECKERBOARD: "checkerboard, ROI and contour",
-    TINT: "red-green, ROI and contour",
+    TINT: "blue, ROI and contour",
     **ABLATIONS,
     "umed[texture=count]": "umed, in texture",
     PRINT: "umed as printed",

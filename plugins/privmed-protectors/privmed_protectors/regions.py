@@ -7,7 +7,7 @@ from torch import Tensor
 
 from privmed.imaging.contour import contour
 
-TINTS = {"red-green": (1.0, -1.0, 0.0), "red": (1.0, -1.0, -1.0), "magenta": (1.0, -1.0, 1.0)}
+TINTS = {"blue": (-1.0, 0.0, 1.0), "red": (1.0, -1.0, -1.0), "magenta": (1.0, -1.0, 1.0)}
 BOARDS = {"checkerboard": (1.0, 1.0, 1.0), "blue-checkerboard": (0.0, 0.0, 1.0)}
 PATTERNS = (*BOARDS, *TINTS)
 WHERE = ("image", "roi", "contour", "both")
@@ -42,9 +42,9 @@ def pattern(kind: str, image: Tensor) -> Tensor:
     """Something of amplitude 1 that no scan contains, and 0 in the channels it leaves alone; broadcasts to (B, C, H, W).
 
     A checkerboard of single pixels is the finest grain there is, in all channels or in blue alone, where the eye sees it least. A
-    tint is a colour. Per channel ``"red"`` is what JPEG keeps best, because nearly all of it lies in one of its two colour channels;
-    ``"red-green"`` is nine tenths of that (ITU-R BT.601) for two thirds of the squared change. In one channel a checkerboard is a
-    checkerboard, and a tint a change of brightness.
+    tint is a colour. ``"blue"`` (less red, more blue) leaves green alone, on which most of luma hangs: the eye sees it less than two thirds
+    as well as ``"red"`` (CIEDE2000), the squared change is two thirds, and JPEG keeps more than four fifths of it (ITU-R BT.601). In one
+    channel a checkerboard is a checkerboard, and a tint a change of brightness.
     """
     weights = (TINTS | BOARDS)[kind][: image.shape[1]] if image.shape[1] > 1 else (1.0,)
     weights = image.new_tensor(weights).view(-1, 1, 1)

@@ -77,7 +77,7 @@ class UMedConfig:
     carrier: str = setting(
         "auto",
         "beyond the paper, what the generators start from, in the channels that they may change: a tint, a checkerboard, or nothing and "
-        "all channels, as in the paper; auto is red-green for grey images published in colour, blue-checkerboard for coloured ones, and "
+        "all channels, as in the paper; auto is blue for grey images published in colour, blue-checkerboard for coloured ones, and "
         "checkerboard for a single channel",
         one_of("auto", *PATTERNS, "none"),
     )
@@ -223,7 +223,7 @@ def carrier_of(kind: str, image: Tensor) -> Tensor:
         return pattern(kind, image)
     if image.shape[1] == 1:
         return pattern("checkerboard", image)
-    return torch.where(colourless(image), pattern("red-green", image), pattern("blue-checkerboard", image))
+    return torch.where(colourless(image), pattern("blue", image), pattern("blue-checkerboard", image))
 
 
 def colourless(image: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ METHODS = {
     "noise-roi": ("noise", {"where": "roi"}),
     "noise-contour": ("noise", {"where": "contour"}),
     "noise-checkerboard": ("noise", {"where": "both", "pattern": "checkerboard"}),
-    "noise-red-green": ("noise", {"where": "both", "pattern": "red-green"}),
+    "noise-blue": ("noise", {"where": "both", "pattern": "blue"}),
     "lsp": ("lsp", {}),
     "lsp-l2": ("lsp", {"norm": "l2"}),
     "ar": ("ar", {}),
