@@ -55,7 +55,6 @@ TABLES = {
     "defences": (f"{CHECKERBOARD},{FEW}", {"seeds": 3, "defences": ["blur", "jpeg60", "jpeg30", "augment"]}),
     "exploiters": ("em,umed", {"seeds": 3, "exploiters": list(STRANGERS)}),
     "bounds": ("umed[epsilon=8/255],umed[robust=true;epsilon=8/255]", {"seeds": 3, "defences": ["none", "jpeg60"]}),
-    "fidelity": ("umed[epsilon=3/255]", {"seeds": 3}),  # where lesions are too large for 50 dB at 4/255
     "adversarial": (FEW, {"seeds": 1, "defences": ["adversarial"]}),
     "colour": (
         f"{TINT},{ALL},{PRINT}",
@@ -90,7 +89,6 @@ NAMES = {  # as tables call them
     "umed[texture=count]": "umed, in texture",
     PRINT: "umed as printed",
     "umed[robust=true]": "umed, robust",
-    "umed[epsilon=3/255]": "umed, 3/255",
     "umed[epsilon=8/255]": "umed, 8/255",
     "umed[robust=true;epsilon=8/255]": "umed, robust, 8/255",
 }

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from privmed_protectors.noise import Noise, NoiseConfig
 from privmed_protectors.regions import PATTERNS, pattern
 from privmed_protectors.umed import UMed, UMedConfig, carrier_of
 
@@ -113,6 +114,17 @@ def test_without_a_fit_the_carrier_is_published_in_its_bound():
     lesion = (mask > 0).expand_as(image) & (tint != 0)
     free = (image > 5 / 255) & (image < 1 - 5 / 255)
     assert (change.abs()[lesion & free] > 3.5 / 255).all()
+
+
+@pytest.mark.parametrize("robust", [False, True])
+def test_a_tint_fills_its_bound_so_that_a_fit_adds_nothing(robust):
+    """What the documents say of images in colour: they are those of the control that learns nothing."""
+    pairs = [ultrasound_phantom(i, side=64) for i in range(2)]
+    image = torch.cat([x for x, _ in pairs]).mul(255).round().div(255).expand(-1, 3, -1, -1)
+    mask = torch.cat([m for _, m in pairs])
+    protector = UMed(UMedConfig(width=2, size=64, batch=2, robust=robust)).fit(zip(image, mask))
+    control = Noise(NoiseConfig(where="both", pattern="blue"))
+    assert torch.equal(protector.protect(image, mask), control.protect(image, mask))
 
 
 def test_robust_bounds_the_interior_smoothly():
