@@ -61,7 +61,7 @@ TABLES = {
         {"seeds": 3, "colour": True},
     ),  # grey images published in colour, as in the papers
     "colour-defences": (
-        f"{TINT},{FEW},{PRINT}",
+        f"{TINT},umed,{PRINT}",  # umed, robust publishes the same images
         {"seeds": 3, "defences": ["blur", "jpeg60", "jpeg30", "augment"], "colour": True},
     ),
     "colour-exploiters": (
@@ -76,9 +76,9 @@ TABLES = {
         f"umed,umed[texture=count],{PRINT},{','.join(ABLATIONS)}",
         {"seeds": 3, "defences": ["none", "jpeg60"], "colour": True},
     ),
-    "colour-adversarial": (FEW, {"seeds": 1, "defences": ["adversarial"], "colour": True}),
+    "colour-adversarial": ("umed", {"seeds": 1, "defences": ["adversarial"], "colour": True}),
     "colour-bounds": (
-        "umed[epsilon=8/255],umed[robust=true;epsilon=8/255]",
+        "umed[epsilon=8/255]",
         {"seeds": 3, "defences": ["none", "jpeg60"], "colour": True},
     ),
 }
