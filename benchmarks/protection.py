@@ -124,6 +124,7 @@ TARGETS = {
 def main() -> None:
     """Run and write."""
     options = arguments()
+    check_rows(options.only or [], options.table)
     for name in options.set:
         for table in options.table:
             text, more = TABLES[table]
@@ -168,6 +169,13 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="journals and published sets")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
     return parser.parse_args()
+
+
+def check_rows(wanted: list[str], tables: list[str]) -> None:
+    """Refuse a row that none of the tables has, instead of running nothing for it."""
+    there = dict.fromkeys(NAMES.get(c.label, c.label) for table in tables for c in lineup(TABLES[table][0], SIZE))
+    if unknown := [row for row in wanted if row not in there]:
+        sys.exit(f"--only {unknown[0]!r}: no such row in {', '.join(tables)}; there are {'; '.join(there)}.")
 
 
 def merge(source: Path, target: Path) -> None:
