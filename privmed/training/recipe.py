@@ -37,7 +37,9 @@ class DataRecipe:
     """What is trained on."""
 
     root: str = setting("$PRIVMED_DATA", "folder that holds the data sets; environment variables are expanded")
-    covers: str = setting("covers", "folder of photographs, relative to root")
+    covers: list[Source] = setting(
+        Factory(lambda: [Source(folder="covers")]), "sets of photographs (a bare folder name is one set)"
+    )
     secrets: list[Source] = setting(Factory(list), "sets that secrets (or the images to segment) come from")
     size: int = setting(224, "shorter side the pictures are resized to", at_least(32))
     crop: int = setting(64, "side of the training windows (hiding) or of the training images (analysis)", at_least(32))
@@ -48,6 +50,11 @@ class DataRecipe:
     )
     recolour: float = setting(
         0.0, "share of secrets and covers that get other colours and contrasts (hiding)", between(0, 1)
+    )
+    variety: float = setting(
+        0.0,
+        "share of secrets and covers made clipped, coloured, sharp, soft, re-scaled or JPEG-born (hiding)",
+        between(0, 1),
     )
     augment: float = setting(1.0, "strength of the augmentation in analysis", between(0, 3))
 
@@ -66,7 +73,14 @@ class LossRecipe:
         "hiding: squared errors as they are, or the logarithm of each image's, so that every image counts alike in decibels",
         one_of("linear", "log"),
     )
+    worst: float = setting(
+        0.0, "hiding: weight of the worst window of 8 x 8 of the recovered, on top of the secret's mean", at_least(0)
+    )
     rounding: bool = setting(True, "round to 8 bits in the loop, straight-through")
+    clipping: bool = setting(
+        False,
+        "no gradient where the 8-bit file clips (what is pushed past 0 or 255 is lost), instead of straight through",
+    )
 
 
 @frozen(kw_only=True)
@@ -152,9 +166,13 @@ def read_recipe(path: str | Path, overrides: list[str] | tuple[str, ...] = ()) -
         raise InputError(f"recipe {path}: is not YAML ({str(error).splitlines()[0]}).") from error
     if not isinstance(plain, dict):
         raise SettingsError(f"recipe {path}: expected settings by name.")
-    recipe = structure(Recipe, merge(plain, parse_assignments(list(overrides))), f"recipe {path}")
-    if not recipe.data.secrets:
-        raise SettingsError(f"recipe {path}: data.secrets names no data set.")
+    plain = merge(plain, parse_assignments(list(overrides)))
+    if isinstance(plain.get("data"), dict) and isinstance(plain["data"].get("covers"), str):
+        plain["data"] = {**plain["data"], "covers": [{"folder": plain["data"]["covers"]}]}
+    recipe = structure(Recipe, plain, f"recipe {path}")
+    for name in ("secrets", "covers"):
+        if not getattr(recipe.data, name):
+            raise SettingsError(f"recipe {path}: data.{name} names no data set.")
     if recipe.task in ("hiding", "distillation", "covert") and recipe.data.crop > recipe.data.size:
         raise SettingsError(
             f"recipe {path}: data.crop {recipe.data.crop} is larger than data.size {recipe.data.size}, so no window of that side fits."

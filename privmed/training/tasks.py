@@ -7,6 +7,7 @@ uninterrupted one would have seen.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from itertools import zip_longest
 
 import numpy as np
 import torch
@@ -84,18 +85,24 @@ class CoverTask(Task):
 
     def __init__(self, recipe: Recipe, device: str) -> None:
         super().__init__(recipe, device)
-        folder = ImageFolder(data_root(recipe) / recipe.data.covers)
-        self.covers, self.held_covers = cut_validation(folder.items("train"), recipe.data.validation, recipe.data.cut)
-        if not self.covers or not self.held_covers:
-            raise InputError(
-                f"data set {folder.path}: validation {recipe.data.validation:g} leaves one side of its covers empty. Take another part "
-                "(data.validation) or another cut (data.cut)."
-            )
+        folders = [ImageFolder(data_root(recipe) / s.folder) for s in recipe.data.covers]
+        cuts = [cut_validation(f.items("train"), recipe.data.validation, recipe.data.cut) for f in folders]
+        for folder, (training, held) in zip(folders, cuts):
+            if not training or not held:
+                raise InputError(
+                    f"data set {folder.path}: validation {recipe.data.validation:g} leaves one side of its covers empty. Take another "
+                    "part (data.validation) or another cut (data.cut)."
+                )
+        self.covers = [training for training, _ in cuts]
+        self.held_covers = [cover for turn in zip_longest(*(held for _, held in cuts)) for cover in turn if cover]
+        shares = np.array([s.share for s in recipe.data.covers])
+        self.cover_shares = shares / shares.sum()
         self.photographs = PictureStore(recipe.data.size)
 
     def draw_covers(self, n: int, side: int, rng: np.random.Generator) -> Tensor:
         """Random windows of random photographs, (n, 3, side, side)."""
-        chosen = [self.covers[rng.integers(len(self.covers))].image for _ in range(n)]
+        sets = rng.choice(len(self.covers), size=n, p=self.cover_shares) if len(self.covers) > 1 else [0] * n
+        chosen = [self.covers[i][rng.integers(len(self.covers[i]))].image for i in sets]
         return self.place([self.photographs.random_crop(path, side, rng) for path in chosen])
 
     def held_cover(self, i: int) -> Tensor:

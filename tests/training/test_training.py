@@ -11,8 +11,11 @@ from privmed import registry
 from privmed.errors import InputError, OutputError, SettingsError, WeightsError
 from privmed.training import read_recipe, run
 from privmed.training.guard import Guard
+from privmed.training.hiding import transmit, worst_window
 from privmed.training.losses import dice_ce
+from privmed.training.make import make_task
 from privmed.training.optim import Muon, orthogonalise
+from privmed.training.recipe import LossRecipe
 
 pytest.importorskip("privmed_hiders", reason="needs the plugin privmed-hiders")
 pytest.importorskip("privmed_analyzers", reason="needs the plugin privmed-analyzers")
@@ -278,3 +281,28 @@ def test_dice_ce_by_hand():
     """Two pixels, p = (0.5, 0.5), y = (1, 0): Dice loss 1 - 1/2, cross-entropy ln 2."""
     value = dice_ce(torch.zeros(1, 1, 1, 2), torch.tensor([[[[1.0, 0.0]]]]), smooth=0)
     assert float(value) == pytest.approx(0.5 + np.log(2), abs=1e-6)
+
+
+def test_where_the_file_clips_no_gradient_passes_and_the_worst_window_counts():
+    wanted = torch.zeros(2, 3, 32, 32)
+    found = wanted.clone()
+    found[1, :, 8:16, 16:24] = 0.5
+    assert worst_window(found, wanted).tolist() == pytest.approx([0, 0.25])
+    stego = torch.tensor([-0.2, 0.3, 1.4], requires_grad=True)
+    for clipping, gradient in ((True, [0.0, 1.0, 0.0]), (False, [1.0, 1.0, 1.0])):
+        sent = transmit(stego, LossRecipe(clipping=clipping))
+        assert sent.tolist() == pytest.approx([0, 76 / 255, 1])
+        (got,) = torch.autograd.grad(sent.sum(), stego)
+        assert got.tolist() == gradient
+
+
+def test_covers_come_from_every_set_by_share(recipe, data):
+    covers = "data.covers=[{folder: photos, share: 3}, {folder: scans, share: 1}]"
+    task = make_task(read_recipe(recipe(), ["data.crop=32", "data.size=48", covers]), "cpu")
+    rng, seen = np.random.default_rng(0), []
+    task.photographs.random_crop = lambda path, side, rng: seen.append(path.parts) or torch.zeros(3, side, side).byte()
+    task.draw_covers(400, 32, rng)
+    share = sum("photos" in parts for parts in seen) / len(seen)
+    assert 0.68 < share < 0.82
+    with pytest.raises(SettingsError, match="names no data set"):
+        read_recipe(recipe(), ["data.covers=[]"])
