@@ -298,7 +298,7 @@ def test_where_the_file_clips_no_gradient_passes_and_the_worst_window_counts():
 
 def test_covers_come_from_every_set_by_share(recipe, data):
     covers = "data.covers=[{folder: photos, share: 3}, {folder: scans, share: 1}]"
-    task = make_task(read_recipe(recipe(), ["data.crop=32", "data.size=48", covers]), "cpu")
+    task = make_task(read_recipe(recipe(), ["data.crop=32", "data.size=40", "data.validation=0.4", covers]), "cpu")
     rng, seen = np.random.default_rng(0), []
     task.photographs.random_crop = lambda path, side, rng: seen.append(path.parts) or torch.zeros(3, side, side).byte()
     task.draw_covers(400, 32, rng)
