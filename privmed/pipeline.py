@@ -24,6 +24,7 @@ from privmed.errors import InputError, SettingsError, WeightsError
 from privmed.imaging.effects import check_quality, gaussian_blur, jpeg_file
 from privmed.imaging.quantise import quantise
 from privmed.interfaces import Analyzer, Hider, door
+from privmed.refine import Refinement
 
 STRIDE = 1_000_003  # between the seeds of two stages
 
@@ -178,12 +179,12 @@ def tuned_hider(analyzer: Analyzer, **settings: Any) -> Hider:
     return hider
 
 
-def hide(hider: str | Hider) -> Stage:
-    """Hide the secret in the cover."""
+def hide(hider: str | Hider, *, refine: int | Refinement = 0) -> Stage:
+    """Hide the secret in the cover, and refine the stego by so many steps (see :meth:`Hider.hide`)."""
     method = _hider(hider)
 
     def step(run: Run) -> Run:
-        stego = method.hide(run.secret, run.cover, generator=run.seed)
+        stego = method.hide(run.secret, run.cover, refine=refine, generator=run.seed)
         return evolve(run, image=stego, stego=stego, last="stego")
 
     return Stage(f"hide({method.name})", step)

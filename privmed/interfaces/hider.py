@@ -11,6 +11,9 @@ from torch import Tensor
 
 from privmed.interfaces import door
 from privmed.interfaces.base import Method
+from privmed.refine import Refinement
+from privmed.refine import refine as improve
+from privmed.settings import structure
 
 
 class Hider(Method):
@@ -29,12 +32,23 @@ class Hider(Method):
     tile: ClassVar[int | None] = None
 
     @final
-    def hide(self, secret: Tensor, cover: Tensor, *, generator: torch.Generator | int | None = None) -> Tensor:
+    def hide(
+        self,
+        secret: Tensor,
+        cover: Tensor,
+        *,
+        refine: int | Refinement = 0,
+        progress: Callable[[int, int], None] | None = None,
+        generator: torch.Generator | int | None = None,
+    ) -> Tensor:
         """Hide ``secret`` in ``cover``.
 
         Args:
             secret: what nobody may see, (B, 1 or 3, H, W) in [0, 1], sides at least 32.
             cover: what everybody may see, (B or 1, 1 or 3, any, any) in [0, 1]; aspect-filled to the secret's size.
+            refine: gradient steps (or a :class:`privmed.refine.Refinement`) that make the stego give the secret back better, at the
+                sender's cost alone.
+            progress: called with the refining steps taken and their number.
             generator: source of randomness for methods that need any; a generator or a seed (default 0).
 
         Returns:
@@ -42,6 +56,7 @@ class Hider(Method):
 
         Raises:
             InputError: for wrong types, shapes, ranges, NaN, or sides below 32.
+            SettingsError: for ``refine`` where :meth:`recover` has no gradient.
         """
         secret_, cover_ = door.image("secret", secret), door.image("cover", cover)
         size = secret_.shape[-2:]
@@ -51,8 +66,11 @@ class Hider(Method):
             source = door.generator_for(generator, self.device)
             padded = door.pad(secret_, self.multiple), door.pad(cover_, self.multiple)
             stego = self._tiled(lambda s, c: self._hide(s, c, source), "stego", *padded)
-            stego = door.crop(stego, size)
-            return stego.clamp(0, 1).to(secret.device)
+            stego = door.crop(stego, size).clamp(0, 1)
+            how = refine if isinstance(refine, Refinement) else structure(Refinement, {"steps": refine}, "refine")
+            if how.steps:
+                stego = self._refined(stego, secret_, cover_, how, progress, source)
+            return stego.to(secret.device)
 
     @final
     def recover(self, stego: Tensor, *, clamp: bool = True, generator: torch.Generator | int | None = None) -> Tensor:
@@ -76,6 +94,32 @@ class Hider(Method):
             recovered = self._tiled(lambda s: self._recover(s, source), "recovered", door.pad(stego_, self.multiple))
             recovered = door.crop(recovered, stego_.shape[-2:])
             return (recovered.clamp(0, 1) if clamp else recovered).to(stego.device)
+
+    def _refined(
+        self,
+        stego: Tensor,
+        secret: Tensor,
+        cover: Tensor,
+        how: Refinement,
+        progress: Callable[[int, int], None] | None,
+        generator: torch.Generator,
+    ) -> Tensor:
+        """Refine tile by tile, each as :meth:`recover` will cut and pad it."""
+        height, width = stego.shape[-2:]
+        rows, columns = (_cuts(n + -n % self.multiple, self.tile, self.multiple) for n in (height, width))
+        tiles = [(slice(*row), slice(*column)) for row in rows for column in columns]
+        before = generator.get_state()
+
+        def recover(tile: Tensor) -> Tensor:
+            generator.set_state(before)  # the same latent in every step
+            return door.crop(self._recover(door.pad(tile, self.multiple), generator).float(), tile.shape[-2:])
+
+        stego = stego.detach().clone()
+        for n, at in enumerate(tiles):
+            tell = None if progress is None else lambda done, of, n=n: progress(n * of + done, len(tiles) * of)
+            parts = (x[..., at[0], at[1]] for x in (stego, secret, cover))
+            stego[..., at[0], at[1]] = improve(recover, *parts, how, tell)
+        return stego
 
     def _tiled(self, call: Callable[..., Tensor], what: str, *images: Tensor) -> Tensor:
         """Call it on whole images, or on tiles that share nothing, and put its answers together."""
