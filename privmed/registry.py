@@ -267,14 +267,25 @@ def _collect(row: PluginInfo) -> type[Method]:
 
 def _hold_against_contract(cls: Any, kind: str) -> None:
     from privmed.interfaces import KINDS
+    from privmed.interfaces.abilities import ABILITIES, missing
 
     base = KINDS[kind]
     if not (inspect.isclass(cls) and issubclass(cls, base)):
         raise _Refused(f"it registers {cls!r}, which is not a subclass of privmed.{base.__name__}")
     if not (isinstance(cls.name, str) and re.fullmatch(r"[a-z0-9][a-z0-9_-]*", cls.name)):
         raise _Refused(f"{cls.__name__}.name must be lower-case letters, digits, - and _, got {cls.name!r}")
-    if not attrs.has(getattr(cls, "Config", None)):
+    if not attrs.has(cls.Config):
         raise _Refused(f"{cls.__name__}.Config must be an attrs class")
+    if attrs.fields(base.Config) and not issubclass(cls.Config, base.Config):
+        raise _Refused(
+            f"{cls.__name__}.Config must extend privmed.{base.__name__}.Config, whose settings every {kind} has"
+        )
+    if getattr(cls, "learns", False) and not issubclass(cls.Config, base.LearningConfig):
+        raise _Refused(f"{cls.__name__} learns, so its Config must extend privmed.{base.__name__}.LearningConfig")
+    for ability, protocol in ABILITIES[kind].items():
+        lacks = missing(cls, protocol)
+        if lacks and hasattr(cls, ability):
+            raise _Refused(f"{cls.__name__} claims the ability {ability!r} but does not implement {', '.join(lacks)}")
     for attribute, value in vars(base).items():
         if getattr(value, "__final__", False) and getattr(cls, attribute) is not value:
             raise _Refused(f"{cls.__name__} overrides the final method {attribute}(); implement _{attribute}() instead")

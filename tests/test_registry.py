@@ -64,8 +64,12 @@ def test_a_strangers_plugin_is_one_file_and_one_line(install):
         (good().replace("def _recover", "def recover"), "overrides the final method recover"),
         (good().replace("def privmed_register(register)", "def privmed_register(register, nonsense)"), "nonsense"),
         (good().replace("Config = Config", "Config = int"), "Config must be an attrs class"),
+        (
+            good().replace("    Config = Config", "    stages = 3"),
+            "ability 'stages' but does not implement encode, latent, picture",
+        ),
     ],
-    ids=range(12),
+    ids=range(13),
 )
 def test_a_broken_plugin_is_listed_with_its_reason_and_all_else_works(install, monkeypatch, source, words):
     install("acme", "hiders", {"mine": "acme_mine"}, {"acme_mine": source})
@@ -80,6 +84,49 @@ def test_a_broken_plugin_is_listed_with_its_reason_and_all_else_works(install, m
     monkeypatch.setenv("PRIVMED_STRICT", "1")
     with pytest.raises(PluginError):
         registry.plugins("hider", check=True)
+
+
+def test_a_hider_of_twelve_lines_needs_no_config(install):
+    """A method with nothing to set has no ``Config``."""
+    start = good().index("from attrs")
+    bare = good()[start:].replace("    Config = Config\n", "")
+    bare = "\n".join(line for line in bare.splitlines() if "frozen" not in line and "setting" not in line)
+    bare = bare.replace("class Config:\n", "")
+    install("acme", "hiders", {"mine": "acme_mine"}, {"acme_mine": bare})
+    assert row("mine").status == "ok", row("mine").reason
+    assert privmed.hider("mine").config == privmed.Hider.Config()
+    with pytest.raises(SettingsError, match="no setting 'depth'"):
+        privmed.hider("mine", depth=3)
+
+
+@pytest.mark.parametrize(
+    ("config", "learns", "words"),
+    [
+        ("Protector.Config", False, ""),
+        ("Protector.Config", True, "must extend privmed.Protector.LearningConfig"),
+        ("Protector.LearningConfig", True, ""),
+        ("Hider.Config", False, "must extend privmed.Protector.Config"),
+    ],
+)
+def test_a_protectors_settings_extend_those_that_every_protector_has(install, config, learns, words):
+    source = f"""
+from privmed import Hider, Protector, hookimpl
+
+class Mine(Protector):
+    name = "mine"
+    Config = {config}
+    learns = {learns}
+    def _protect(self, image, mask, generators):
+        return image
+
+@hookimpl
+def privmed_register(register):
+    register(Mine)
+"""
+    install("acme", "protectors", {"mine": "acme_mine"}, {"acme_mine": source})
+    found = next(r for r in registry.plugins("protector", check=True) if r.name == "mine")
+    assert (found.status == "ok") == (not words), found.reason
+    assert words in found.reason
 
 
 def test_a_name_claimed_twice_is_refused_naming_both(install):

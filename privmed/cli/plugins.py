@@ -64,6 +64,7 @@ def show(
     """Show a method: what it is, its settings, its weights."""
     from privmed import registry, weights
     from privmed.errors import SettingsError
+    from privmed.interfaces.abilities import ABILITIES, abilities
     from privmed.settings import describe
 
     kind, colon, name = method.partition(":")
@@ -73,7 +74,7 @@ def show(
     cards = {n: weights.read_card(p, cls) for n, p in weights.bundled(cls).items()}
     about = (cls.__doc__ or "").strip().splitlines()[0]
     voice = Voice(json, quiet)
-    rows = describe(cls.Config)
+    rows, able = describe(cls.Config), abilities(cls)
     if not json:
         voice.say(f"{method}: {about}\n")
         voice.table(
@@ -83,8 +84,10 @@ def show(
                 for r in rows
             ],
         )
+        if ABILITIES[kind]:
+            voice.table("\nAbilities", [(name, "yes" if name in able else "no") for name in ABILITIES[kind]])
         voice.table(
             "\nWeights",
             [(n, f"{c['bytes'] / 1e6:.1f} MB  {c.get('about', '')}") for n, c in cards.items()] or [("none", "")],
         )
-    voice.finish({"method": method, "about": about, "settings": rows, "weights": cards})
+    voice.finish({"method": method, "about": about, "settings": rows, "abilities": able, "weights": cards})

@@ -69,7 +69,7 @@ def command(
     given = settings(set_)
     keep_out = structure(KeepOut, given.pop("keep_out", {}), "keep_out")
     locker = make("watermarker", watermarker, None, device, **given)
-    if seed is not None and getattr(locker.config, "veil", 0):
+    if seed is not None and locker.config.veil:
         raise SettingsError("--seed would make the veil no secret. Leave one of them out.")
     mark = draw_logo(512) if logo is None else read_logo(logo)
     items = source.items(split)[:limit]

@@ -125,7 +125,7 @@ def run_trial(
     """
     key = json.dumps(asdict(trial), sort_keys=True)
     known = {r["file"]: r for r in read_journal(journal) if r["key"] == key}
-    oracle, scale, out = models[trial.source], getattr(locker.config, "scale", 4.0), []
+    oracle, scale, out = models[trial.source], locker.config.scale, []
     for start in range(0, len(cases), together):
         group = cases[start : start + together]
         if all(c.name in known for c in group):

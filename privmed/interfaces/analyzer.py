@@ -24,15 +24,17 @@ class Analyzer(Method):
     multiple = 32
 
     @final
-    def analyze(self, stego: Tensor, *, generator: torch.Generator | int | None = None) -> Tensor:
+    def analyze(self, stego: Tensor, *, clamp: bool = True, generator: torch.Generator | int | None = None) -> Tensor:
         """Answer to a stego, on the server.
 
         Args:
             stego: (B, 1 or 3, H, W) in [0, 1], sides at least 32.
+            clamp: keep the response in [0, 1]; a training loss wants to see what lies beyond.
             generator: source of randomness for methods that need any; a generator or a seed (default 0).
 
         Returns:
-            The response, (B, 3, H, W) float32 in [0, 1], not yet rounded to 8 bits.
+            The response, (B, 3, H, W) float32 in [0, 1], not yet rounded to 8 bits. With a gradient in training mode, or when ``stego``
+            asks for one.
 
         Raises:
             InputError: for wrong types, shapes, ranges, NaN, or sides below 32.
@@ -42,14 +44,15 @@ class Analyzer(Method):
             padded = door.pad(stego_, self.multiple)
             response = self._analyze(padded, door.generator_for(generator, self.device))
             response = door.crop(self._check_output(response, padded.shape, "response"), stego_.shape[-2:])
-            return response.clamp(0, 1).to(stego.device)
+            return (response.clamp(0, 1) if clamp else response).to(stego.device)
 
     @final
-    def decode(self, recovered: Tensor) -> Tensor:
+    def decode(self, recovered: Tensor, *, logits: bool = False) -> Tensor:
         """Read the result out of what the hider recovered from the response, on the client.
 
         Args:
             recovered: (B, 1 or 3, H, W), best unclamped (``hider.recover(response, clamp=False)``).
+            logits: return the unbounded values behind the probabilities, which losses are computed of.
 
         Returns:
             Segmentation: probabilities of the foreground, (B, 1, H, W) in [0, 1]; classification: (B, classes).
@@ -59,13 +62,14 @@ class Analyzer(Method):
         """
         recovered_ = door.image("recovered", recovered, bounded=False).to(self.device)
         with self._at_work(recovered):
-            logits = self._decode(recovered_).float()
+            found = self._decode(recovered_).float().to(recovered.device)
             b, _, h, w = recovered_.shape
-            if logits.ndim == 4:
-                return self._check_output(logits, (b, 1, h, w), "decoded").sigmoid().to(recovered.device)
-            if logits.ndim == 2 and logits.shape[0] == b:
-                return logits.softmax(dim=1).to(recovered.device)
-            raise InputError(f"analyzer {self.name!r} broke its contract: decoded has shape {tuple(logits.shape)}.")
+            if found.ndim == 4:
+                found = self._check_output(found, (b, 1, h, w), "decoded")
+                return found if logits else found.sigmoid()
+            if found.ndim == 2 and found.shape[0] == b:
+                return found if logits else found.softmax(dim=1)
+            raise InputError(f"analyzer {self.name!r} broke its contract: decoded has shape {tuple(found.shape)}.")
 
     @abstractmethod
     def _analyze(self, stego: Tensor, generator: torch.Generator) -> Tensor:

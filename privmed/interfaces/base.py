@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from privmed.errors import InputError, SettingsError
+from privmed.interfaces.configs import MethodConfig
 from privmed.precision import PRECISIONS, subnet_precision
 
 
@@ -21,7 +22,7 @@ class Method(nn.Module):
     Attributes:
         kind: the interface, ``"hider"``, ``"analyzer"``, ``"protector"`` or ``"watermarker"``.
         name: the method's name, equal to the left side of its entry point.
-        Config: attrs class of its settings; every setting has a default.
+        Config: attrs class of its settings, each with a default; none by default.
         default_weights: which bundled weights ``privmed.hider(name)`` loads; None for a method that needs none.
         multiple: sides are reflect-padded to a multiple of this before the private methods run.
         config: the settings in use.
@@ -32,7 +33,7 @@ class Method(nn.Module):
 
     kind: ClassVar[str] = ""
     name: ClassVar[str] = ""
-    Config: ClassVar[type]
+    Config: ClassVar[type] = MethodConfig
     default_weights: ClassVar[str | None] = None
     multiple: int = 1
 
@@ -47,6 +48,7 @@ class Method(nn.Module):
         self.card: dict[str, Any] | None = None
         self.source: Path | None = None
         self.precision = "auto"
+        self.training = False  # train() lets gradients reach the parameters; nobody trains a method by making one
 
     @property
     def device(self) -> torch.device:
@@ -64,8 +66,8 @@ class Method(nn.Module):
 
     @contextmanager
     def _at_work(self, *inputs: Tensor) -> Iterator[None]:
-        """Record gradients only when a caller asks for them by handing in a tensor that requires them."""
-        wanted = torch.is_grad_enabled() and any(x.requires_grad for x in inputs)
+        """Record gradients in training mode, and where a caller hands in a tensor that requires them; else not."""
+        wanted = torch.is_grad_enabled() and (self.training or any(x.requires_grad for x in inputs))
         with torch.set_grad_enabled(wanted):
             yield
 

@@ -37,6 +37,7 @@ class Hider(Method):
         secret: Tensor,
         cover: Tensor,
         *,
+        clamp: bool = True,
         refine: int | Refinement = 0,
         progress: Callable[[int, int], None] | None = None,
         generator: torch.Generator | int | None = None,
@@ -46,13 +47,15 @@ class Hider(Method):
         Args:
             secret: what nobody may see, (B, 1 or 3, H, W) in [0, 1], sides at least 32.
             cover: what everybody may see, (B or 1, 1 or 3, any, any) in [0, 1]; aspect-filled to the secret's size.
+            clamp: keep the stego in [0, 1]; a training loss wants to see what lies beyond.
             refine: gradient steps (or a :class:`privmed.refine.Refinement`) that make the stego give the secret back better, at the
                 sender's cost alone.
             progress: called with the refining steps taken and their number.
             generator: source of randomness for methods that need any; a generator or a seed (default 0).
 
         Returns:
-            The stego, (B, 3, H, W) float32 in [0, 1], not yet rounded to 8 bits.
+            The stego, (B, 3, H, W) float32 in [0, 1], not yet rounded to 8 bits. With a gradient in training mode (``hider.train()``),
+            or when ``secret`` or ``cover`` asks for one.
 
         Raises:
             InputError: for wrong types, shapes, ranges, NaN, or sides below 32.
@@ -66,7 +69,8 @@ class Hider(Method):
             source = door.generator_for(generator, self.device)
             padded = door.pad(secret_, self.multiple), door.pad(cover_, self.multiple)
             stego = self._tiled(lambda s, c: self._hide(s, c, source), "stego", *padded)
-            stego = door.crop(stego, size).clamp(0, 1)
+            stego = door.crop(stego, size)
+            stego = stego.clamp(0, 1) if clamp else stego
             how = refine if isinstance(refine, Refinement) else structure(Refinement, {"steps": refine}, "refine")
             if how.steps:
                 stego = self._refined(stego, secret_, cover_, how, progress, source)

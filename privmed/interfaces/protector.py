@@ -13,13 +13,15 @@ from privmed.errors import InputError, SettingsError, WeightsError
 from privmed.imaging.bound import snap
 from privmed.interfaces import door
 from privmed.interfaces.base import Method
+from privmed.interfaces.configs import LearningConfig, ProtectorConfig
 from privmed.interfaces.fitting import Fitting, TrainingPairs
 
 Pair = tuple[Tensor, Tensor | int]
 
 
 class Protector(Method):
-    """Contract of unlearnable data sets. The ``Config`` of a protector has the settings ``epsilon`` and ``seed``.
+    """Contract of unlearnable data sets. The ``Config`` of a protector extends ``Protector.Config``, or, where it ``learns``,
+    ``Protector.LearningConfig``.
 
     A plugin implements :meth:`_protect`, and :meth:`_fit` when it has to learn first. Both may trust what they get; whatever
     :meth:`_protect` returns is cut to the bound and to the support here.
@@ -30,15 +32,22 @@ class Protector(Method):
     """
 
     kind: ClassVar[str] = "protector"
+    Config: ClassVar[type[ProtectorConfig]] = ProtectorConfig
+    LearningConfig: ClassVar[type[LearningConfig]] = LearningConfig
     learns: ClassVar[bool] = False
     tasks: ClassVar[tuple[str, ...]] = ("segmentation", "classification")
     fitted: Tensor
 
     def __init__(self, config: Any = None) -> None:
         super().__init__(config)
-        if not 0 < getattr(self.config, "epsilon", 0) <= 1:
+        if not 0 < self.config.epsilon <= 1:
             raise SettingsError(f"{self.name}: epsilon must lie in (0, 1], e.g. 4/255.")
         self.register_buffer("fitted", torch.tensor(not self.learns))
+
+    @property
+    def classes(self) -> int:
+        """How many classes it tells apart; 0 where it does not care, as in segmentation."""
+        return 0
 
     @property
     def reach(self) -> float:
@@ -126,9 +135,8 @@ class Protector(Method):
         clean = door.in_unit_range("image", door.finite("image", image)).to(self.device)
         truth = door.truth("mask", mask, like=clean).to(self.device)
         self._check_task("segmentation" if truth.ndim == 4 else "classification")
-        classes = getattr(self.config, "classes", 0)
-        if truth.ndim == 1 and classes and int(truth.max()) >= classes:
-            raise InputError(f"mask: class {int(truth.max())}, but {self.name} was set to {classes} classes.")
+        if truth.ndim == 1 and self.classes and int(truth.max()) >= self.classes:
+            raise InputError(f"mask: class {int(truth.max())}, but {self.name} was set to {self.classes} classes.")
         return clean, truth
 
     def _check_task(self, task: str) -> None:

@@ -19,6 +19,7 @@ from privmed.imaging.overlay import Overlay, blend, in_grey
 from privmed.imaging.record import make_record, use_record
 from privmed.interfaces import door
 from privmed.interfaces.base import Method
+from privmed.interfaces.configs import WatermarkerConfig
 from privmed.interfaces.placing import Asker, Course, Job, Oracle, Search, places_of, run_courses
 
 LEVELS = (255, 65535)
@@ -63,12 +64,11 @@ class Placed:
 class Watermarker(Method):
     """Contract of adversarial visible watermarks: find a place and an opacity for a logo. Blending and removal are the core's.
 
-    The ``Config`` of a watermarker may have the settings ``scale`` (one ``scale``-th of each side is the logo's; 4), ``veil`` (how far
-    the opacity limit varies from pixel to pixel, by the owner's secret; 0), ``margin`` (how far an image must be fooled; 0) and ``batch``
-    (images asked at a time; 64).
+    The ``Config`` of a watermarker extends ``Watermarker.Config``.
     """
 
     kind: ClassVar[str] = "watermarker"
+    Config: ClassVar[type[WatermarkerConfig]] = WatermarkerConfig
 
     @final
     def embed(
@@ -139,7 +139,7 @@ class Watermarker(Method):
         logo = door.in_unit_range("logo", door.finite("logo", logo))
         if float(logo[:, 3:].amax() if logo.shape[1] == 4 else logo.amax()) == 0:
             raise InputError("logo: is transparent everywhere (or black, which is the same without transparency).")
-        ask = Asker(oracle, getattr(self.config, "batch", 64))
+        ask = Asker(oracle, self.config.batch)
         answers: list[Course | InputError] = []
         for task in tasks:
             try:
@@ -173,11 +173,11 @@ class Watermarker(Method):
         for name, mask in (("forbidden", task.forbidden), ("target", task.target)):
             regions.append(None if mask is None else door.mask(name, mask, like=clean)[0, 0].bool().cpu().numpy())
         size = tuple(clean.shape[-2:])
-        opacity, colour = fit_logo(logo, size, getattr(self.config, "scale", 4.0))
+        opacity, colour = fit_logo(logo, size, self.config.scale)
         places = places_of(size, opacity.shape, *regions)
         seed = door.generator_for(task.generator, torch.device("cpu"))
         rng = np.random.default_rng(torch.randint(2**62, (2,), generator=seed).tolist())
-        veil = draw_veil(getattr(self.config, "veil", 0), opacity.shape, task, rng)
+        veil = draw_veil(self.config.veil, opacity.shape, task, rng)
         if veil.any():  # a coloured mark on grey pixels would tell the opacity of each of them
             colour = in_grey(colour)
         view = (clean[0].cpu() * 255).round().byte().numpy()
@@ -189,7 +189,7 @@ class Watermarker(Method):
         if not 0 <= label < probabilities.shape[1]:
             raise InputError(f"label: class {label}, but the oracle knows {probabilities.shape[1]} classes, from 0.")
         others = np.delete(probabilities, label, 1).max(1)
-        return others - probabilities[:, label] > getattr(self.config, "margin", 0.0)
+        return others - probabilities[:, label] > self.config.margin
 
     def _placed(self, course: Course) -> Placed:
         candidate = course.best[1]

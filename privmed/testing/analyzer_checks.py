@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from privmed.interfaces import Analyzer
+from privmed.interfaces.abilities import abilities
 from privmed.testing import shared
 from privmed.testing.samples import sample_images
 
@@ -62,3 +63,34 @@ def check_bad_recovered_images_are_refused(analyzer: Analyzer) -> None:
     """Every bad recovered image is answered by one sentence; values beyond [0, 1] are allowed."""
     unbounded = ("a range of 255", "negative values")
     shared.bad_inputs_refused(lambda x, _other: analyzer.decode(x), "recovered", unbounded)
+
+
+def check_training_mode_records_gradients(analyzer: Analyzer) -> None:
+    """In training mode the public methods give gradients to the parameters, so that a training calls nothing private."""
+    shared.trainable(analyzer, lambda: analyzer.analyze(sample_images(1)[0], clamp=False))
+
+
+def check_logits_are_behind_the_probabilities(analyzer: Analyzer) -> None:
+    """decode(logits=True) gives the unbounded values whose sigmoid (or softmax) decode() returns."""
+    recovered, _ = sample_images(2)
+    logits, found = analyzer.decode(recovered, logits=True), analyzer.decode(recovered)
+    torch.testing.assert_close(logits.sigmoid() if logits.ndim == 4 else logits.softmax(1), found)
+
+
+def check_unclamped_response_agrees(analyzer: Analyzer) -> None:
+    """analyze(clamp=False) clamps to analyze()."""
+    stego, _ = sample_images(1)
+    assert torch.equal(analyzer.analyze(stego, clamp=False).clamp(0, 1), analyzer.analyze(stego))
+
+
+def check_segment_answers_bare_images(analyzer: Analyzer) -> None:
+    """Ability ``segment``: logits (B, 1, H, W) or (B, classes) of images of any size, grey or colour."""
+    if "segment" not in abilities(analyzer):
+        return
+    for size, channels in (((48, 64), 3), ((33, 47), 1)):
+        image, _ = sample_images(2, size=size, channels=channels)
+        with torch.no_grad():
+            logits = analyzer.segment(image)
+        assert logits.shape[:1] == (2,)
+        assert logits.ndim == 2 or logits.shape == (2, 1, *size)
+        assert torch.isfinite(logits).all()

@@ -6,6 +6,7 @@ import torch
 
 from privmed.errors import InputError
 from privmed.interfaces import Hider
+from privmed.interfaces.abilities import abilities
 from privmed.testing import shared
 from privmed.testing.samples import sample_images
 
@@ -60,6 +61,37 @@ def check_gradients_on_request(hider: Hider) -> None:
     """Gradients flow to an input that asks for them, and nothing is recorded otherwise."""
     shared.gradients_on_request(hider.hide)
     shared.gradients_on_request(_recover(hider))
+
+
+def check_training_mode_records_gradients(hider: Hider) -> None:
+    """In training mode the public methods give gradients to the parameters, so that a training calls nothing private."""
+    shared.trainable(hider, lambda: hider.hide(*sample_images(1), clamp=False))
+    shared.trainable(hider, lambda: hider.recover(sample_images(1)[0], clamp=False))
+
+
+def check_unclamped_stego_agrees(hider: Hider) -> None:
+    """hide(clamp=False) clamps to hide()."""
+    secret, cover = sample_images(1)
+    assert torch.equal(hider.hide(secret, cover, clamp=False).clamp(0, 1), hider.hide(secret, cover))
+
+
+def check_stages_compose_to_the_whole(hider: Hider) -> None:
+    """Ability ``stages``: all stages in one go, in two, and hide() give the same stego, and running back undoes running."""
+    if "stages" not in abilities(hider):
+        return
+    secret, cover = sample_images(1)
+    with torch.no_grad():
+        state = hider.encode(secret, cover)
+        for part, image in zip(state, (cover, secret)):
+            torch.testing.assert_close(hider.picture(part), image, atol=1e-5, rtol=0)
+        whole = hider.run(state, 0, hider.stages)
+        half = hider.run(hider.run(state, 0, hider.stages // 2), hider.stages // 2, hider.stages)
+        assert all(torch.equal(a, b) for a, b in zip(whole, half))
+        torch.testing.assert_close(hider.picture(whole[0]), hider.hide(secret, cover, clamp=False), atol=2e-2, rtol=0)
+        back = hider.run(whole, hider.stages, 0)
+        for part, image in zip(back, (cover, secret)):
+            torch.testing.assert_close(hider.picture(part), image, atol=2e-2, rtol=0)
+        assert hider.latent(whole[1], torch.Generator().manual_seed(0)).shape == whole[1].shape
 
 
 def check_bad_secrets_are_refused(hider: Hider) -> None:

@@ -33,14 +33,14 @@ def ready(protector: Protector, fitting: Fitting | None = None) -> Protector:
     """Fit a protector to four small pairs, of two sizes, grey and colour."""
     big, mask = sample_pair(2)
     small, little = sample_pair(2, size=(33, 40), channels=1)
-    if "segmentation" in protector.tasks and not getattr(protector.config, "classes", 0):
+    if "segmentation" in protector.tasks and not protector.classes:
         return protector.fit([*zip(big, mask), *zip(small, little)], fitting=fitting)
     return protector.fit([*zip(big, [0, 1]), *zip(small, [1, 0])], fitting=fitting)
 
 
 def truth_for(protector: Protector, mask: Tensor) -> Tensor:
     """The mask, or class numbers for a protector set to classes."""
-    if "segmentation" in protector.tasks and not getattr(protector.config, "classes", 0):
+    if "segmentation" in protector.tasks and not protector.classes:
         return mask
     return torch.arange(len(mask)) % 2
 

@@ -96,3 +96,19 @@ def bad_inputs_refused(call: Call, name: str, leave_out: tuple[str, ...] = ()) -
             assert str(error).startswith(f"{name}:"), f"{what}: the message does not name {name}: {error}"
             continue
         raise AssertionError(f"{name}: {what} was accepted")
+
+
+def trainable(method, call: Callable[[], Tensor]) -> None:
+    """In training mode ``call()`` records gradients that reach the parameters, in evaluation mode it records none."""
+    if not any(p.requires_grad for p in method.parameters()):
+        return
+    method.eval()
+    assert not call().requires_grad, "gradients are recorded in evaluation mode, where nobody asked for them"
+    method.train()
+    try:
+        out = call()
+        assert out.requires_grad, "no gradient is recorded in training mode"
+        found = torch.autograd.grad(out.sum(), [p for p in method.parameters() if p.requires_grad], allow_unused=True)
+        assert any(g is not None for g in found), "no parameter has a gradient in training mode"
+    finally:
+        method.eval()

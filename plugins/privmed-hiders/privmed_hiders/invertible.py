@@ -23,8 +23,8 @@ class InvertibleConfig:
 class InvertibleHider(Hider):
     """Hide with blocks that map cover and secret to stego and lost information; recover with their inverses.
 
-    Also offers the ability ``stages`` (used by function-aligned distillation): :meth:`encode`, :meth:`run` and :meth:`stego`
-    stop between blocks and go on from any state of the same shape, also one that another network made.
+    Also offers the ability ``stages``: :meth:`encode` and :meth:`run` stop between blocks and go on from any state of the same shape,
+    also one that another network made.
     """
 
     Config = InvertibleConfig
@@ -55,11 +55,15 @@ class InvertibleHider(Hider):
             return torch.zeros_like(like)
         return torch.empty_like(like).normal_(generator=generator)
 
+    def picture(self, part: Tensor) -> Tensor:
+        """An image of its bands, (B, 12, H/2, W/2), unclamped."""
+        return image(part)
+
     def _hide(self, secret: Tensor, cover: Tensor, generator: torch.Generator) -> Tensor:
         stego, _lost = self.run(self.encode(secret, cover), 0, self.stages)
-        return image(stego)
+        return self.picture(stego)
 
     def _recover(self, stego: Tensor, generator: torch.Generator) -> Tensor:
         state = bands(stego)
         _cover, secret = self.run((state, self.latent(state, generator)), self.stages, 0)
-        return image(secret)
+        return self.picture(secret)

@@ -27,7 +27,7 @@ CROP = 4  # first rows and columns, still close to the random start
 
 
 @frozen(kw_only=True)
-class ARConfig:
+class ARConfig(Protector.Config):
     """Settings of :class:`AR`."""
 
     epsilon: float = setting(
@@ -37,7 +37,6 @@ class ARConfig:
         "linf", "ball the noise lies in; the paper's is l2, where single pixels exceed epsilon", one_of("linf", "l2")
     )
     classes: int = setting(2, "processes; ROI and background need two", at_least(2))
-    seed: int = setting(0, "where every draw comes from", at_least(0))
 
 
 class AR(Protector):
@@ -51,6 +50,10 @@ class AR(Protector):
         self.register_buffer(
             "coefficients", torch.from_numpy(find_processes(self.config.classes, self.config.seed).copy())
         )
+
+    @property
+    def classes(self) -> int:
+        return self.config.classes
 
     @property
     def reach(self) -> float:

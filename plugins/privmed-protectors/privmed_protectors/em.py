@@ -24,11 +24,9 @@ from privmed_protectors.targets import check_classes
 
 
 @frozen(kw_only=True)
-class EMConfig:
+class EMConfig(Protector.LearningConfig):
     """Settings of :class:`EM`; steps and batches are those of the authors' code."""
 
-    epsilon: float = setting(4 / 255, "largest change of a pixel, on the [0, 1] scale")
-    seed: int = setting(0, "where every draw comes from", at_least(0))
     where: str = setting("image", "region the noise keeps to (UMed, Table 5, cases D and G)", one_of(*WHERE))
     classes: int = setting(0, "number of classes; 0 for segmentation", at_least(0))
     classwise: bool = setting(False, "classification: one noise a class instead of one an image")
@@ -62,6 +60,10 @@ class EM(Protector):
             raise SettingsError("em: classwise needs the number of classes, e.g. classes=3.")
         self.surrogate = Surrogate(c.classes, c.width)
         self.register_buffer("class_noise", torch.zeros(c.classes if c.classwise else 0, 3, c.size, c.size))
+
+    @property
+    def classes(self) -> int:
+        return self.config.classes
 
     def _protect(self, image: Tensor, mask: Tensor, generators: list[torch.Generator]) -> Tensor:
         if self.config.classwise:

@@ -24,7 +24,7 @@ L2_REACH = 4.0  # in the l2 ball single values may exceed epsilon; beyond this m
 
 
 @frozen(kw_only=True)
-class LSPConfig:
+class LSPConfig(Protector.Config):
     """Settings of :class:`LSP`."""
 
     epsilon: float = setting(
@@ -40,7 +40,6 @@ class LSPConfig:
         side(),
     )
     separation: float = setting(10.0, "half the side of the hypercube the classes sit on", positive())
-    seed: int = setting(0, "where every draw comes from", at_least(0))
 
 
 class LSP(Protector):

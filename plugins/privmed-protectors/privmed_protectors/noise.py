@@ -12,16 +12,14 @@ from attrs import frozen
 from torch import Tensor
 
 from privmed import Protector, hookimpl
-from privmed.settings import at_least, one_of, setting
+from privmed.settings import one_of, setting
 from privmed_protectors.regions import PATTERNS, WHERE, pattern, region
 
 
 @frozen(kw_only=True)
-class NoiseConfig:
+class NoiseConfig(Protector.Config):
     """Settings of :class:`Noise`."""
 
-    epsilon: float = setting(4 / 255, "largest change of a pixel, on the [0, 1] scale")
-    seed: int = setting(0, "where every draw comes from", at_least(0))
     where: str = setting("image", "region it keeps to", one_of(*WHERE))
     contour_kernel: int = setting(3, "side of the box that makes the band around the outline", one_of(3, 5, 7, 9))
     pattern: str = setting(

@@ -19,11 +19,9 @@ from privmed_protectors.targets import check_classes, train_clean, wrong_answer
 
 
 @frozen(kw_only=True)
-class SEPConfig:
+class SEPConfig(Protector.LearningConfig):
     """Settings of :class:`SEP`."""
 
-    epsilon: float = setting(4 / 255, "largest change of a pixel, on the [0, 1] scale")
-    seed: int = setting(0, "where every draw comes from", at_least(0))
     classes: int = setting(0, "number of classes; 0 for segmentation", at_least(0))
     width: int = setting(8, "channels of the surrogate's first level; the papers' U-Net has 64", at_least(1))
     size: int = setting(224, "side of the images the surrogate is trained on", side())
@@ -49,6 +47,10 @@ class SEP(Protector):
         if c.checkpoints > c.epochs:
             raise SettingsError(f"sep: {c.checkpoints} checkpoints cannot be taken from {c.epochs} epochs.")
         self.ensemble = nn.ModuleList(Surrogate(c.classes, c.width) for _ in range(c.checkpoints))
+
+    @property
+    def classes(self) -> int:
+        return self.config.classes
 
     def _fit(self, pairs: TrainingPairs, fitting: Fitting) -> None:
         c = self.config

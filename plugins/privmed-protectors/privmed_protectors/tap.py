@@ -18,11 +18,9 @@ from privmed_protectors.targets import check_classes, train_clean, wrong_answer
 
 
 @frozen(kw_only=True)
-class TAPConfig:
+class TAPConfig(Protector.LearningConfig):
     """Settings of :class:`TAP`; epochs and steps are those of the authors' code."""
 
-    epsilon: float = setting(4 / 255, "largest change of a pixel, on the [0, 1] scale")
-    seed: int = setting(0, "where every draw comes from", at_least(0))
     classes: int = setting(0, "number of classes; 0 for segmentation", at_least(0))
     width: int = setting(8, "channels of the surrogate's first level; the papers' U-Net has 64", at_least(1))
     size: int = setting(224, "side of the images the surrogate is trained on", side())
@@ -45,6 +43,10 @@ class TAP(Protector):
     def __init__(self, config: TAPConfig | None = None) -> None:
         super().__init__(config)
         self.surrogate = Surrogate(self.config.classes, self.config.width)
+
+    @property
+    def classes(self) -> int:
+        return self.config.classes
 
     def _fit(self, pairs: TrainingPairs, fitting: Fitting) -> None:
         check_classes(self.name, self.config.classes, pairs)

@@ -44,11 +44,9 @@ GENERATOR_EPOCHS = 4  # of every five; the fifth is the surrogate's
 
 
 @frozen(kw_only=True)
-class UMedConfig:
+class UMedConfig(Protector.LearningConfig):
     """Settings of :class:`UMed`."""
 
-    epsilon: float = setting(4 / 255, "largest change of a pixel, on the [0, 1] scale")
-    seed: int = setting(0, "where every draw comes from", at_least(0))
     contour: str = setting(
         "cdc", "encoder of the contour generator F_c; none leaves the contour alone", one_of("cdc", "vanilla", "none")
     )

@@ -25,18 +25,11 @@ Loss = Callable[[np.ndarray], np.ndarray]
 
 
 @frozen(kw_only=True)
-class MedLockerConfig:
+class MedLockerConfig(Watermarker.Config):
     """Settings of :class:`MedLocker`; the defaults are the paper's."""
 
-    scale: float = setting(4.0, "the logo takes one part in this many of each side (sl)", at_least(1))
     low: int = setting(100, "smallest opacity limit (alpha)", between(0, 255))
     high: int = setting(255, "largest opacity limit (alpha)", between(0, 255))
-    veil: int = setting(
-        0,
-        "opacity limits vary by up to this from pixel to pixel, as the key says, so that there is no one number to guess; the mark is "
-        "grey then",
-        between(0, 200),
-    )
     search: str = setting(
         "hopping",
         "basin-hopping evolution, its ablation with random mutation, the strongest marks on a grid first, or covariance adaptation",
@@ -50,8 +43,6 @@ class MedLockerConfig:
     step: float = setting(10.0, "length of a step (s): 2 s in opacity, 5 s in place", positive())
     temperature: float = setting(0.05, "of the walk; 0.05 fits probabilities, 1 logits", positive())
     restarts: int = setting(0, "beyond the paper: start again so many times when the search has failed", at_least(0))
-    margin: float = setting(0.0, "another class must lead by more than this before the search stops", between(0, 1))
-    batch: int = setting(64, "images the oracle is asked about at a time", at_least(1))
 
 
 class MedLocker(Watermarker):

@@ -1,0 +1,70 @@
+"""Optional abilities: small protocols beside the four contracts, asked for by name and never by class.
+
+A method claims an ability by having its members. One that has some of them but not all is refused when it is loaded, so that nobody finds
+out in the middle of a training. ``privmed plugins show KIND:NAME`` lists what a method claims, and the conformance kit tests it.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor
+
+State = tuple[Tensor, Tensor]
+
+
+@runtime_checkable
+class Staged(Protocol):
+    """A hider that can stop between its stages and go on from another's state: what function-aligned distillation needs.
+
+    A state is a pair of tensors; the first becomes the stego, the second is the secret and, once hidden, what is lost of it.
+    """
+
+    @property
+    def stages(self) -> int:
+        """How many stages there are."""
+
+    def encode(self, secret: Tensor, cover: Tensor) -> State:
+        """The state before the first stage, of images (B, 3, H, W)."""
+
+    def run(self, state: State, first: int, last: int) -> State:
+        """Apply stages ``first`` to ``last - 1``; with ``first > last`` undo stages ``first - 1`` down to ``last``."""
+
+    def latent(self, like: Tensor, generator: torch.Generator) -> Tensor:
+        """What stands for the lost part of a state when recovering begins."""
+
+    def picture(self, part: Tensor) -> Tensor:
+        """A part of a state as an image, (B, 3, H, W), unclamped."""
+
+
+@runtime_checkable
+class Segmenting(Protocol):
+    """An analyzer that can also be used on bare images, which is what covert analysis is held against."""
+
+    def segment(self, image: Tensor) -> Tensor:
+        """Logits (B, 1, H, W) or (B, classes) of images (B, 1 or 3, H, W) in [0, 1]."""
+
+
+ABILITIES: dict[str, dict[str, type]] = {
+    "hider": {"stages": Staged},
+    "analyzer": {"segment": Segmenting},
+    "protector": {},
+    "watermarker": {},
+}
+"""Abilities of each kind by name; the name is also that of the member that claims it."""
+
+
+def members(protocol: type) -> list[str]:
+    """Names of all that a protocol asks for."""
+    return sorted(n for n in vars(protocol) if not n.startswith("_"))
+
+
+def abilities(method: Any) -> list[str]:
+    """Names of the abilities that a method, or its class, claims."""
+    return [name for name, protocol in ABILITIES[method.kind].items() if not missing(method, protocol)]
+
+
+def missing(method: Any, protocol: type) -> list[str]:
+    """Members of a protocol that a method, or its class, has not."""
+    return [name for name in members(protocol) if not hasattr(method, name)]
