@@ -53,7 +53,8 @@ def locate(cls: type[Method], weights: str | os.PathLike[str] | None) -> Path | 
     if isinstance(weights, str) and weights in known:
         return known[weights]
     path = Path(weights)
-    if path.is_file():
+    if path.exists():
+        check_file(path, error=WeightsError, name=f"weights {path}")
         return path
     names = ", ".join(known) or "none"
     raise WeightsError(

@@ -183,7 +183,8 @@ def test_a_model_that_hangs_is_ended(tmp_path, monkeypatch):
 def test_the_process_dies_with_its_parent():
     """Also when nothing closes its input: it waits for its model here, whose pipe we hold open."""
     asked, ours = os.pipe()
-    child = f"subprocess.Popen([sys.executable, '-I', {str(Path(sandbox.__file__).with_name('child.py'))!r}], stdin={asked}, stdout=subprocess.PIPE)"
+    script = str(Path(sandbox.__file__).with_name("child.py"))
+    child = f"subprocess.Popen([sys.executable, '-I', {script!r}], stdin={asked}, stdout=subprocess.PIPE)"
     code = f"import subprocess, sys, time; print({child}.pid, flush=True); time.sleep(600)"
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, pass_fds=[asked]) as parent:
         pid = int(parent.stdout.readline())
