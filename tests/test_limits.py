@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import socket
 import struct
 import zipfile
 import zlib
+from pathlib import Path
 
+import attrs
 import numpy as np
 import pytest
 import tifffile
@@ -338,3 +341,9 @@ def test_a_checkpoint_that_is_a_program_or_unpacks_to_more_than_allowed(tmp_path
     assert (tmp_path / "z.pt").stat().st_size <= 3000
     with pytest.raises(WeightsError, match="unpacks to more than the limit of 3,000"):
         weights.load_checkpoint(tmp_path / "z.pt")
+
+
+def test_the_documented_limits_are_the_real_ones():
+    text = (Path(__file__).parents[1] / "docs/security.md").read_text(encoding="utf-8")
+    rows = dict(re.findall(r"^\| `(PRIVMED_MAX_\w+)` \| (\d+) \|", text, re.MULTILINE))
+    assert rows == {limits.variable(name): str(value) for name, value in attrs.asdict(limits.Limits()).items()}

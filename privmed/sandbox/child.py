@@ -68,13 +68,12 @@ def shut_in(packages: list[str]) -> None:
             resource.setrlimit(what, (0, 0))
     except (ImportError, OSError, ValueError):
         pass  # no such limits on this system
-    if sys.platform == "linux":
-        here = os.path.dirname(os.path.abspath(__file__))
-        sys.path.append(here)
-        import landlock
+    here = os.path.dirname(os.path.abspath(__file__))
+    sys.path.append(here)
+    import landlock
 
-        sys.path.remove(here)
-        landlock.restrict([sys.prefix, sys.base_prefix, *packages], scratch=os.getcwd())
+    sys.path.remove(here)
+    landlock.restrict([sys.prefix, sys.base_prefix, *packages], scratch=os.getcwd())
 
 
 def _follow(parent: int) -> None:
