@@ -15,6 +15,7 @@ from typing import Any
 
 from attrs import field, frozen
 
+from privmed import limits
 from privmed.errors import InputError, KeyFileError, MissingDependencyError
 
 SCRYPT = {"n": 2**16, "r": 8, "p": 1}  # 64 MiB
@@ -187,7 +188,7 @@ def read_bytes(path: str | os.PathLike[str]) -> bytes:
         InputError: when it cannot be read.
     """
     try:
-        return Path(path).read_bytes()
+        return limits.read_bytes(path)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}).") from error
 

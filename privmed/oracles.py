@@ -2,12 +2,13 @@
 
 Size, mean, deviation, names of the classes and whether it answers with logits are declared with the model, never guessed: in the model
 card of weights that ``privmed train`` made, or in a small JSON file beside a TorchScript, ``torch.export`` or ONNX file.
+
+TorchScript and ``torch.export`` files are programs: they are refused unless their owner trusts them, and run apart even then.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -18,13 +19,18 @@ from attrs import frozen
 from torch import Tensor
 
 from privmed import weights
+from privmed.building import build
 from privmed.errors import InputError, MissingDependencyError, SettingsError, WeightsError, did_you_mean
+from privmed.limits import check_file, read_bytes, read_json
 from privmed.nn.classifiers import Classifier, ClassifierConfig, prepare
+from privmed.onnx_files import check_external_data
 from privmed.precision import subnet_precision
+from privmed.sandbox import ModelProcessError, SeparateModel
 from privmed.settings import at_least, one_of, required, setting, structure
 
 Network = Callable[[Tensor], Any]
 FORMATS = (".safetensors", ".pt", ".pt2", ".pth", ".onnx")
+PROGRAMS = (".pt", ".pt2")  # TorchScript and torch.export
 ZOO = "torchvision:"
 TOLERANCE = 0.02  # probabilities in half precision do not add up to 1 exactly
 
@@ -132,17 +138,18 @@ class Ensemble:
         return sum(share * member(images) for share, member in zip(self.shares, self.members))
 
 
-def load_oracle(path: str | Path, device: str = "cpu") -> Oracle:
+def load_oracle(path: str | Path, device: str = "cpu", trust: bool = False) -> Oracle:
     """Load a model file, or a pretrained model of the zoo.
 
     Args:
         path: ``.safetensors`` of ``privmed train`` with its card; ``.pt`` (TorchScript), ``.pt2`` (torch.export), ``.onnx`` or ``.pth``
             (weights alone, of a declared architecture) with a declaration beside it; or ``torchvision:NAME``.
         device: where it computes.
+        trust: whether ``.pt`` and ``.pt2`` files may be used. They are programs, and run in a process that gets tensors alone.
 
     Raises:
         WeightsError: when the file is missing or damaged, or no model.
-        SettingsError: for an ending that is not known, or a bad declaration, listing all its mistakes.
+        SettingsError: for a program that is not trusted, an ending that is not known, or a bad declaration, listing all its mistakes.
         MissingDependencyError: when onnxruntime or torchvision is needed and not installed.
     """
     if str(path).startswith(ZOO):
@@ -150,8 +157,14 @@ def load_oracle(path: str | Path, device: str = "cpu") -> Oracle:
     path = Path(path)
     if path.suffix not in FORMATS:
         raise SettingsError(f"model {path}: expected a file ending in {', '.join(FORMATS)}, or {ZOO}NAME.")
-    if not path.is_file():
+    if not path.exists():
         raise WeightsError(f"model {path}: no such file.")
+    check_file(path, error=WeightsError, name=f"model {path}")
+    if path.suffix in PROGRAMS and not trust:
+        raise SettingsError(
+            f"model {path}: is a program, which could read and write files, so it runs only with --trust-model (in Python trust=True); "
+            "ONNX, or weights as .safetensors or .pth of a declared architecture, need no trust."
+        )
     if path.suffix == ".safetensors":
         model = load_classifier(path, device)
         c = model.config
@@ -160,8 +173,8 @@ def load_oracle(path: str | Path, device: str = "cpu") -> Oracle:
     declaration = read_declaration(path)
     if path.suffix == ".pth":
         return Oracle(_state(path, declaration, device), declaration, device, path.stem)
-    loaders = {".pt": _torchscript, ".pt2": _exported, ".onnx": _onnx}
-    return Oracle(loaders[path.suffix](path, device), declaration, device, path.stem)
+    network = _onnx(path) if path.suffix == ".onnx" else _program(path, device)
+    return Oracle(network, declaration, device, path.stem)
 
 
 def fingerprint(path: str | Path) -> str:
@@ -170,14 +183,15 @@ def fingerprint(path: str | Path) -> str:
         return str(path)
     path = Path(path)
     beside = path.with_suffix(".json") if path.suffix in FORMATS[1:] else None
-    declared = beside.read_bytes() if beside is not None and beside.is_file() else b""
-    return hashlib.sha256(path.read_bytes() + declared).hexdigest()[:16]
+    declared = read_bytes(beside, "text_bytes") if beside is not None and beside.is_file() else b""
+    return hashlib.sha256(read_bytes(path) + declared).hexdigest()[:16]
 
 
 def load_classifier(path: Path, device: str = "cpu") -> Classifier:
     """Load a classifier that ``privmed train`` made."""
     card = weights.read_card(path, Classifier)
-    model = Classifier(structure(ClassifierConfig, card["config"], f"model {path}"))
+    config = structure(ClassifierConfig, card["config"], f"model {path}")
+    model = build(lambda: Classifier(config), config.architecture, path)
     weights.load_into(model, path, card)
     return model.to(device).eval()
 
@@ -190,7 +204,7 @@ def read_declaration(path: Path) -> Declaration:
     """
     beside = path.with_suffix(".json")
     try:
-        plain = json.loads(beside.read_text(encoding="utf-8"))
+        plain = read_json(beside, error=SettingsError)
     except FileNotFoundError as error:
         example = '{"classes": ["a", "b"], "size": 224, "mean": [0.5, 0.5, 0.5], "deviation": [0.25, 0.25, 0.25], "answers": "logits"}'
         raise SettingsError(
@@ -227,9 +241,11 @@ def _state(path: Path, declaration: Declaration, device: str) -> Network:
     if not declaration.architecture:
         raise SettingsError(f"model {path}: holds weights alone, so {path.stem}.json must name the architecture.")
     config = ClassifierConfig(architecture=declaration.architecture, classes=declaration.classes, size=declaration.size)
-    network = Classifier(config).network
+    network = build(lambda: Classifier(config), config.architecture).network
     try:
-        state = torch.load(path, map_location=device, weights_only=True)
+        state = weights.load_checkpoint(path, device)
+    except WeightsError:
+        raise
     except Exception as error:  # a damaged archive can fail in any way
         raise WeightsError(f"model {path}: cannot be read as weights.") from error
     state = state.get("state_dict", state) if isinstance(state, dict) else state
@@ -242,25 +258,21 @@ def _state(path: Path, declaration: Declaration, device: str) -> Network:
     return network.to(device).eval()
 
 
-def _torchscript(path: Path, device: str) -> Network:
+def _program(path: Path, device: str) -> Network:
+    """A TorchScript or ``torch.export`` model in a process of its own."""
     try:
-        return torch.jit.load(path, map_location=device).eval()
-    except RuntimeError as error:
-        raise WeightsError(f"model {path}: is no TorchScript file ({str(error).splitlines()[0]}).") from error
+        return SeparateModel(read_bytes(path, error=WeightsError, name=f"model {path}"), path.suffix, device)
+    except ModelProcessError as error:
+        kind = "TorchScript" if path.suffix == ".pt" else "torch.export"
+        raise WeightsError(f"model {path}: cannot be loaded as a file of {kind} ({error}).") from error
 
 
-def _exported(path: Path, device: str) -> Network:
-    try:
-        return torch.export.load(path).module().to(device)
-    except Exception as error:  # a damaged archive can fail in any way
-        raise WeightsError(f"model {path}: is no file of torch.export.") from error
-
-
-def _onnx(path: Path, _: str) -> Network:
+def _onnx(path: Path) -> Network:
     try:
         import onnxruntime
     except ImportError as error:
         raise MissingDependencyError("an ONNX model needs onnxruntime: pip install 'privmed[onnx]'.") from error
+    check_external_data(path)
     try:
         session = onnxruntime.InferenceSession(str(path), providers=onnxruntime.get_available_providers())
     except Exception as error:  # onnxruntime has errors of its own

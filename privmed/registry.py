@@ -117,11 +117,12 @@ def create(
     """
     cls = load(kind, name)
     from privmed import weights as store
+    from privmed.building import build
 
     path = store.locate(cls, cls.default_weights if weights == BUNDLED else weights)
     card = store.read_card(path, cls) if path else None
     config = structure(cls.Config, merge(card["config"] if card else {}, settings), name)
-    method = cls(config)
+    method = build(lambda: cls(config), name, path)
     if path:
         store.load_into(method, path, card)
     if device is not None:

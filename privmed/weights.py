@@ -11,15 +11,18 @@ import importlib.resources
 import json
 import os
 import sys
+import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 
 from privmed.errors import WeightsError, did_you_mean
 from privmed.files import make_folder, whole_file
+from privmed.limits import check_file, limits, raise_it, read_bytes, read_json
 from privmed.settings import unstructure
 
 if TYPE_CHECKING:
@@ -50,7 +53,8 @@ def locate(cls: type[Method], weights: str | os.PathLike[str] | None) -> Path | 
     if isinstance(weights, str) and weights in known:
         return known[weights]
     path = Path(weights)
-    if path.is_file():
+    if path.exists():
+        check_file(path, error=WeightsError, name=f"weights {path}")
         return path
     names = ", ".join(known) or "none"
     raise WeightsError(
@@ -72,7 +76,7 @@ def read_card(path: Path, cls: type[Method] | None = None) -> dict[str, Any]:
     """
     beside = card_path(path)
     try:
-        card = json.loads(beside.read_text(encoding="utf-8"))
+        card = read_json(beside, error=WeightsError, name=f"weights {path}: the model card {beside.name}")
         method, config = card["method"], card["config"]
         if not isinstance(config, dict):
             raise ValueError("its config holds no settings")
@@ -92,7 +96,7 @@ def load_into(method: Method, path: Path, card: dict[str, Any]) -> None:
         WeightsError: when the file is truncated, altered, or does not fit the method's settings.
     """
     try:
-        data = path.read_bytes()
+        data = read_bytes(path, error=WeightsError, name=f"weights {path}")
     except OSError as error:
         raise WeightsError(f"weights {path}: cannot be read ({error.strerror}).") from error
     promised = card.get("sha256")
@@ -113,6 +117,24 @@ def load_into(method: Method, path: Path, card: dict[str, Any]) -> None:
         )
     method.load_state_dict({k: v.to(mine[k].dtype) for k, v in state.items()})
     method.card, method.source = card, path
+
+
+def load_checkpoint(path: Path, device: str | torch.device = "cpu") -> Any:
+    """Plain data and tensors of a ``.pt`` or ``.pth`` file; nothing in it is run.
+
+    Raises:
+        WeightsError: when it is too large once unpacked, or a program rather than data.
+        Exception: whatever torch raises on a damaged archive.
+    """
+    check_file(path, error=WeightsError, name=f"checkpoint {path}")
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            members = archive.infolist()
+        if any(m.filename.endswith("/constants.pkl") for m in members):  # which some versions of torch would run
+            raise WeightsError(f"checkpoint {path}: is a TorchScript program, expected weights alone.")
+        if sum(m.file_size for m in members) > limits().file_bytes:
+            raise WeightsError(f"checkpoint {path}: unpacks to {raise_it('file_bytes')}")
+    return torch.load(path, map_location=device, weights_only=True)
 
 
 def save(method: Method, path: str | os.PathLike[str], **card: Any) -> dict[str, Any]:

@@ -86,6 +86,20 @@ def phantoms():
 
 
 @pytest.fixture
+def in_process(monkeypatch):
+    """Trusted TorchScript and ``torch.export`` models run in the process of the test: one of their own takes seconds to start."""
+    from privmed.sandbox import ModelProcessError, child
+
+    def here(data, kind, device="cpu"):
+        try:
+            return child.load(data, kind, device)
+        except Exception as error:
+            raise ModelProcessError(str(error).splitlines()[0]) from error
+
+    monkeypatch.setattr("privmed.oracles.SeparateModel", here)
+
+
+@pytest.fixture
 def install(tmp_path, monkeypatch):
     """Install a made-up distribution: ``install("acme", "hiders", {"mine": "acme_mine"}, {"acme_mine": source})``."""
     site = tmp_path / "site"

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from privmed.cli.common import Debug, Device, Json, Quiet, Set, Voice, bar, pick_device, settings
+from privmed.cli.common import Debug, Device, Json, Quiet, Set, TrustModel, Voice, bar, pick_device, settings
 
 app = typer.Typer(help="Compare methods, and write tables (JSON and HTML).", no_args_is_help=True, add_completion=False)
 Output = Annotated[
@@ -64,6 +64,7 @@ def watermark(
         list[Path], typer.Option("--model", help="Model to mislead, and to see transfer on; may be repeated.")
     ],
     output: Output,
+    trust_model: TrustModel = False,
     methods: Annotated[
         str, typer.Option(help="Watermarkers, with commas: medlocker,medlocker[search=cma].")
     ] = "medlocker",
@@ -99,7 +100,7 @@ def watermark(
     folder = ImageFolder(data)
     found = None if masks is None else suite.masks_beside(folder, masks)
     mark = draw_logo() if logo is None else read_logo(logo)
-    panel = suite.Panel(folder, suite.by_name(model), plan, found, pick_device(device))
+    panel = suite.Panel(folder, suite.by_name(model), plan, found, pick_device(device), trust_model)
     voice = Voice(json, quiet)
     try:
         with bar(voice, "watermark") as tick:

@@ -20,6 +20,12 @@ Device = Annotated[str, typer.Option(help="Where to compute: auto, cpu, cuda, ..
 Seed = Annotated[int, typer.Option(help="Where all randomness comes from.")]
 Force = Annotated[bool, typer.Option("--force", "-f", help="Overwrite outputs that exist.")]
 Frame = Annotated[int | None, typer.Option(help="Which frame of a multi-frame file, from 0.")]
+TrustModel = Annotated[
+    bool,
+    typer.Option(
+        "--trust-model", help="Run models that are programs (.pt, .pt2), in a process that gets tensors alone."
+    ),
+]
 Set = Annotated[list[str] | None, typer.Option("--set", help="A setting of the method, name=value; may be repeated.")]
 
 

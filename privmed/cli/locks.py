@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+LONGEST = 4096  # characters of a passphrase
 PassphraseFile = Annotated[
     Path | None,
     typer.Option("--passphrase-file", help="First line is the passphrase; else PRIVMED_PASSPHRASE, or a prompt."),
@@ -32,7 +33,8 @@ def passphrase(file: Path | None, *, twice: bool) -> str:
 
     if file is not None:
         try:
-            words = file.read_text(encoding="utf-8").splitlines()[:1]
+            with file.open(encoding="utf-8") as opened:  # also of a pipe, as shells make them
+                words = opened.readline(LONGEST).splitlines()
         except (OSError, UnicodeDecodeError) as error:
             raise InputError(f"{file}: cannot be read as a passphrase.") from error
         found = words[0] if words else ""

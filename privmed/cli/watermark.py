@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from privmed.cli.common import Debug, Device, Json, Quiet, Set, Voice, bar, make, pick_device, settings
+from privmed.cli.common import Debug, Device, Json, Quiet, Set, TrustModel, Voice, bar, make, pick_device, settings
 from privmed.cli.locks import Identities, PassphraseFile, Recipients, locks_from, openers_from
 
 
@@ -22,6 +22,7 @@ def command(
             help="Model to mislead (.safetensors, .pt, .pt2, .pth, .onnx, torchvision:NAME); several: ensemble.",
         ),
     ],
+    trust_model: TrustModel = False,
     share: Annotated[list[float] | None, typer.Option("--share", help="Weight of each model in the ensemble.")] = None,
     watermarker: Annotated[str, typer.Option(help="Method.")] = "medlocker",
     logo: Annotated[Path | None, typer.Option(help="Picture of the mark; a shield by default.")] = None,
@@ -65,7 +66,7 @@ def command(
     check_apart(source.path, output)
     check_places(key, output, resume)
     place = pick_device(device)
-    oracle = Ensemble([load_oracle(m, place) for m in model], share)
+    oracle = Ensemble([load_oracle(m, place, trust_model) for m in model], share)
     given = settings(set_)
     keep_out = structure(KeepOut, given.pop("keep_out", {}), "keep_out")
     locker = make("watermarker", watermarker, None, device, **given)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from privmed.errors import InputError
+from privmed.limits import check_file, read_bytes
 
 PICTURES = {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".dcm"}
 
@@ -91,7 +92,7 @@ class ImageFolder:
             name = item.image.relative_to(self.root).as_posix()
             whole.update(f"{name}:{self._split.get(name, '')}\n".encode())
             for path in (item.image, item.mask):
-                whole.update(b"" if path is None else hashlib.sha256(path.read_bytes()).digest())
+                whole.update(b"" if path is None else hashlib.sha256(read_bytes(path)).digest())
         return whole.hexdigest()[:16]
 
     def _item(self, name: str) -> Item:
@@ -116,6 +117,7 @@ class ImageFolder:
         if not path.is_file():
             return {}
         try:
+            check_file(path, "table_bytes")
             with path.open(newline="", encoding="utf-8-sig") as file:
                 rows = csv.DictReader(file)
                 if not {"file", column} <= set(rows.fieldnames or ()):

@@ -16,6 +16,7 @@ from attrs import Factory, define
 from privmed.data.folders import ImageFolder, Item
 from privmed.errors import InputError, KeyFileError, OutputError, VerificationError
 from privmed.files import make_folder, whole_file
+from privmed.limits import read_bytes, read_text
 
 Change = Callable[[Item, Path], dict[str, Any]]
 Tick = Callable[..., None]
@@ -149,7 +150,7 @@ class Release:
 
     def _read(self) -> Iterator[dict[str, Any]]:
         path = self.out / MANIFEST
-        for text in path.read_text(encoding="utf-8").splitlines() if path.is_file() else []:
+        for text in read_text(path, "table_bytes").splitlines() if path.is_file() else []:
             try:
                 line = json.loads(text)
                 _ = line["file"], line["source_sha256"], line["sha256"]
@@ -179,7 +180,7 @@ def check_apart(source: Path, out: Path) -> None:
 
 def digest(path: Path) -> str:
     """The sha256 of a file."""
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    return hashlib.sha256(read_bytes(path)).hexdigest()
 
 
 class Table:
@@ -195,7 +196,7 @@ class Table:
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
-            text = path.read_bytes().decode("utf-8", "surrogateescape")
+            text = read_bytes(path, "table_bytes").decode("utf-8", "surrogateescape")
         except OSError as error:
             raise InputError(f"{path}: cannot be read ({error.strerror}).") from error
         self.lines = text.splitlines(keepends=True)

@@ -28,6 +28,7 @@ from privmed.imaging.record import fingerprint, make_record, overlay_of, use_rec
 from privmed.interfaces import Watermarker
 from privmed.interfaces.watermarker import Oracle, Placed, Task
 from privmed.keyfile import KeyWriter
+from privmed.limits import check_file, read_bytes
 
 WHERE = ("anywhere", "outside", "inside")
 CLASSES = "Use one sub-folder a class, or a labels.csv with the columns file and label."
@@ -51,7 +52,7 @@ def secret_mark(secret: bytes) -> Callable[[Path], str]:
     """A fingerprint of files that only the owner of the secret can compute: nobody can check a guess of the original with it."""
 
     def mark(path: Path) -> str:
-        return hmac.new(secret, path.read_bytes(), hashlib.sha256).hexdigest()
+        return hmac.new(secret, read_bytes(path), hashlib.sha256).hexdigest()
 
     return mark
 
@@ -65,6 +66,7 @@ def labels_of(source: ImageFolder, items: Sequence[Item]) -> dict[Path, str]:
     path, table = source.path / "labels.csv", {}
     if path.is_file():
         try:
+            check_file(path, "table_bytes")
             with path.open(newline="", encoding="utf-8-sig") as file:
                 rows = csv.DictReader(file)
                 if not {"file", "label"} <= set(rows.fieldnames or ()):

@@ -21,6 +21,7 @@ from privmed.evaluation.lineup import Contestant
 from privmed.evaluation.metrics import psnr, ssim
 from privmed.files import make_folder, whole_file
 from privmed.interfaces.fitting import Fitting
+from privmed.limits import read_text
 
 Tick = Callable[[int, int, str], None]
 Images = tuple[Tensor, Tensor]  # (N, 3, S, S) and (N, 1, S, S), both uint8; masks 0 or 1
@@ -94,7 +95,7 @@ class Journal:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+        lines = read_text(path, "table_bytes").splitlines() if path.is_file() else []
         self.runs: dict[str, dict[str, Any]] = {}
         for line in lines:
             try:

@@ -23,6 +23,7 @@ from attrs import Factory, evolve, frozen
 
 from privmed.errors import InputError
 from privmed.files import make_folder, whole_file
+from privmed.limits import read_json
 from privmed.settings import structure, unstructure
 
 SCHEMA = 1
@@ -124,7 +125,7 @@ def load(path: str | Path) -> Results:
         InputError: when the file is missing or not of this schema.
     """
     try:
-        plain = json.loads(Path(path).read_text(encoding="utf-8"))
+        plain = read_json(path)
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: cannot be read as results ({error}).") from error
     if not isinstance(plain, dict) or plain.get("schema") != SCHEMA:

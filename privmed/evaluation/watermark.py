@@ -24,6 +24,7 @@ from privmed.imaging.keepout import lesion_boxes, paint
 from privmed.imaging.overlay import blend
 from privmed.interfaces import Watermarker
 from privmed.interfaces.watermarker import Placed, Task
+from privmed.limits import read_text
 
 Model = Callable[[Tensor], Tensor]
 Tick = Callable[[int, int, str], None]
@@ -200,7 +201,7 @@ def line_of(
 
 def read_journal(path: Path) -> list[dict[str, Any]]:
     """Lines of a journal; one cut off by an interruption is left out."""
-    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    lines = read_text(path, "table_bytes").splitlines() if path.is_file() else []
     out = []
     for line in lines:
         try:

@@ -70,6 +70,7 @@ class Panel:
         plan: what is run.
         masks: lesion masks by file name within the set.
         device: where the models compute.
+        trust: whether models that are programs may run, see :func:`privmed.oracles.load_oracle`.
 
     Raises:
         SettingsError: when the plan names models that are not there, or the models know other classes than the set.
@@ -83,6 +84,7 @@ class Panel:
         plan: WatermarkPlan,
         masks: dict[str, Path] | None = None,
         device: str = "cpu",
+        trust: bool = False,
     ) -> None:
         self.data, self.plan = data, plan
         for name in (*plan.sources, *plan.ensemble):
@@ -90,7 +92,7 @@ class Panel:
                 raise SettingsError(f"bench watermark: no model {name!r}; there are {', '.join(models)}.")
         if wrong := sorted(set(plan.where) - set(WHERE)):
             raise SettingsError(f"bench watermark: where must be among {', '.join(WHERE)}, got {', '.join(wrong)}.")
-        self.models: dict[str, Oracle | Ensemble] = {n: load_oracle(p, device) for n, p in models.items()}
+        self.models: dict[str, Oracle | Ensemble] = {n: load_oracle(p, device, trust) for n, p in models.items()}
         if plan.ensemble:
             self.models[ENSEMBLE] = Ensemble([self.models[n] for n in plan.ensemble])
         self.classes = next(iter(self.models.values())).classes

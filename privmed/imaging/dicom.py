@@ -6,6 +6,7 @@ Needs ``pip install 'privmed[dicom]'``: pydicom reads and writes, pylibjpeg deco
 from __future__ import annotations
 
 import io
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,11 @@ from attrs import evolve
 
 from privmed.errors import InputError, LossError, MissingDependencyError, PrivmedError
 from privmed.imaging.chain import Chain, Clip, Linear, Palette, Sigmoid, Step, Table, unit_chain
+from privmed.imaging.codestream import stated_size
 from privmed.imaging.picture import Picture
-from privmed.imaging.raster import check_area
+from privmed.limits import check_area, limits, raise_it
 
+INFLATED = 8  # bytes a pixel that a deflated file may unpack to
 DERIVATION = "Pixel values changed by privmed"
 
 
@@ -32,7 +35,10 @@ def read_dicom(path: Path, data: bytes, frame: int | None) -> Picture:
     except ImportError as error:
         raise MissingDependencyError(f"{path}: reading DICOM needs pydicom: pip install 'privmed[dicom]'.") from error
     try:
+        _check_deflated(path, data)
         dataset = pydicom.dcmread(io.BytesIO(data), force=False)
+    except PrivmedError:
+        raise
     except Exception as error:  # pydicom raises many kinds on damaged files
         raise InputError(f"{path}: the DICOM file is cut off or damaged ({error}).") from error
     if "PixelData" not in dataset:
@@ -48,8 +54,31 @@ def read_dicom(path: Path, data: bytes, frame: int | None) -> Picture:
         ) from error
 
 
+def _check_deflated(path: Path, data: bytes) -> None:
+    """Refuse a deflated file (PS3.5 A.5) that unpacks to much more than the largest image; pydicom unpacks it whole."""
+    from pydicom.filereader import read_dataset, read_preamble
+    from pydicom.uid import DeflatedExplicitVRLittleEndian
+
+    file = io.BytesIO(data)
+    read_preamble(file, False)
+    meta = read_dataset(file, False, True, stop_when=lambda tag, *_: tag.group != 2)
+    if meta.get("TransferSyntaxUID") != DeflatedExplicitVRLittleEndian:
+        return
+    inflater, rest, count = zlib.decompressobj(-zlib.MAX_WBITS), file.read(), 0
+    while rest and not inflater.eof:
+        count += len(inflater.decompress(rest, 2**20))
+        rest = inflater.unconsumed_tail
+        if count > INFLATED * limits().pixels:
+            raise InputError(f"{path}: unpacks to bytes for {count // INFLATED:,} pixels, {raise_it('pixels')}")
+
+
 def _picture(path: Path, data: bytes, dataset: Any, frame: int | None) -> Picture:
     check_area(path, int(dataset.Rows), int(dataset.Columns))
+    samples, allocated = int(dataset.get("SamplesPerPixel", 1)), int(dataset.BitsAllocated)
+    if samples not in (1, 3) or allocated not in (1, 8, 16, 32):
+        raise InputError(
+            f"{path}: says it holds {samples} values a pixel in {allocated} bits, expected 1 or 3 in 8, 16 or 32. Convert it first."
+        )
     frames = int(dataset.get("NumberOfFrames", 1) or 1)
     index = _frame(path, frames, frame)
     pixels, bits = _decode(path, dataset, index), int(dataset.BitsStored)
@@ -108,6 +137,8 @@ def _decode(path: Path, dataset: Any, index: int) -> np.ndarray:
     from pydicom.pixels import convert_color_space, get_decoder
 
     syntax = dataset.file_meta.TransferSyntaxUID
+    if syntax.is_encapsulated:
+        _check_frame(path, dataset, index)
     try:
         pixels, meta = (
             get_decoder(syntax).as_array(dataset, index=index, raw=True)
@@ -124,6 +155,16 @@ def _decode(path: Path, dataset: Any, index: int) -> np.ndarray:
     if pixels.ndim == 3 and colour.startswith("YBR") and colour not in ("YBR_RCT", "YBR_ICT"):
         pixels = convert_color_space(pixels, colour, "RGB")
     return np.ascontiguousarray(pixels, dtype=pixels.dtype.newbyteorder("="))
+
+
+def _check_frame(path: Path, dataset: Any, index: int) -> None:
+    """Refuse a compressed frame whose own header asks for more than the limit, whatever Rows and Columns say."""
+    from pydicom.encaps import get_frame
+
+    frames = int(dataset.get("NumberOfFrames", 1) or 1)
+    size = stated_size(get_frame(dataset.PixelData, index, number_of_frames=frames))
+    if size is not None:
+        check_area(path, *size)
 
 
 def _native(dataset: Any, index: int) -> tuple[np.ndarray, dict[str, Any]]:

@@ -10,9 +10,12 @@ from PIL import Image
 from torch import Tensor
 
 from privmed.errors import InputError
+from privmed.imaging.raster import opened
 from privmed.imaging.read import read
+from privmed.limits import check_file
 
 SUPERSAMPLE = 4
+FORMATS = ("PNG", "JPEG", "TIFF", "GIF", "BMP", "WEBP")  # and none that another program would have to draw, such as EPS
 
 
 def read_logo(path: str | Path) -> Tensor:
@@ -22,13 +25,14 @@ def read_logo(path: str | Path) -> Tensor:
         InputError: when it cannot be read.
     """
     try:
-        with Image.open(path) as opened:
-            opened.load()
-            if opened.mode.startswith(("I", "F")):
+        check_file(path)
+        with opened(Path(path), path, FORMATS) as file:
+            file.load()
+            if file.mode.startswith(("I", "F")):
                 return read(path).tensor().expand(-1, 3, -1, -1)
-            clear = opened.mode in ("RGBA", "LA", "PA") or "transparency" in opened.info
-            pixels = np.array(opened.convert("RGBA" if clear else "RGB"))
-    except OSError:
+            clear = file.mode in ("RGBA", "LA", "PA") or "transparency" in file.info
+            pixels = np.array(file.convert("RGBA" if clear else "RGB"))
+    except (OSError, SyntaxError, ValueError):
         return read(path).tensor().expand(-1, 3, -1, -1)  # another format, or the sentence that says what is wrong
     return torch.from_numpy(pixels).permute(2, 0, 1)[None].float() / 255
 

@@ -9,6 +9,7 @@ from privmed.errors import InputError
 from privmed.imaging.dicom import read_dicom
 from privmed.imaging.picture import Picture
 from privmed.imaging.raster import read_jpeg, read_png, read_tiff
+from privmed.limits import check_file, read_bytes
 
 MAGIC = {
     b"\x89PNG\r\n\x1a\n": "png",
@@ -39,12 +40,11 @@ def sniff(path: Path) -> str:
 
 def _head(path: Path) -> bytes:
     try:
+        check_file(path)
         with path.open("rb") as file:
             return file.read(132)
     except FileNotFoundError as error:
         raise InputError(f"{path}: no such file.") from error
-    except IsADirectoryError as error:
-        raise InputError(f"{path}: is a folder, expected a picture.") from error
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}).") from error
 
@@ -60,13 +60,13 @@ def read(path: str | os.PathLike[str], *, frame: int | None = None) -> Picture:
         A :class:`Picture`.
 
     Raises:
-        InputError: when the file is missing, damaged, too large, or of another kind.
+        InputError: when the file is missing, damaged, of another kind, or exceeds the limits of :mod:`privmed.limits`.
         LossError: when reading on would silently lose something, such as transparency.
         MissingDependencyError: for DICOM without its extra.
     """
     path = Path(path)
     kind = sniff(path)
-    data = path.read_bytes()
+    data = read_bytes(path)
     if kind == "dicom":
         return read_dicom(path, data, frame)
     if kind == "tiff":

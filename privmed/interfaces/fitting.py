@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from privmed.errors import InputError, WeightsError
 from privmed.interfaces import door
+from privmed.weights import load_checkpoint
 
 Report = Callable[[str, int, int, dict[str, float]], None]
 
@@ -51,8 +52,10 @@ class Fitting:
         if self._checkpoint is None or not self._checkpoint.is_file():
             return None
         try:
-            kept = torch.load(self._checkpoint, weights_only=True)
+            kept = load_checkpoint(self._checkpoint)
             of, state = kept["of"], kept["state"]
+        except WeightsError:
+            raise
         except Exception as error:  # a damaged archive can fail in any way
             raise WeightsError(f"checkpoint {self._checkpoint}: cannot be read. Delete it to start afresh.") from error
         if of != self.of:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch.nn import functional as F
 
+from privmed.building import build
 from privmed.data.augment import augment
 from privmed.data.folders import ImageFolder
 from privmed.data.pixels import PictureStore
@@ -42,7 +43,8 @@ class Classification(Task):
             "size": self.recipe.data.crop,
             **self.recipe.settings,
         }
-        return Classifier(structure(ClassifierConfig, settings, self.recipe.method))
+        config = structure(ClassifierConfig, settings, self.recipe.method)
+        return build(lambda: Classifier(config), self.recipe.method)
 
     def loss(self, step: int) -> tuple[torch.Tensor, Figures]:
         rng, data = self.draw(step), self.recipe.data

@@ -19,6 +19,7 @@ from privmed.training.guard import Guard
 from privmed.training.optim import Muon
 from privmed.training.recipe import Recipe
 from privmed.training.tasks import Task
+from privmed.weights import load_checkpoint
 
 ROLLBACKS = 10  # more of them are no accident
 STRIDE = 1_000_003
@@ -178,8 +179,10 @@ class Trainer:
         """Go on from the checkpoint in ``out``."""
         path = self.out / "checkpoint.pt"
         try:
-            state = torch.load(path, map_location=self.task.device, weights_only=True)
+            state = load_checkpoint(path, self.task.device)
             begun = state.get("recipe")
+        except WeightsError:
+            raise
         except Exception as error:  # a damaged archive can fail in any way
             raise WeightsError(f"checkpoint {path}: cannot be read. Train afresh in another folder.") from error
         now = self.recipe.identity()

@@ -10,6 +10,7 @@ import yaml
 from attrs import Factory, frozen
 
 from privmed.errors import InputError, SettingsError
+from privmed.limits import read_yaml
 from privmed.settings import (
     at_least,
     between,
@@ -159,7 +160,7 @@ def read_recipe(path: str | Path, overrides: list[str] | tuple[str, ...] = ()) -
     """
     path = Path(path)
     try:
-        plain = yaml.safe_load(path.read_text(encoding="utf-8"))
+        plain = read_yaml(path, name=f"recipe {path}")
     except OSError as error:
         raise InputError(f"recipe {path}: cannot be read ({error.strerror}).") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:

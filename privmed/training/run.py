@@ -11,6 +11,7 @@ import torch
 import yaml
 
 from privmed.errors import InputError, OutputError, SettingsError
+from privmed.limits import read_text
 from privmed.settings import unstructure
 from privmed.training.loop import Trainer
 from privmed.training.make import make_task
@@ -111,7 +112,7 @@ class Progress:
         from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
         from rich.progress import Progress as Bar
 
-        kept = self.path.read_text(encoding="utf-8").splitlines() if self.path.exists() else []
+        kept = read_text(self.path, "table_bytes").splitlines() if self.path.exists() else []
         kept = [line for line in kept if step_of(line) <= self.done] if self.done else []
         self.path.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
         self.file = self.path.open("a", encoding="utf-8")

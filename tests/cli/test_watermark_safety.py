@@ -21,8 +21,9 @@ from privmed.keyfile import part_of, read_key
 from privmed.locks import Passphrase
 
 pytest.importorskip("privmed_watermarkers", reason="needs the plugin privmed-watermarkers")
+pytestmark = pytest.mark.usefixtures("in_process")
 pytest.importorskip("cryptography", reason="needs privmed[keys]")
-SMALL = ["--set", "population=6", "--set", "generations=1", "--set", "hops=1", "-q"]
+SMALL = ["--trust-model", "--set", "population=6", "--set", "generations=1", "--set", "hops=1", "-q"]
 
 
 class Judge(torch.nn.Module):

@@ -16,6 +16,7 @@ from privmed.evaluation import watermark_suite as suite
 from privmed.imaging.logo import draw_logo
 
 pytest.importorskip("privmed_watermarkers", reason="needs the plugin privmed-watermarkers")
+pytestmark = pytest.mark.usefixtures("in_process")
 QUICK = "medlocker[population=6;generations=1;hops=1]"
 
 
@@ -66,7 +67,7 @@ def data(tmp_path):
 
 def test_table_of_sources_targets_and_classes(data, models, tmp_path):
     plan = suite.WatermarkPlan(size=64, ensemble=["soft", "near"])
-    panel = suite.Panel(ImageFolder(data), models, plan)
+    panel = suite.Panel(ImageFolder(data), models, plan, trust=True)
     results, found = suite.run_suite(panel, suite.attacks_of(QUICK), draw_logo(), tmp_path / "out")
     value = {(f.name, f.method): f for f in results.figures}
     assert value["accuracy on clean images", "soft"].measured == 1
@@ -88,7 +89,7 @@ def test_another_model_file_is_another_run(data, models, tmp_path):
     plan = suite.WatermarkPlan(size=64, sources=["soft"])
     for threshold, misled in ((0.4105, 0.75), (0.9, 0.0)):
         judge(tmp_path, "soft", threshold)
-        panel = suite.Panel(ImageFolder(data), {"soft": models["soft"]}, plan)
+        panel = suite.Panel(ImageFolder(data), {"soft": models["soft"]}, plan, trust=True)
         results, _ = suite.run_suite(panel, suite.attacks_of(QUICK), draw_logo(), tmp_path / "out")
         assert next(f.measured for f in results.figures if f.name.startswith("ASR,")) == misled
 
@@ -96,7 +97,7 @@ def test_another_model_file_is_another_run(data, models, tmp_path):
 def test_marks_outside_cover_no_lesion(data, models, tmp_path):
     plan = suite.WatermarkPlan(size=64, sources=["soft"], where=["outside", "inside"])
     masks = suite.masks_beside(ImageFolder(data), tmp_path / "masks")
-    panel = suite.Panel(ImageFolder(data), models, plan, masks)
+    panel = suite.Panel(ImageFolder(data), models, plan, masks, trust=True)
     results, _ = suite.run_suite(panel, suite.attacks_of(QUICK), draw_logo(), tmp_path / "out")
     covered = {f.name: f.measured for f in results.figures if f.name.startswith("share of the lesion")}
     assert covered[f"share of the lesion covered, {QUICK}, mark outside"] == 0
@@ -107,15 +108,15 @@ def test_marks_outside_cover_no_lesion(data, models, tmp_path):
 def test_bad_plans_are_refused(data, models, tmp_path):
     folder = ImageFolder(data)
     with pytest.raises(SettingsError, match="no model 'gone'"):
-        suite.Panel(folder, models, suite.WatermarkPlan(sources=["gone"]))
+        suite.Panel(folder, models, suite.WatermarkPlan(sources=["gone"]), trust=True)
     with pytest.raises(SettingsError, match="where must be among"):
-        suite.Panel(folder, models, suite.WatermarkPlan(where=["above"]))
+        suite.Panel(folder, models, suite.WatermarkPlan(where=["above"]), trust=True)
     other = judge(tmp_path, "other", 0.5, classes=("a", "c"))
     with pytest.raises(SettingsError, match="other classes"):
-        suite.Panel(folder, models | {"other": other}, suite.WatermarkPlan())
+        suite.Panel(folder, models | {"other": other}, suite.WatermarkPlan(), trust=True)
     with pytest.raises(InputError, match="no mask there has the name"):
         suite.masks_beside(folder, tmp_path)
-    panel = suite.Panel(folder, models, suite.WatermarkPlan(size=64, where=["outside"]))
+    panel = suite.Panel(folder, models, suite.WatermarkPlan(size=64, where=["outside"]), trust=True)
     with pytest.raises(InputError, match="no image has a mask"):
         suite.run_suite(panel, suite.attacks_of(QUICK), draw_logo(), tmp_path / "out")
     with pytest.raises(SettingsError, match="same name"):
@@ -124,7 +125,20 @@ def test_bad_plans_are_refused(data, models, tmp_path):
 
 def test_command_writes_table_and_page(data, models, tmp_path, capsys):
     out = tmp_path / "out"
-    command = ["bench", "watermark", "--data", str(data), "-o", str(out), "--limit", "2", "--set", "size=64", "--json"]
+    command = [
+        "bench",
+        "watermark",
+        "--data",
+        str(data),
+        "-o",
+        str(out),
+        "--limit",
+        "2",
+        "--set",
+        "size=64",
+        "--json",
+        "--trust-model",
+    ]
     command += ["--model", str(models["soft"]), "--model", str(models["hard"]), "--ensemble", "soft,hard"]
     command += ["--set", "medlocker.population=6", "--set", "medlocker.generations=0"]
     assert run(command) == 0
