@@ -85,6 +85,29 @@ def phantoms():
     return write
 
 
+BAD_NAMES = {
+    "upwards": "../private/x.png",
+    "upwards inside": "a/../../x.png",
+    "dots": "..",
+    "backslashes": "a\\..\\..\\x.png",
+    "absolute": "/etc/x.png",
+    "server": "\\\\server\\x\\x.png",
+    "drive": "C:\\x.png",
+    "drive alone": "C:x.png",
+    "nul": "x\0.png",
+    "empty": "",
+    "dot": ".",
+    "long": "x" * 300 + ".png",
+    "no text": "\ud800.png",
+}
+
+
+@pytest.fixture(params=BAD_NAMES.values(), ids=BAD_NAMES)
+def bad_name(request):
+    """A name that no file may give to anything."""
+    return request.param
+
+
 @pytest.fixture
 def install(tmp_path, monkeypatch):
     """Install a made-up distribution: ``install("acme", "hiders", {"mine": "acme_mine"}, {"acme_mine": source})``."""
