@@ -21,6 +21,7 @@ from torch.nn import functional as F
 
 from privmed import registry
 from privmed.errors import InputError, SettingsError, WeightsError
+from privmed.files import local_name
 from privmed.imaging.effects import check_quality, gaussian_blur, jpeg_file
 from privmed.imaging.quantise import quantise
 from privmed.interfaces import Analyzer, Hider, door
@@ -170,7 +171,8 @@ def tuned_hider(analyzer: Analyzer, **settings: Any) -> Hider:
     known, chosen = bundled(registry.load("hider", name)), said
     if tuned and analyzer.source is not None:
         stem = PureWindowsPath(said).stem  # knows both separators
-        near = [analyzer.source.with_name(f"{n}.safetensors") for n in (f"{name}-{stem}", stem)]
+        names = [local_name(f"{n}.safetensors", analyzer.source) for n in (f"{name}-{stem}", stem)]
+        near = [analyzer.source.with_name(n) for n in names]
         chosen = next((path for path in near if path.is_file()), said)
     if chosen is said and said not in (registry.BUNDLED, *known):
         raise WeightsError(
