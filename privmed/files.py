@@ -1,13 +1,101 @@
-"""Files that appear whole or not at all."""
+"""Files that appear whole or not at all, and names from files, which stay in their folder."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import unicodedata
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
+from pathlib import Path, PurePosixPath, PureWindowsPath
 
-from privmed.errors import OutputError
+from privmed.errors import InputError, OutputError
+
+LONGEST = 255  # bytes of one part of a name; what common file systems take
+
+
+def plain(name: object) -> str:
+    """A name as some file says it, in its shortest form, if it means something inside a folder on every system.
+
+    Raises:
+        ValueError: what is wrong with it; the sentence goes on behind the name.
+    """
+    if not isinstance(name, str) or not name:
+        raise ValueError("is empty")
+    if "\0" in name:
+        raise ValueError("holds a NUL character")
+    parts = PurePosixPath(name).parts
+    for flavour in (PurePosixPath, PureWindowsPath):
+        if flavour(name).anchor:
+            raise ValueError("is absolute")
+        if ".." in flavour(name).parts:
+            raise ValueError("leads upwards")
+    if not parts:
+        raise ValueError("names no file")
+    try:
+        if max(len(os.fsencode(part)) for part in parts) > LONGEST:
+            raise ValueError("is too long")
+    except UnicodeEncodeError as error:
+        raise ValueError("cannot be the name of a file here") from error
+    return "/".join(parts)
+
+
+def local_name(name: object, where: object) -> str:
+    """As :func:`plain`, for names in a file ``where``.
+
+    Raises:
+        InputError: when the name could mean something outside a folder.
+    """
+    try:
+        return plain(name)
+    except ValueError as error:
+        raise InputError(
+            f"{where}: the name {name!r} {error}. Names in it must stay inside their folder, such as benign/scan.png."
+        ) from error
+
+
+def inside(folder: str | os.PathLike[str], name: object, where: object = None) -> Path:
+    """The place that a name out of a file stands for inside a folder; every such name becomes a path here.
+
+    The folder itself may be a link; a link inside it may not lead out of it.
+
+    Args:
+        folder: where it has to stay.
+        name: what a table, manifest, key or card says.
+        where: that file, for messages.
+
+    Raises:
+        InputError: when it would lie outside.
+    """
+    path = Path(folder) / local_name(name, where or folder)
+    if not Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder)):
+        raise InputError(
+            f"{path}: is a link, or lies behind one, that leads out of {folder}. Put a copy there instead."
+        )
+    return path
+
+
+def same_file(a: Path, b: Path) -> bool:
+    """Whether two names are one file, through links, hard links, or a file system that does not tell a from A."""
+    try:
+        return os.path.samefile(a, b)
+    except (OSError, ValueError):
+        return False
+
+
+def folded(name: str) -> str:
+    """What is equal for names that some file systems take for one: whatever the case, whatever the Unicode form."""
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+
+
+def check_not_input(path: Path, inputs: Iterable[Path]) -> None:
+    """Refuse an output that is one of the inputs.
+
+    Raises:
+        OutputError: when it is, by whatever name.
+    """
+    for source in inputs:
+        if same_file(path, source):
+            raise OutputError(f"{path}: is the input {source}, which must stay untouched. Choose another name.")
 
 
 @contextmanager

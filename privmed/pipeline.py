@@ -11,7 +11,7 @@ batch to an image batch (``Stage.of(function)``).
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
+from pathlib import PureWindowsPath
 from typing import Any
 
 import torch
@@ -21,10 +21,12 @@ from torch.nn import functional as F
 
 from privmed import registry
 from privmed.errors import InputError, SettingsError, WeightsError
+from privmed.files import local_name
 from privmed.imaging.effects import check_quality, gaussian_blur, jpeg_file
 from privmed.imaging.quantise import quantise
 from privmed.interfaces import Analyzer, Hider, door
 from privmed.refine import Refinement
+from privmed.weights import bundled
 
 STRIDE = 1_000_003  # between the seeds of two stages
 
@@ -159,17 +161,24 @@ def fits(analyzer: Analyzer, hider: Hider) -> bool:
 def tuned_hider(analyzer: Analyzer, **settings: Any) -> Hider:
     """The hider an analyzer's weights were tuned to, as their model card says; LightIH if they do not say.
 
-    Weights that are not bundled are looked for where the card says, and beside the analyzer's own file.
+    Weights that are not bundled are looked for beside the analyzer's own file, under the name in the card; a card leads nowhere else.
 
     Raises:
         WeightsError: when the hider's weights are not there, or not the very ones the analyzer was tuned to.
     """
     tuned = (analyzer.card or {}).get("hider") or {}
-    name, chosen = tuned.get("name", "lightih"), tuned.get("weights", registry.BUNDLED)
+    name, said = str(tuned.get("name", "lightih")), str(tuned.get("weights", registry.BUNDLED))
+    known, chosen = bundled(registry.load("hider", name)), said
     if tuned and analyzer.source is not None:
-        stem = Path(str(chosen)).stem
-        near = [analyzer.source.with_name(f"{n}.safetensors") for n in (f"{name}-{stem}", stem)]
-        chosen = next((path for path in near if path.is_file() and not Path(str(chosen)).is_file()), chosen)
+        stem = PureWindowsPath(said).stem  # knows both separators
+        names = [local_name(f"{n}.safetensors", analyzer.source) for n in (f"{name}-{stem}", stem)]
+        near = [analyzer.source.with_name(n) for n in names]
+        chosen = next((path for path in near if path.is_file()), said)
+    if chosen is said and said not in (registry.BUNDLED, *known):
+        raise WeightsError(
+            f"{analyzer.name} was tuned to the weights {said!r} of {name}, which are neither bundled nor beside {analyzer.source}. "
+            "Put them there, or name the hider."
+        )
     hider = registry.hider(name, weights=chosen, **settings)
     if not fits(analyzer, hider):
         raise WeightsError(

@@ -1,8 +1,9 @@
 """Discovery, listing and creation of methods.
 
 Listing reads nothing but the metadata of installed distributions: no plugin, and no torch, is imported. A method is loaded when
-it is first asked for, alone, and taken in whole or not at all. ``PRIVMED_PLUGINS=dist-a,dist-b`` limits loading to the named
-distributions (a plugin is code); ``PRIVMED_STRICT=1`` raises on the first plugin that is broken.
+it is first asked for, alone, and taken in whole or not at all. A name that one of privmed's own plugins uses is theirs; of two
+strangers that claim one name, neither is taken. ``PRIVMED_PLUGINS=dist-a,dist-b`` limits loading to the named distributions (a
+plugin is code); ``PRIVMED_STRICT=1`` raises on the first plugin that is broken.
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ GROUPS = {
     "protector": "privmed.protectors",
     "watermarker": "privmed.watermarkers",
 }
+FIRST_PARTY = {"privmed", "privmed-hiders", "privmed-analyzers", "privmed-protectors", "privmed-watermarkers"}
+"""Distributions whose names of methods nobody else can take. Another one of such a name can only stand in its place."""
 BUNDLED = "bundled"
 """Stands for "the weights that come with the method, if any"."""
 
@@ -92,9 +95,10 @@ def load(kind: str, name: str) -> type[Method]:
         raise MethodNotFoundError(
             f"no {kind} is called {name!r}; installed: {', '.join(names) or 'none'}.{did_you_mean(name, names)}"
         )
-    if rows[0].status == "broken":
+    usable = [row for row in rows if row.status != "broken"]
+    if not usable:
         raise PluginError(rows[0].reason)
-    return _load(rows[0])
+    return _load(usable[0])
 
 
 def create(
@@ -188,6 +192,10 @@ def _discover(kind: str) -> list[PluginInfo]:
 
 def _screened(row: PluginInfo, rows: list[PluginInfo]) -> PluginInfo:
     rivals = [r for r in rows if r.name == row.name]
+    ours = [r for r in rivals if _normal(r.distribution) in FIRST_PARTY]
+    if len(ours) == 1 and len(rivals) > 1:
+        taken = f"the name {row.name!r} is that of a method of {ours[0].origin}, which stays; choose another name"
+        return row if row is ours[0] else _broken(row, taken)
     if len(rivals) > 1:
         who = " and ".join(r.origin for r in rivals)
         return _broken(row, f"the name {row.name!r} is claimed by {who}; uninstall one, or choose with PRIVMED_PLUGINS")

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import copy
 import math
+import re
 import typing
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
@@ -21,6 +22,7 @@ import cattrs
 from cattrs.gen import make_dict_structure_fn
 
 from privmed.errors import SettingsError, did_you_mean
+from privmed.files import plain
 
 T = TypeVar("T")
 Check = Callable[[Any, attrs.Attribute, Any], None]
@@ -71,6 +73,32 @@ def at_least(low: float) -> Check:
             raise ValueError(f"{attribute.name} must be at least {low}, got {value!r}")
 
     check.says = f"at least {low}"  # type: ignore[attr-defined]
+    return check
+
+
+def file_name(longest: int = 64) -> Check:
+    """Accept text that becomes a part of the names of files: letters, digits, ``.``, ``_`` and ``-``; no dot or dash in front."""
+
+    def check(_: Any, attribute: attrs.Attribute, value: Any) -> None:
+        if not re.fullmatch(rf"[A-Za-z0-9_][A-Za-z0-9._-]{{0,{longest - 1}}}", value):
+            raise ValueError(
+                f"{attribute.name} must be at most {longest} letters, digits, '_', '-' and '.', no '-' or '.' first, got {value!r}"
+            )
+
+    check.says = "letters, digits, . _ -"  # type: ignore[attr-defined]
+    return check
+
+
+def inner_path() -> Check:
+    """Accept a path that stays inside the folder it is relative to."""
+
+    def check(_: Any, attribute: attrs.Attribute, value: Any) -> None:
+        try:
+            plain(value)
+        except ValueError as error:
+            raise ValueError(f"{attribute.name} must stay inside its folder, but {value!r} {error}") from error
+
+    check.says = "a relative path without .."  # type: ignore[attr-defined]
     return check
 
 

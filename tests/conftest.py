@@ -85,6 +85,29 @@ def phantoms():
     return write
 
 
+BAD_NAMES = {
+    "upwards": "../private/x.png",
+    "upwards inside": "a/../../x.png",
+    "dots": "..",
+    "backslashes": "a\\..\\..\\x.png",
+    "absolute": "/etc/x.png",
+    "server": "\\\\server\\x\\x.png",
+    "drive": "C:\\x.png",
+    "drive alone": "C:x.png",
+    "nul": "x\0.png",
+    "empty": "",
+    "dot": ".",
+    "long": "x" * 300 + ".png",
+    "no text": "\ud800.png",
+}
+
+
+@pytest.fixture(params=BAD_NAMES.values(), ids=BAD_NAMES)
+def bad_name(request):
+    """A name that no file may give to anything."""
+    return request.param
+
+
 @pytest.fixture
 def in_process(monkeypatch):
     """Trusted TorchScript and ``torch.export`` models run in the process of the test: one of their own takes seconds to start."""

@@ -1,5 +1,6 @@
 """Discovery: whole or not at all, one plugin's trouble is nobody else's, and listing costs nothing."""
 
+import json
 import subprocess
 import sys
 import textwrap
@@ -8,6 +9,7 @@ import pytest
 
 import privmed
 from privmed import registry
+from privmed.cli import run
 from privmed.errors import MethodNotFoundError, PluginError, SettingsError
 
 GOOD = """
@@ -135,6 +137,49 @@ def test_a_name_claimed_twice_is_refused_naming_both(install):
     with pytest.raises(PluginError, match=r"acme 1\.0 and rival 2\.0"):
         privmed.hider("mine")
     assert "mine" not in privmed.available("hider")
+
+
+@pytest.mark.parametrize("owner", ["privmed-hiders", "privmed_hiders", "privmed"])
+def test_a_name_of_our_own_stays_ours_and_the_intruder_is_listed(install, owner):
+    """The built-in method must not vanish because somebody claims its name."""
+    install("acme", "hiders", {"ours": "acme_ours"}, {"acme_ours": good("ours")})
+    install(owner, "hiders", {"ours": "own_module"}, {"own_module": good("ours")}, version="9.9")
+    assert "ours" in privmed.available("hider")
+    assert type(privmed.hider("ours")).__module__ == "own_module"
+    ours, intruder = sorted(
+        (r for r in registry.plugins("hider") if r.name == "ours"), key=lambda r: r.distribution == "acme"
+    )
+    assert ours.status == "installed"
+    assert intruder.status == "broken"
+    assert "acme 1.0" in intruder.reason
+    assert f"a method of {owner} 9.9, which stays" in intruder.reason
+
+
+def test_the_built_in_lightih_cannot_be_disabled(install):
+    pytest.importorskip("privmed_hiders", reason="needs the plugin privmed-hiders")
+    install("acme", "hiders", {"lightih": "acme_light"}, {"acme_light": "raise SystemExit('never imported')"})
+    assert privmed.hider("lightih", weights=None, blocks=1).name == "lightih"
+    rows = [r for r in registry.plugins("hider", check=True) if r.name == "lightih"]
+    assert {r.distribution: r.status for r in rows} == {"acme": "broken", "privmed-hiders": "ok"}
+
+
+def test_a_name_that_two_strangers_claim_beside_ours_is_still_ours(install):
+    for name in ("acme", "rival"):
+        install(name, "hiders", {"ours": f"{name}_ours"}, {f"{name}_ours": good("ours")})
+    install("privmed-hiders", "hiders", {"ours": "own_module"}, {"own_module": good("ours")})
+    broken = {r.distribution for r in registry.plugins("hider") if r.name == "ours" and r.status == "broken"}
+    assert broken == {"acme", "rival"}
+
+
+def test_check_fails_when_a_plugin_is_broken_and_the_listing_alone_does_not(install, capsys):
+    install("fine", "hiders", {"fine": "fine_one"}, {"fine_one": good("fine")})
+    assert run(["plugins", "--check", "--kind", "hider", "-q"]) == 0
+    install("acme", "hiders", {"mine": "acme_mine"}, {"acme_mine": "import no_such_module_xyz"})
+    assert run(["plugins", "--check", "--kind", "hider", "--json"]) == 1
+    rows = json.loads(capsys.readouterr().out)["plugins"]
+    assert [row["name"] for row in rows if row["status"] == "broken"] == ["mine"]
+    assert run(["plugins", "--kind", "hider"]) == 0
+    assert run(["plugins", "--check", "--kind", "analyzer", "-q"]) == 0
 
 
 def test_loading_can_be_limited_to_named_distributions(install, monkeypatch):

@@ -24,7 +24,7 @@ def command(
     debug: Debug = False,
 ) -> None:
     """Analyse a hidden scan without extracting it."""
-    check_outputs([output], force)
+    check_outputs([output], force, (stego,))
     from privmed.evaluation.metrics import psnr, ssim
     from privmed.imaging import read_wire, write_wire
 

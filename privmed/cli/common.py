@@ -157,11 +157,12 @@ def make(kind: str, name: str, weights: str | None, device: str, pairs: list[str
     return method
 
 
-def check_outputs(paths: list[Path], force: bool) -> None:
-    """Say before any work that an output cannot be written."""
-    from privmed.files import check_writable
+def check_outputs(paths: list[Path], force: bool, inputs: tuple[Path, ...] = ()) -> None:
+    """Say before any work that an output cannot be written, or is an input."""
+    from privmed.files import check_not_input, check_writable
 
     for path in paths:
+        check_not_input(path, inputs)
         check_writable(path, overwrite=force)
 
 

@@ -32,7 +32,7 @@ def command(
     from privmed.files import make_folder
 
     if output.exists():
-        check_outputs([output / name for name in FILES], force)
+        check_outputs([output / name for name in FILES], force, (secret, cover))
     from privmed.evaluation.covert import CovertCase, run_case
     from privmed.evaluation.report import write_report
     from privmed.imaging import read

@@ -26,7 +26,7 @@ def command(
     debug: Debug = False,
 ) -> None:
     """Hide a scan in a photograph."""
-    check_outputs([output], force)
+    check_outputs([output], force, (secret, cover))
     from privmed.evaluation.covert import check_usable, likeness
     from privmed.evaluation.metrics import psnr
     from privmed.imaging import read, write_wire

@@ -16,7 +16,10 @@ def listing(
     context: typer.Context,
     kind: Annotated[str | None, typer.Option(help="Only hider, analyzer, protector or watermarker.")] = None,
     check: Annotated[
-        bool, typer.Option("--check", help="Also import every plugin and hold it against the contract.")
+        bool,
+        typer.Option(
+            "--check", help="Also import every plugin and hold it against the contract; exit code 1 if one is broken."
+        ),
     ] = False,
     json: Json = False,
     quiet: Quiet = False,
@@ -32,6 +35,8 @@ def listing(
     _show_listing(voice, rows)
     fields = ("kind", "name", "distribution", "version", "status", "reason")
     voice.finish({"plugins": [{f: getattr(row, f) for f in fields} for row in rows]})
+    if check and any(row.status == "broken" for row in rows):
+        raise typer.Exit(1)
 
 
 def _show_listing(voice: Voice, rows: list) -> None:

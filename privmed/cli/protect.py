@@ -46,7 +46,7 @@ def command(
     source = ImageFolder(dataset, lenient=True)
     for path in (output, save):
         if path is not None:
-            check_apart(source.path, path)
+            check_apart(source, path)
     if save is not None:
         check_outputs([save], force=True)
     items, classes = source.items(split), classes_of(source)

@@ -33,7 +33,7 @@ def command(
 
     if as_ not in ("image", "mask"):
         raise SettingsError(f"--as must be image or mask, got {as_!r}.")
-    check_outputs([output], force)
+    check_outputs([output], force, (image,))
     from privmed.imaging import read_wire, write_view
     from privmed.pipeline import tuned_hider
 

@@ -18,27 +18,35 @@ def command(
     identity: Identities = None,
     passphrase_file: PassphraseFile = None,
     limit: Annotated[int | None, typer.Option(min=1, help="At most so many images.")] = None,
+    restore_names: Annotated[
+        bool,
+        typer.Option("--restore-names", help="Write each image under the name it was marked under, wherever it lies."),
+    ] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the folder an interrupted run left.")] = False,
     json: Json = False,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Lift the marks of a data set. What was altered, or is not in the key, is named and left out."""
+    """Lift the marks of a data set. What was altered, moved to another name, or is not in the key, is named and left out."""
     from privmed.data.folders import ImageFolder
-    from privmed.data.keyring import Keyring, unlock_file
+    from privmed.data.keyring import Keyring, names_of, true_names, unlock_file
     from privmed.data.release import Release, check_apart
-    from privmed.errors import Interrupted
+    from privmed.errors import Interrupted, KeyFileError
     from privmed.keyfile import read_key
 
     voice = Voice(json, quiet)
     source = ImageFolder(dataset, lenient=True)
-    check_apart(source.path, output)
+    check_apart(source, output)
     keys = Keyring([(str(key), read_key(key, openers_from(passphrase_file, identity, voice)))])
     items = source.present()[:limit]
-    release = Release(source, output, {"unlocked": True}, resume=resume)
+    names, copies = true_names(source, items, keys) if restore_names else ({}, {})
+    release = Release(source, output, {"unlocked": True}, resume=resume, names=names)
 
     def lift(item, target) -> dict:
-        unlock_file(item.image, target, keys, release.name(item))
+        if item.image in copies:
+            raise KeyFileError(f"{item.image}: is a copy of {copies[item.image]}, which is here as well.")
+        called = {names[item.image]} if item.image in names else names_of(source, item)
+        unlock_file(item.image, target, keys, called)
         return {}
 
     try:

@@ -1,4 +1,4 @@
-"""``privmed verify``: which images of a folder carry whose mark, untouched or altered, without lifting it."""
+"""``privmed verify``: which images of a folder carry whose mark, untouched, moved or altered, without lifting it."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from privmed.cli.locks import Identities, PassphraseFile, openers_from
 
 WORDS = {
     "untouched": "marked, pixels untouched",
+    "moved": "marked, pixels untouched, but under another name",
     "altered": "marked or taken from a marked image, altered since",
     "original": "an original, its mark is off",
     "unknown": "not in the key",
@@ -29,11 +30,11 @@ def command(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Say which images of a folder are yours. Exit code 6 when a marked one was altered, 1 when one cannot be read."""
+    """Say which images of a folder are yours. Exit code 6 when a marked one was altered or moved, 1 when one cannot be read."""
     from collections import Counter
 
     from privmed.data.folders import ImageFolder
-    from privmed.data.keyring import Keyring
+    from privmed.data.keyring import Keyring, names_of
     from privmed.errors import InputError
     from privmed.imaging import read
     from privmed.keyfile import read_key
@@ -51,17 +52,30 @@ def command(
         for n, item in enumerate(items, 1):
             name = item.image.relative_to(folder.path).as_posix()
             try:
-                state, owner, _ = ring.find(read(item.image), name)
+                state, owner, entry = ring.find(read(item.image), names_of(folder, item))
             except InputError:
-                state, owner = "unreadable", ""
-            found.append({"file": name, "state": state, "owner": owner})
+                state, owner, entry = "unreadable", "", None
+            true = entry["file"] if state in ("untouched", "moved") else ""
+            found.append({"file": name, "state": state, "owner": owner, "name": true})
             tick(n, len(items))
+    at_home = {line["name"] for line in found if line["state"] == "untouched"}
     for line in found:
-        voice.say(f"{line['file']}: {WORDS[line['state']]}" + (f" ({line['owner']})" if line["owner"] else ""))
+        line["copy"] = line["state"] == "moved" and line["name"] in at_home
+        voice.say(f"{line['file']}: {in_words(line)}")
     counts = Counter(line["state"] for line in found)
     voice.table("in all", [(WORDS[s], str(counts[s])) for s in WORDS if counts[s]])
     voice.finish({"images": found, **counts})
-    if counts["altered"]:
+    if counts["altered"] or counts["moved"]:
         raise typer.Exit(6)
     if counts["unreadable"]:
         raise typer.Exit(1)
+
+
+def in_words(line: dict) -> str:
+    """What an image is, whose, and what it is called in the key if it is called something else."""
+    words = WORDS[line["state"]]
+    if line["state"] == "moved":
+        words += f": it is {'a copy of ' if line['copy'] else ''}{line['name']}" + (
+            ", which is here as well" if line["copy"] else ""
+        )
+    return words + (f" ({line['owner']})" if line["owner"] else "")

@@ -63,7 +63,7 @@ def command(
     if where not in WHERE:
         raise SettingsError(f"--where must be one of {', '.join(WHERE)}, got {where!r}.{did_you_mean(where, WHERE)}")
     source = ImageFolder(dataset, lenient=True)
-    check_apart(source.path, output)
+    check_apart(source, output)
     check_places(key, output, resume)
     place = pick_device(device)
     oracle = Ensemble([load_oracle(m, place, trust_model) for m in model], share)

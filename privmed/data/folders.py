@@ -3,18 +3,20 @@
 A set is a folder with ``images/`` and ``masks/`` (segmentation), with one sub-folder a class (classification), or simply with pictures
 in it. An optional ``split.csv`` (``file,split``) names the train and test part, an optional ``groups.csv`` (``file,group``) the images that
 show the same patient or lesion, which must not be torn apart.
+The folder, ``images/`` and ``masks/`` may be links; no name and no link in them leads out of them.
 """
 
 from __future__ import annotations
 
-import csv
 import glob
 import hashlib
 from pathlib import Path
 from typing import NamedTuple
 
+from privmed.data.tables import read_table
 from privmed.errors import InputError
-from privmed.limits import check_file, read_bytes
+from privmed.files import inside
+from privmed.limits import read_bytes
 
 PICTURES = {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".dcm"}
 
@@ -36,7 +38,7 @@ class ImageFolder:
         lenient: name missing files too, and leave it to whoever opens them to complain: one bad image does not stop the others.
 
     Raises:
-        InputError: when the folder does not exist, holds no picture, or its tables name files that are not there.
+        InputError: when the folder does not exist, holds no picture, or its tables name files that are not there or lie elsewhere.
     """
 
     def __init__(self, path: str | Path, *, lenient: bool = False) -> None:
@@ -46,8 +48,21 @@ class ImageFolder:
         self.root = self.path / "images" if (self.path / "images").is_dir() else self.path
         masks = self.path / "masks"
         self.masks = masks if self.root != self.path and masks.is_dir() else None
-        self._split = self._table("split.csv", "split")
-        self._groups = self._table("groups.csv", "group")
+        self._split = self.table("split.csv", "split")
+        self._groups = self.table("groups.csv", "group")
+
+    @property
+    def folders(self) -> list[Path]:
+        """Where its files lie: in itself, and where ``images/`` and ``masks/`` are links, also there."""
+        return [self.path, self.root, *([self.masks] if self.masks else [])]
+
+    def table(self, name: str, column: str) -> dict[str, str]:
+        """What a table of the set says of each image; empty when there is no such table.
+
+        Raises:
+            InputError: as :func:`privmed.data.tables.read_table`.
+        """
+        return read_table(inside(self.path, name), column)
 
     @property
     def has_split(self) -> bool:
@@ -71,12 +86,20 @@ class ImageFolder:
         """The images that are really there, whatever ``split.csv`` says: of a folder that somebody passed on, or a part of one.
 
         Raises:
-            InputError: when there is none.
+            InputError: when there is none, or a link leads out of the folder.
         """
-        names = [p.relative_to(self.root).as_posix() for p in self.root.rglob("*") if p.suffix.lower() in PICTURES]
+        for link in (p for p in self.root.rglob("*") if p.is_symlink() and p.is_dir()):
+            inside(
+                self.root, link.relative_to(self.root).as_posix()
+            )  # or its pictures would be left out without a word
+        names = self.names()
         if not names:
             raise InputError(f"data set {self.path}: no pictures.")
-        return [self._item(name) for name in sorted(names)]
+        return [self._item(name) for name in names]
+
+    def names(self) -> list[str]:
+        """The names of the pictures that are really there."""
+        return sorted(p.relative_to(self.root).as_posix() for p in self.root.rglob("*") if p.suffix.lower() in PICTURES)
 
     def strays(self) -> list[Path]:
         """Masks that belong to no image."""
@@ -96,7 +119,7 @@ class ImageFolder:
         return whole.hexdigest()[:16]
 
     def _item(self, name: str) -> Item:
-        image = self.root / name
+        image = inside(self.root, name, self.path)
         mask = self._mask(name) if self.masks else None
         for path in (image, mask):
             if path is not None and not path.is_file() and not self.lenient:
@@ -106,27 +129,11 @@ class ImageFolder:
 
     def _mask(self, name: str) -> Path:
         """The mask of that name, or with another ending if only that is there (``a.jpg`` and ``a.png``)."""
-        exact = self.masks / name
+        exact = inside(self.masks, name, self.path)
         if exact.is_file():
             return exact
         near = [p for p in exact.parent.glob(f"{glob.escape(exact.stem)}.*") if p.suffix.lower() in PICTURES]
-        return near[0] if len(near) == 1 else exact
-
-    def _table(self, name: str, column: str) -> dict[str, str]:
-        path = self.path / name
-        if not path.is_file():
-            return {}
-        try:
-            check_file(path, "table_bytes")
-            with path.open(newline="", encoding="utf-8-sig") as file:
-                rows = csv.DictReader(file)
-                if not {"file", column} <= set(rows.fieldnames or ()):
-                    raise InputError(
-                        f"data set {self.path}: {name} must have the columns file and {column}, with a comma between."
-                    )
-                return {row["file"]: row[column] or "" for row in rows}
-        except UnicodeDecodeError as error:
-            raise InputError(f"data set {self.path}: {name} is not text in UTF-8. Save it as such.") from error
+        return inside(self.masks, near[0].relative_to(self.masks).as_posix()) if len(near) == 1 else exact
 
 
 def cut_validation(items: list[Item], fraction: float, seed: int = 0) -> tuple[list[Item], list[Item]]:

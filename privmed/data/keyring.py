@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import unicodedata
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +11,9 @@ import numpy as np
 from attrs import evolve
 from PIL import Image
 
-from privmed.errors import KeyFileError, VerificationError
-from privmed.files import make_folder
+from privmed.data.folders import ImageFolder, Item
+from privmed.errors import InputError, KeyFileError, VerificationError
+from privmed.files import local_name, make_folder
 from privmed.imaging import Picture, read
 from privmed.imaging.record import fingerprint, use_record
 
@@ -22,54 +25,113 @@ NAMESAKE = (
 FEATURES = 32  # set and unset bits that a look needs; a black picture is near to every smooth one
 
 
+Match = tuple[str, dict[str, Any]]  # owner and entry
+
+
 class Keyring:
     """The entries of one or more keys, to be found by picture.
 
     Args:
         keys: name of each key (its owner, or its path) and its entries; one owner may have several.
+
+    Raises:
+        InputError: when a key names an image that would lie outside of its data set.
     """
 
     def __init__(self, keys: list[tuple[str, list[dict[str, Any]]]]) -> None:
-        self.marked: dict[str, tuple[str, dict[str, Any]]] = {}
-        self.original: dict[str, tuple[str, dict[str, Any]]] = {}
-        self.entries: list[tuple[str, dict[str, Any]]] = []
+        self.marked: dict[str, list[Match]] = {}
+        self.original: dict[str, list[Match]] = {}
+        self.entries: list[Match] = []
         for owner, entries in keys:
             for entry in entries:
                 if "record" in entry:
+                    local_name(entry["file"], f"key of {owner}")
                     self.entries.append((owner, entry))
-                    self.marked[entry["record"]["marked"]] = (owner, entry)
-                    self.original[entry["record"]["original"]] = (owner, entry)
+                    self.marked.setdefault(entry["record"]["marked"], []).append((owner, entry))
+                    self.original.setdefault(entry["record"]["original"], []).append((owner, entry))
 
-    def find(self, picture: Picture, name: str) -> tuple[str, str, dict[str, Any] | None]:
+    def find(self, picture: Picture, names: Iterable[str]) -> tuple[str, str, dict[str, Any] | None]:
         """What a picture is.
 
+        Args:
+            picture: as it was found.
+            names: what it is called, see :func:`names_of`.
+
         Returns:
-            Its state, the owner, and the entry of the key: ``"untouched"`` (marked, as published), ``"altered"`` (looks like
-            one of the key, but has other pixels), ``"original"`` (its mark is off), or ``"unknown"``.
+            Its state, the owner, and the entry of the key: ``"untouched"`` (marked, as published), ``"moved"`` (the same under
+            another name), ``"altered"`` (looks like one of the key, but has other pixels), ``"original"`` (its mark is off), or
+            ``"unknown"``.
         """
+        names = {normal(name) for name in names}
         print_ = fingerprint(picture.pixels)
-        for state, table in (("untouched", self.marked), ("original", self.original)):
-            if print_ in table:
-                return state, *table[print_]
+        if print_ in self.marked:
+            matches = self.marked[print_]
+            at_home = [match for match in matches if normal(match[1]["file"]) in names]
+            return ("untouched", *at_home[0]) if at_home else ("moved", *matches[0])
+        if print_ in self.original:
+            return ("original", *self.original[print_][0])
         look = look_of(picture)
         if not FEATURES <= int(look, 16).bit_count() <= BITS - FEATURES:
             return "unknown", "", None
         for owner, entry in self.entries:
-            if distance(look, entry["look"]) <= (NAMESAKE if entry["file"] == name else NEAR):
+            if distance(look, entry["look"]) <= (NAMESAKE if normal(entry["file"]) in names else NEAR):
                 return "altered", owner, entry
         return "unknown", "", None
 
+    def claims(self, picture: Picture) -> list[str]:
+        """The names under which exactly this picture was published."""
+        return [entry["file"] for _, entry in self.marked.get(fingerprint(picture.pixels), [])]
 
-def unlock_file(path: Path, target: Path, keys: Keyring, name: str) -> None:
+
+def normal(name: str) -> str:
+    """A name in one Unicode form, as file systems and archives change it."""
+    return unicodedata.normalize("NFC", name)
+
+
+def names_of(folder: ImageFolder, item: Item) -> set[str]:
+    """What an image may be called in the key: its name in the folder, or, when that is a part of the set, with the folders around it."""
+    inner = item.image.relative_to(folder.path).parts
+    whole = (*folder.path.resolve().parts[1:], *inner)
+    return {normal("/".join(whole[-n:])) for n in range(len(inner), len(whole) + 1)}
+
+
+def true_names(folder: ImageFolder, items: list[Item], keys: Keyring) -> tuple[dict[Path, str], dict[Path, str]]:
+    """The names that images had when they were marked, whatever they are called now.
+
+    Returns:
+        The true name of each marked image, given once; and of each that is a copy of another one, the name it would have.
+    """
+    claims: list[tuple[bool, Path, str]] = []
+    for item in items:
+        try:
+            known = keys.claims(read(item.image))
+        except InputError:
+            continue  # whoever lifts the marks says so
+        called = names_of(folder, item)
+        claims += [(normal(name) not in called, item.image, name) for name in known]
+    names: dict[Path, str] = {}
+    for _, image, name in sorted(claims, key=lambda claim: claim[0]):  # an image at its place comes before its copies
+        if image not in names and name not in names.values():
+            names[image] = name
+    return names, {image: name for _, image, name in claims if image not in names}
+
+
+def unlock_file(path: Path, target: Path, keys: Keyring, names: Iterable[str]) -> None:
     """Lift the mark of one image, and write the original in its own format, depth and tags.
+
+    Args:
+        path: the marked image.
+        target: where the original goes.
+        keys: what lifts it.
+        names: what the image may be called in the key.
 
     Raises:
         InputError: when it cannot be read.
-        KeyFileError: when it is not in the key, was altered, or is not marked any more.
+        KeyFileError: when it is not in the key, was altered or moved, or is not marked any more.
         VerificationError: when the written file does not hold the original; it is removed.
     """
     picture = read(path)
-    state, _, entry = keys.find(picture, name)
+    state, _, entry = keys.find(picture, names)
     if state == "unknown":
         raise KeyFileError(f"{path}: is not in the key.")
     if state == "original":
@@ -78,6 +140,8 @@ def unlock_file(path: Path, target: Path, keys: Keyring, name: str) -> None:
         raise KeyFileError(
             f"{path}: was altered or encoded anew after it was marked, so its original cannot be restored from it."
         )
+    if state == "moved":
+        raise KeyFileError(f"{path}: was moved; it is {entry['file']}. Write it under that name with --restore-names.")
     restored = unmarked(picture, entry)
     make_folder(target.parent)
     restored.save(target, overwrite=True)

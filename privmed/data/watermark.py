@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import hmac
 from collections.abc import Callable, Iterator, Sequence
@@ -28,7 +27,7 @@ from privmed.imaging.record import fingerprint, make_record, overlay_of, use_rec
 from privmed.interfaces import Watermarker
 from privmed.interfaces.watermarker import Oracle, Placed, Task
 from privmed.keyfile import KeyWriter
-from privmed.limits import check_file, read_bytes
+from privmed.limits import read_bytes
 
 WHERE = ("anywhere", "outside", "inside")
 CLASSES = "Use one sub-folder a class, or a labels.csv with the columns file and label."
@@ -63,17 +62,7 @@ def labels_of(source: ImageFolder, items: Sequence[Item]) -> dict[Path, str]:
     Raises:
         InputError: when no image has one, or the table cannot be read.
     """
-    path, table = source.path / "labels.csv", {}
-    if path.is_file():
-        try:
-            check_file(path, "table_bytes")
-            with path.open(newline="", encoding="utf-8-sig") as file:
-                rows = csv.DictReader(file)
-                if not {"file", "label"} <= set(rows.fieldnames or ()):
-                    raise InputError(f"data set {source.path}: labels.csv must have the columns file and label.")
-                table = {row["file"]: row["label"] for row in rows}
-        except (OSError, UnicodeDecodeError) as error:
-            raise InputError(f"data set {source.path}: labels.csv cannot be read as UTF-8 text.") from error
+    table = source.table("labels.csv", "label")
     found = {i.image: table.get(i.image.relative_to(source.root).as_posix()) or i.label for i in items}
     if items and not any(found.values()):
         raise InputError(f"data set {source.path}: no image has a class. {CLASSES}")

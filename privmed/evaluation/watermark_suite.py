@@ -25,7 +25,7 @@ from privmed.evaluation.pivot import to_pivot_html
 from privmed.evaluation.results import Figure, Results, figure, provenance
 from privmed.evaluation.sheets import sheets_html
 from privmed.evaluation.watermark import Trial, answers, asr, cases_of, interval, run_trial, transfer
-from privmed.files import make_folder
+from privmed.files import inside, make_folder
 from privmed.imaging import read
 from privmed.oracles import Ensemble, Oracle, fingerprint, load_oracle
 from privmed.settings import at_least, setting
@@ -289,10 +289,10 @@ def masks_beside(data: ImageFolder, folder: Path) -> dict[str, Path]:
     Raises:
         InputError: when no mask there has the name of an image.
     """
-    known = {path.name: path for path in sorted(folder.glob("*.png"))}
+    known = {path.name: inside(folder, path.name) for path in sorted(folder.glob("*.png"))}
     names = [item.image.relative_to(data.root).as_posix() for item in data.items("test")]
     found = {n: known[Path(n).name] for n in names if Path(n).name in known}
-    beside = {n: folder.parent / "images" / Path(n).name for n in found}
+    beside = {n: inside(folder.parent / "images", Path(n).name) for n in found}
     found = {n: path for n, path in found.items() if not beside[n].is_file() or alike(data.root / n, beside[n])}
     if not found:
         raise InputError(f"{folder}: no mask there has the name of a test image of {data.path}.")

@@ -14,6 +14,8 @@ from privmed.limits import read_yaml
 from privmed.settings import (
     at_least,
     between,
+    file_name,
+    inner_path,
     merge,
     one_of,
     parse_assignments,
@@ -29,7 +31,7 @@ from privmed.settings import (
 class Source:
     """One data set that secrets are drawn from."""
 
-    folder: str = required("folder of the set, relative to data.root")
+    folder: str = required("folder of the set, relative to data.root", inner_path())
     share: float = setting(1.0, "how often it is drawn, relative to the others", positive())
 
 
@@ -124,7 +126,7 @@ class GuardRecipe:
 class Recipe:
     """A training, whole."""
 
-    name: str = required("name of the weights it makes")
+    name: str = required("name of the weights it makes", file_name())
     task: str = required("what is trained", one_of("hiding", "distillation", "bare", "covert", "classification"))
     method: str = required("kind:name of what is trained, e.g. hider:lightih or classifier:resnet18")
     settings: dict[str, Any] = setting(Factory(dict), "settings of the method")

@@ -10,7 +10,7 @@ import torch
 import privmed
 from privmed.cli import run
 from privmed.cli.common import finite
-from privmed.errors import SettingsError, WeightsError
+from privmed.errors import PrivmedError, SettingsError, WeightsError
 from privmed.pipeline import hide, noise, tuned_hider
 
 pytest.importorskip("privmed_hiders", reason="needs the plugin privmed-hiders")
@@ -67,6 +67,33 @@ def test_the_hider_of_a_joint_training_is_found_beside_the_analyzer(joint, sent)
         str(joint / "hidemia-mine.safetensors"),
     ]
     assert run([*mask, "-o", str(sent / "m.png"), "-q"]) == 0
+
+
+def test_a_card_names_weights_but_leads_nowhere(joint, sent, tmp_path, monkeypatch):
+    """A path in a card that somebody sent would be opened on the machine of who received it."""
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    for ending in ("safetensors", "json"):
+        (joint / f"lightih-mine.{ending}").rename(elsewhere / f"lightih-theirs.{ending}")
+    path = joint / "hidemia-mine.json"
+    card = json.loads(path.read_text())
+    monkeypatch.chdir(elsewhere)
+    for said in (
+        str(elsewhere / "lightih-theirs.safetensors"),
+        "../elsewhere/lightih-theirs.safetensors",
+        "..",
+        "",
+        "x\0",
+    ):
+        path.write_text(json.dumps({**card, "hider": {**card["hider"], "weights": said}}))
+        server = privmed.analyzer("hidemia", weights=str(path.with_suffix(".safetensors")))
+        with pytest.raises(PrivmedError, match=r"neither bundled nor beside|NUL"):
+            tuned_hider(server)
+    for ending in ("safetensors", "json"):
+        shutil.copy(elsewhere / f"lightih-theirs.{ending}", joint)
+    path.write_text(json.dumps({**card, "hider": {**card["hider"], "weights": "runs\\x\\lightih-theirs.safetensors"}}))
+    server = privmed.analyzer("hidemia", weights=str(path.with_suffix(".safetensors")))
+    assert tuned_hider(server).source == joint / "lightih-theirs.safetensors"
 
 
 def test_other_weights_of_the_hider_are_refused_unless_they_are_named(joint, sent, capsys):

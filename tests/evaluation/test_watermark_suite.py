@@ -105,6 +105,13 @@ def test_marks_outside_cover_no_lesion(data, models, tmp_path):
     assert {f.n for f in results.figures if f.name.startswith("ASR, ")} == {2}
 
 
+def test_masks_that_lie_elsewhere_are_refused(data, tmp_path):
+    path = next((tmp_path / "masks").glob("*.png"))
+    path.symlink_to(path.rename(tmp_path / "elsewhere.png"))
+    with pytest.raises(InputError, match="leads out of"):
+        suite.masks_beside(ImageFolder(data), tmp_path / "masks")
+
+
 def test_bad_plans_are_refused(data, models, tmp_path):
     folder = ImageFolder(data)
     with pytest.raises(SettingsError, match="no model 'gone'"):

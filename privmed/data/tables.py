@@ -1,0 +1,86 @@
+"""The tables of a data set (``split.csv``, ``groups.csv``, ``labels.csv``): what they say, and how they are published."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path, PurePosixPath
+
+from privmed.errors import InputError
+from privmed.files import local_name, whole_file
+from privmed.limits import check_file, read_bytes
+
+TABLES = ("split.csv", "groups.csv", "labels.csv")
+
+
+def read_table(path: Path, column: str) -> dict[str, str]:
+    """What a table says of each file; empty when there is no table.
+
+    Args:
+        path: a table with the column ``file``.
+        column: the other column that is wanted.
+
+    Raises:
+        InputError: when it cannot be read, names something outside the data set, or says two things of one file.
+    """
+    if not path.is_file():
+        return {}
+    found: dict[str, str] = {}
+    try:
+        check_file(path, "table_bytes")
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            rows = csv.DictReader(file)
+            if not {"file", column} <= set(rows.fieldnames or ()):
+                raise InputError(f"{path}: must have the columns file and {column}, with a comma between.")
+            for row in rows:
+                name, value = local_name(row["file"], path), row[column] or ""
+                if found.setdefault(name, value) != value:
+                    raise InputError(f"{path}: says of {name} that its {column} is {found[name]!r}, and {value!r}.")
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: is not text in UTF-8. Save it as such.") from error
+    except (OSError, csv.Error) as error:
+        raise InputError(f"{path}: cannot be read ({error}).") from error
+    return found
+
+
+class Table:
+    """A table of a data set, with a line an image: read before any work, and copied without the lines of what was left out.
+
+    The name of the image is in the column ``file``, or in the first one if there is none of that name. Columns are parted by commas,
+    semicolons or tabs; what is kept stays byte for byte, in whatever encoding.
+
+    Raises:
+        InputError: when it cannot be read, or its column ``file`` names something outside the data set.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            text = read_bytes(path, "table_bytes").decode("utf-8", "surrogateescape")
+        except OSError as error:
+            raise InputError(f"{path}: cannot be read ({error.strerror}).") from error
+        self.lines = text.splitlines(keepends=True)
+        head = self.lines[0].lstrip("\ufeff") if self.lines else ""
+        self.delimiter = max(",;\t", key=head.count)
+        names = self._cells(head)
+        self.column = names.index("file") if "file" in names else 0
+        if "file" in names:
+            for line in self.lines[1:]:
+                if name := self._name(line):
+                    local_name(name, path)
+
+    def copy(self, target: Path, absent: set[str]) -> None:
+        """Write it without the lines that name one of ``absent``."""
+        kept = [line for n, line in enumerate(self.lines) if n == 0 or self._name(line) not in absent]
+        with whole_file(target, overwrite=True) as temporary:
+            temporary.write_bytes("".join(kept).encode("utf-8", "surrogateescape"))
+
+    def _name(self, line: str) -> str:
+        cells = self._cells(line)
+        name = cells[self.column].strip() if self.column < len(cells) else ""
+        return name and str(PurePosixPath(name))
+
+    def _cells(self, line: str) -> list[str]:
+        try:
+            return next(csv.reader([line], delimiter=self.delimiter), [])
+        except csv.Error as error:
+            raise InputError(f"{self.path}: cannot be read ({error}).") from error
