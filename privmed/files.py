@@ -1,8 +1,9 @@
-"""Files that appear whole or not at all, and names from files, which stay in their folder."""
+"""Files and folders that appear whole or not at all, and names from files, which stay in their folder."""
 
 from __future__ import annotations
 
 import os
+import shutil
 import unicodedata
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -144,3 +145,64 @@ def make_folder(path: Path) -> Path:
     if not os.access(path, os.W_OK):
         raise OutputError(f"{path}: the folder is read-only.")
     return path
+
+
+@contextmanager
+def whole_folder(path: str | os.PathLike[str], *, overwrite: bool = False) -> Iterator[Path]:
+    """Give a temporary folder beside ``path``; on success it becomes ``path``, on any failure nothing of it is left.
+
+    A folder that is there already is kept, and the new files move into it at the end, one by one.
+
+    Raises:
+        OutputError: when ``path`` is a file, or cannot be written.
+    """
+    path = Path(path)
+    if path.exists() and not path.is_dir():
+        raise OutputError(f"{path}: exists already and is no folder. Choose another name.")
+    made = _missing_folders(path.parent)
+    temporary = path.with_name(f".{os.getpid()}-{path.name}.part")
+    done = False
+    try:
+        make_folder(path.parent)
+        _make_afresh(temporary)
+        yield temporary
+        _become(temporary, path, overwrite)
+        done = True
+    except OutputError as error:  # speaks of the temporary folder, of which nobody has heard
+        raise OutputError(str(error).replace(str(temporary), str(path))) from error
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written ({error.strerror or error}).") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+        if not done:
+            _remove_empty(made)
+
+
+def _missing_folders(path: Path) -> list[Path]:
+    """``path`` and those of its parents that are not there, innermost first."""
+    return [folder for folder in (path, *path.parents) if not folder.exists()]
+
+
+def _make_afresh(folder: Path) -> None:
+    """Make a folder, without what a killed process of the same number may have left in it."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+
+
+def _become(temporary: Path, path: Path, overwrite: bool) -> None:
+    if not path.exists():
+        temporary.rename(path)
+        return
+    files = sorted(temporary.iterdir())
+    for file in files:
+        check_writable(path / file.name, overwrite=overwrite)
+    for file in files:
+        file.replace(path / file.name)
+
+
+def _remove_empty(folders: list[Path]) -> None:
+    for folder in folders:
+        try:
+            folder.rmdir()
+        except OSError:  # somebody else has put something there meanwhile
+            return

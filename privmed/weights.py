@@ -63,6 +63,25 @@ def locate(cls: type[Method], weights: str | os.PathLike[str] | None) -> Path | 
     )
 
 
+def identity(method: Method) -> dict[str, str | None]:
+    """Which weights a method works with: its name, theirs (a bundled name or a file), and the sha256 of the file; None for random ones."""
+    if method.source is None:
+        return {"method": method.name, "weights": None, "sha256": None}
+    known = {path: name for name, path in bundled(type(method)).items()}
+    digest = (method.card or {}).get("sha256") or hashlib.sha256(method.source.read_bytes()).hexdigest()
+    return {"method": method.name, "weights": known.get(method.source, str(method.source)), "sha256": digest}
+
+
+def spoken(method: Method) -> str:
+    """Which weights a method works with, for people: ``lightih general (10ad6c5a)``."""
+    mine = identity(method)
+    return (
+        f"{method.name} {mine['weights']} ({mine['sha256'][:8]})"
+        if mine["sha256"]
+        else f"{method.name} without weights"
+    )
+
+
 def card_path(path: Path) -> Path:
     """The model card beside a weights file."""
     return path.with_suffix(".json")

@@ -7,7 +7,21 @@ from typing import Annotated
 
 import typer
 
-from privmed.cli.common import Debug, Device, Force, Json, Quiet, Seed, Set, Voice, check_outputs, decibels, make
+from privmed.cli.common import (
+    Debug,
+    Device,
+    Force,
+    Json,
+    Quiet,
+    Seed,
+    Set,
+    Voice,
+    check_outputs,
+    decibels,
+    in_use,
+    in_words,
+    make,
+)
 
 
 def command(
@@ -35,7 +49,16 @@ def command(
     tuned = (method.card or {}).get("hider") or {}
     voice = Voice(json, quiet)
     rows = [("response against stego", f"{decibels(figures['response_psnr'])}, SSIM {figures['response_ssim']:.3f}")]
+    rows.append(("weights", in_words(method)))
     if tuned:
         rows.append(("made for stegos of", f"{tuned['name']} (weights {tuned['weights']})"))
     voice.table(f"{output} answers {stego.name}", rows)
-    voice.finish({"output": str(output), "analyzer": analyzer, "hider": tuned or None, **figures})
+    voice.finish(
+        {
+            "output": str(output),
+            "analyzer": analyzer,
+            "weights": in_use(analyzer=method),
+            "hider": tuned or None,
+            **figures,
+        }
+    )

@@ -26,6 +26,11 @@ TrustModel = Annotated[
         "--trust-model", help="Run models that are programs (.pt, .pt2), in a process that gets tensors alone."
     ),
 ]
+AllowLossy = Annotated[
+    bool, typer.Option("--allow-lossy", help="Hide what an 8-bit view shows of a scan that holds more.")
+]
+Use = Annotated[str, typer.Option(help="What the recovered scan is for: measure (strict) or view. Warns below it.")]
+Strict = Annotated[bool, typer.Option("--strict", help="Refuse (exit code 6) what --use would warn of.")]
 Set = Annotated[list[str] | None, typer.Option("--set", help="A setting of the method, name=value; may be repeated.")]
 
 
@@ -85,10 +90,13 @@ class Voice:
 
         if not fits(analyzer, hider):
             tuned = analyzer.card["hider"]["name"]
-            print(
-                f"warning: {analyzer.name} was tuned to {tuned}, and not to these weights of {hider.name}; its results may mean nothing.",
-                file=sys.stderr,
+            self.warn(
+                f"{analyzer.name} was tuned to {tuned}, and not to these weights of {hider.name}; its results may mean nothing."
             )
+
+    def warn(self, text: str) -> None:
+        """Say what nobody may miss, also where nothing else is said."""
+        print(f"warning: {text}", file=sys.stderr)
 
     def finish(self, result: dict[str, Any]) -> None:
         """Hand the result to programs."""
@@ -169,3 +177,25 @@ def check_outputs(paths: list[Path], force: bool, inputs: tuple[Path, ...] = ())
 def decibels(value: float) -> str:
     """A PSNR as people read it."""
     return f"{value:.2f} dB"
+
+
+def recovered_words(figures: dict[str, float]) -> str:
+    """How faithfully a scan came back, as people read it."""
+    patch, pixel = figures["recovered_worst_patch"], figures["recovered_worst_pixel"]
+    return (
+        f"{decibels(figures['recovered_psnr'])}; worst patch {decibels(patch)}, worst pixel {pixel:.0f} of 255 levels"
+    )
+
+
+def in_use(**methods: Any) -> dict[str, dict[str, Any]]:
+    """Which weights are in use, for programs: ``in_use(hider=..., analyzer=...)``."""
+    from privmed.weights import identity
+
+    return {kind: identity(method) for kind, method in methods.items() if method is not None}
+
+
+def in_words(*methods: Any) -> str:
+    """Which weights are in use, for people."""
+    from privmed.weights import spoken
+
+    return ", ".join(spoken(method) for method in methods if method is not None)

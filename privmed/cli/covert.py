@@ -7,9 +7,27 @@ from typing import Annotated
 
 import typer
 
-from privmed.cli.common import Debug, Device, Force, Frame, Json, Quiet, Seed, Voice, check_outputs, decibels, make
+from privmed.cli.common import (
+    AllowLossy,
+    Debug,
+    Device,
+    Force,
+    Frame,
+    Json,
+    Quiet,
+    Seed,
+    Strict,
+    Use,
+    Voice,
+    check_outputs,
+    decibels,
+    in_use,
+    in_words,
+    make,
+    recovered_words,
+)
 
-FILES = ("stego.png", "response.png", "recovered.png", "mask.png", "report.html")
+FILES = ("stego.png", "response.png", "recovered.png", "error-map.png", "mask.png", "report.html")
 
 
 def command(
@@ -21,6 +39,9 @@ def command(
     analyzer: Annotated[str, typer.Option(help="Method.")] = "hidemia",
     weights: Annotated[str | None, typer.Option(help="The analyzer's weights: busi, isic or a file.")] = None,
     frame: Frame = None,
+    allow_lossy: AllowLossy = False,
+    use: Use = "measure",
+    strict: Strict = False,
     force: Force = False,
     seed: Seed = 0,
     device: Device = "auto",
@@ -29,16 +50,18 @@ def command(
     debug: Debug = False,
 ) -> None:
     """Hide, analyse, recover: the whole way, with a report."""
-    from privmed.files import make_folder
-
     if output.exists():
         check_outputs([output / name for name in FILES], force, (secret, cover))
     from privmed.evaluation.covert import CovertCase, run_case
+    from privmed.evaluation.fidelity import fidelity
     from privmed.evaluation.report import write_report
-    from privmed.imaging import read
+    from privmed.files import whole_folder
+    from privmed.imaging import read, read_secret
     from privmed.pipeline import tuned_hider
 
-    scan, photograph = read(secret, frame=frame).tensor(), read(cover).tensor()
+    fidelity(use)
+    picture = read_secret(secret, frame=frame, allow_lossy=allow_lossy)
+    scan, photograph = picture.tensor(), read(cover, frame=0).tensor()  # of a cover, any picture will do
     server = make("analyzer", analyzer, weights, device)
     voice = Voice(json, quiet)
     if hider is None and hider_weights is None:
@@ -48,17 +71,33 @@ def command(
         client = make("hider", hider or tuned.get("name", "lightih"), hider_weights, device)
         voice.other_hider(server, client)
     case = CovertCase(name="covert", title=f"{secret.name} in {cover.name}", secret=scan, cover=photograph)
-    make_folder(output)
-    result = run_case(case, client, server, output, seed=seed, overwrite=force, prefix="")
-    write_report(output / "report.html", "Covert analysis", [result], overwrite=force)
+    weights_words = in_words(client, server)
+    with whole_folder(output, overwrite=force) as folder:
+        result = run_case(case, client, server, folder, seed=seed, prefix="", use=use, strict=strict)
+        write_report(folder / "report.html", "Covert analysis", [result], weights_words)
     f = result.figures
     voice.table(
         f"{output / 'report.html'}",
         [
             ("stego against cover", f"{decibels(f['stego_psnr'])}, SSIM {f['stego_ssim']:.3f}"),
             ("response against cover", f"{decibels(f['response_psnr'])}, SSIM {f['response_ssim']:.3f}"),
-            ("scan recovered from the stego", decibels(f["recovered_psnr"])),
-            ("foreground in the mask", f"{f['foreground']:.1%}"),
+            ("scan recovered from the stego", recovered_words(f)),
+            *([("lost", picture.beyond_view)] if picture.beyond_view else []),
+            *([("foreground in the mask", f"{f['foreground']:.1%}")] if "foreground" in f else []),
+            ("weights", weights_words),
         ],
     )
-    voice.finish({"output": str(output), "hider": client.name, "analyzer": server.name, **f})
+    for words in result.warnings:
+        voice.warn(words)
+    voice.finish(
+        {
+            "output": str(output),
+            "hider": client.name,
+            "analyzer": server.name,
+            "weights": in_use(hider=client, analyzer=server),
+            "use": use,
+            "lost": picture.beyond_view or None,
+            **f,
+            "warnings": result.warnings,
+        }
+    )

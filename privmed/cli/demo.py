@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from privmed.cli.common import Debug, Device, Json, Quiet, Seed, Voice
+from privmed.cli.common import Debug, Device, Json, Quiet, Seed, Voice, in_words
 
 
 def command(
@@ -25,20 +25,26 @@ def command(
     from privmed.data.samples import demo_cases
     from privmed.evaluation.covert import run_case
     from privmed.evaluation.report import write_report
-    from privmed.files import make_folder
+    from privmed.files import whole_folder
+    from privmed.weights import identity
 
-    make_folder(output)
     voice = Voice(json, quiet)
     methods = _Methods(pick_device(device))
     results = []
-    for case in demo_cases(seed):
-        voice.say(f"… {case.title}")
-        client, server = methods.pair(case.weights)
-        results.append(run_case(case, client, server, output, seed=seed, overwrite=True))
-    report = write_report(output / "report.html", "privmed demo", results, overwrite=True)
+    with whole_folder(output, overwrite=True) as folder:
+        for case in demo_cases(seed):
+            voice.say(f"… {case.title}")
+            client, server = methods.pair(case.weights)
+            results.append(run_case(case, client, server, folder, seed=seed))
+        write_report(folder / "report.html", "privmed demo", results, in_words(*methods.all()))
+    report = output / "report.html"
     _table(voice, results)
-    voice.say(f"\nLook at {report}")
-    voice.finish({"report": str(report), "cases": [{"name": r.case.name, **r.figures} for r in results]})
+    voice.say(f"\nweights: {in_words(*methods.all())}")
+    for words in (words for result in results for words in result.warnings):
+        voice.warn(words)
+    voice.say(f"Look at {report}")
+    cases = [{"name": r.case.name, **r.figures, "warnings": r.warnings} for r in results]
+    voice.finish({"report": str(report), "weights": [identity(m) for m in methods.all()], "cases": cases})
 
 
 class _Methods:
@@ -62,6 +68,12 @@ class _Methods:
             self.made[weights] = client, server
         return self.made[weights]
 
+    def all(self) -> list:
+        """All methods in use; the hider is the same everywhere as long as the analyzers were tuned to the same."""
+        from privmed.weights import spoken
+
+        return list({spoken(m): m for pair in self.made.values() for m in pair if m is not None}.values())
+
 
 def _table(voice: Voice, results: list) -> None:
     if voice.quiet:
@@ -69,9 +81,8 @@ def _table(voice: Voice, results: list) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(
-        "hidden", "stego / cover", "SSIM", "recovered", "response / cover", "Dice", box=None, padding=(0, 2, 0, 0)
-    )
+    head = ("hidden", "stego / cover", "SSIM", "recovered", "worst patch", "worst pixel", "response / cover", "Dice")
+    table = Table(*head, box=None, padding=(0, 2, 0, 0))
     for r in results:
         f = r.figures
         table.add_row(
@@ -79,6 +90,8 @@ def _table(voice: Voice, results: list) -> None:
             f"{f['stego_psnr']:.1f} dB",
             f"{f['stego_ssim']:.3f}",
             f"{f['recovered_psnr']:.1f} dB",
+            f"{f['recovered_worst_patch']:.1f} dB",
+            f"{f['recovered_worst_pixel']:.0f}",
             f"{f['response_psnr']:.1f} dB" if "response_psnr" in f else "",
             f"{f['dice']:.2f}" if "dice" in f else "",
         )

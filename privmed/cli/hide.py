@@ -7,7 +7,26 @@ from typing import Annotated
 
 import typer
 
-from privmed.cli.common import Debug, Device, Force, Frame, Json, Quiet, Seed, Set, Voice, check_outputs, decibels, make
+from privmed.cli.common import (
+    AllowLossy,
+    Debug,
+    Device,
+    Force,
+    Frame,
+    Json,
+    Quiet,
+    Seed,
+    Set,
+    Strict,
+    Use,
+    Voice,
+    check_outputs,
+    decibels,
+    in_use,
+    in_words,
+    make,
+    recovered_words,
+)
 
 
 def command(
@@ -17,6 +36,9 @@ def command(
     hider: Annotated[str, typer.Option(help="Method.")] = "lightih",
     weights: Annotated[str | None, typer.Option(help="Bundled name or file; the method's own by default.")] = None,
     frame: Frame = None,
+    allow_lossy: AllowLossy = False,
+    use: Use = "measure",
+    strict: Strict = False,
     set_: Set = None,
     force: Force = False,
     seed: Seed = 0,
@@ -27,22 +49,24 @@ def command(
 ) -> None:
     """Hide a scan in a photograph."""
     check_outputs([output], force, (secret, cover))
-    from privmed.evaluation.covert import check_usable, likeness
-    from privmed.evaluation.metrics import psnr
-    from privmed.imaging import read, write_wire
+    from privmed.evaluation.covert import likeness
+    from privmed.evaluation.fidelity import fidelity, judge, recovery
+    from privmed.imaging import read, read_secret, write_wire
     from privmed.interfaces import door
 
-    scan, photograph = read(secret, frame=frame).tensor(), read(cover).tensor()
+    fidelity(use)
+    picture = read_secret(secret, frame=frame, allow_lossy=allow_lossy)
+    scan, photograph = picture.tensor(), read(cover, frame=0).tensor()  # of a cover, any picture will do
     method = make("hider", hider, weights, device, set_)
     stego = method.hide(scan, photograph, generator=seed)
     filled = door.fill(door.image("cover", photograph), scan.shape[-2:])
     figures: dict[str, float] = {}
+    warnings: list[str] = []
 
     def check(held) -> None:
         recovered = method.recover(held, generator=seed)
-        figures.update(likeness("stego", held, filled))
-        figures["recovered_psnr"] = float(psnr(recovered, door.image("secret", scan)))
-        check_usable(method, figures["recovered_psnr"], str(secret))
+        figures.update(likeness("stego", held, filled) | recovery(recovered, door.image("secret", scan)))
+        warnings.extend(filter(None, [judge(method, figures, str(secret), use=use, strict=strict)]))
 
     write_wire(output, stego, overwrite=force, check=check)
     voice = Voice(json, quiet)
@@ -53,7 +77,22 @@ def command(
                 "stego against cover",
                 f"{decibels(figures['stego_psnr'])} RGB, {decibels(figures['stego_psnr_y'])} Y, SSIM {figures['stego_ssim']:.3f}",
             ),
-            ("scan recovered from the file", decibels(figures["recovered_psnr"])),
+            ("scan recovered from the file", recovered_words(figures)),
+            *([("lost", picture.beyond_view)] if picture.beyond_view else []),
+            ("weights", in_words(method)),
         ],
     )
-    voice.finish({"output": str(output), "hider": hider, "size": list(scan.shape[-2:]), **figures})
+    for words in warnings:
+        voice.warn(words)
+    voice.finish(
+        {
+            "output": str(output),
+            "hider": hider,
+            "weights": in_use(hider=method),
+            "size": list(scan.shape[-2:]),
+            "use": use,
+            "lost": picture.beyond_view or None,
+            **figures,
+            "warnings": warnings,
+        }
+    )

@@ -7,7 +7,21 @@ from typing import Annotated
 
 import typer
 
-from privmed.cli.common import Debug, Device, Force, Json, Quiet, Seed, Set, Voice, check_outputs, make, settings
+from privmed.cli.common import (
+    Debug,
+    Device,
+    Force,
+    Json,
+    Quiet,
+    Seed,
+    Set,
+    Voice,
+    check_outputs,
+    in_use,
+    in_words,
+    make,
+    settings,
+)
 
 
 def command(
@@ -47,13 +61,25 @@ def command(
         method = make("hider", hider or tuned.get("name", "lightih"), weights, device, set_)
         if server is not None:
             voice.other_hider(server, method)
-    result = {"output": str(output), "hider": method.name, "as": as_}
+    result = {
+        "output": str(output),
+        "hider": method.name,
+        "as": as_,
+        "weights": in_use(hider=method, analyzer=server),
+        "warnings": [],
+    }
     if server is None:
         write_view(output, method.recover(seen, generator=seed), overwrite=force)
         voice.say(f"{output}: the hidden scan.")
     else:
-        found = server.decode(method.recover(seen, clamp=False, generator=seed))
-        result |= _write_result(found, output, force, voice)
+        from privmed.evaluation.domain import unfamiliar_answer
+
+        answer = method.recover(seen, clamp=False, generator=seed)
+        result |= _write_result(server.decode(answer), output, force, voice)
+        result["warnings"] = unfamiliar_answer(server, answer, str(image))
+        for words in result["warnings"]:
+            voice.warn(words)
+    voice.say(f"weights: {in_words(method, server)}")
     voice.finish(result)
 
 

@@ -8,12 +8,11 @@ import torch
 from attrs import Factory, frozen
 from torch import Tensor
 
-from privmed.errors import VerificationError
+from privmed.evaluation.domain import unfamiliar_answer, unfamiliar_secret
+from privmed.evaluation.fidelity import STRICTEST, error_map, judge, recovery
 from privmed.evaluation.metrics import dice, psnr, ssim
 from privmed.imaging import write_view, write_wire
 from privmed.interfaces import Analyzer, Hider, door
-
-USABLE = 25.0  # dB; a recovered scan below this is not worth sending
 
 
 @frozen(eq=False)
@@ -39,11 +38,12 @@ class CovertCase:
 
 @frozen(eq=False)
 class CovertResult:
-    """What came out: images as the files hold them, and figures."""
+    """What came out: images as the files hold them, figures, and what there is to be careful about."""
 
     case: CovertCase
     images: dict[str, Tensor]
     figures: dict[str, float] = Factory(dict)
+    warnings: list[str] = Factory(list)
 
 
 def run_case(
@@ -55,6 +55,8 @@ def run_case(
     seed: int = 0,
     overwrite: bool = False,
     prefix: str | None = None,
+    use: str = STRICTEST,
+    strict: bool = False,
 ) -> CovertResult:
     """Run one case and write its PNG files into ``folder``; every figure is that of the written file.
 
@@ -62,60 +64,67 @@ def run_case(
         case: what to hide in what.
         client: the hider.
         server: the analyzer, or None for hiding and recovering alone.
-        folder: where ``stego``, ``response``, ``recovered`` and ``mask`` go.
+        folder: where ``stego``, ``response``, ``recovered``, ``error-map`` and ``mask`` go.
         seed: where randomness comes from.
         overwrite: whether files may be replaced.
         prefix: of the file names; the case's name by default.
+        use: what the recovered scan is for (see :mod:`privmed.evaluation.fidelity`).
+        strict: refuse a recovered scan that falls short of the use, instead of warning.
     """
     start = f"{case.name}-" if prefix is None else prefix
+
+    def path(name: str) -> Path:
+        return folder / f"{start}{name}.png"
+
     with torch.no_grad():
-        secret = door.image("secret", case.secret)
-        cover = door.fill(door.image("cover", case.cover), secret.shape[-2:])
-        back: dict[str, Tensor] = {}
-
-        def check(held: Tensor) -> None:
-            back["recovered"] = client.recover(held, generator=seed)
-            check_usable(client, float(psnr(back["recovered"], secret)), case.title)
-
-        hidden = client.hide(case.secret, case.cover, generator=seed)
-        stego = write_wire(folder / f"{start}stego.png", hidden, overwrite=overwrite, check=check)
-        recovered = back["recovered"]
-        images = {
-            "cover": cover,
-            "secret": secret,
-            "stego": stego,
-            "difference": difference(stego, cover),
-            "recovered": recovered,
-        }
-        write_view(folder / f"{start}recovered.png", recovered, overwrite=overwrite)
-        figures = {**likeness("stego", stego, cover), "recovered_psnr": float(psnr(recovered, secret))}
+        result = _travel(case, client, path, seed, overwrite, use, strict)
         if server is not None:
-            response = write_wire(
-                folder / f"{start}response.png", server.analyze(stego, generator=seed), overwrite=overwrite
-            )
-            found = server.decode(client.recover(response, clamp=False, generator=seed))
-            images |= {"response": response, "answer": client.recover(response, generator=seed)}
-            figures |= likeness("response", response, cover)
-            if found.ndim == 4:
-                images["mask"] = (found > 0.5).float()
-                write_view(folder / f"{start}mask.png", images["mask"], overwrite=overwrite)
-                figures["foreground"] = float(images["mask"].mean())
-                if case.mask is not None:
-                    figures["dice"] = float(dice(found, case.mask))
-    return CovertResult(case, images, figures)
+            _analyse(result, client, server, path, seed, overwrite)
+    return result
 
 
-def check_usable(hider: Hider, recovered: float, what: str) -> None:
-    """Refuse a stego that the scan cannot be read out of again.
+def _travel(case, client, path, seed, overwrite, use, strict) -> CovertResult:
+    """Hide the scan, and recover it from the file."""
+    secret = door.image("secret", case.secret)
+    cover = door.fill(door.image("cover", case.cover), secret.shape[-2:])
+    result = CovertResult(case, {"cover": cover, "secret": secret})
 
-    Raises:
-        VerificationError: when the recovered scan has a PSNR below ``USABLE`` dB.
-    """
-    if recovered < USABLE:
-        hint = "it has no trained weights" if hider.card is None else "try another cover or hider"
-        raise VerificationError(
-            f"{what}: {hider.name} would give it back at {recovered:.1f} dB only, so nothing was written; {hint}."
+    def check(held: Tensor) -> None:
+        recovered = client.recover(held, generator=seed)
+        figures = recovery(recovered, secret)
+        if words := judge(client, figures, case.title, use=use, strict=strict):
+            result.warnings.append(words)
+        result.figures.update(likeness("stego", held, cover) | figures)
+        result.images.update(
+            stego=held,
+            difference=difference(held, cover),
+            recovered=recovered,
+            error=error_map(recovered, secret, figures),
         )
+
+    hidden = client.hide(case.secret, case.cover, generator=seed)
+    write_wire(path("stego"), hidden, overwrite=overwrite, check=check)
+    write_view(path("recovered"), result.images["recovered"], overwrite=overwrite)
+    write_view(path("error-map"), result.images["error"], overwrite=overwrite)
+    return result
+
+
+def _analyse(result: CovertResult, client: Hider, server: Analyzer, path, seed: int, overwrite: bool) -> None:
+    """Let the server answer to the stego, and read the answer."""
+    case, images, figures = result.case, result.images, result.figures
+    response = write_wire(path("response"), server.analyze(images["stego"], generator=seed), overwrite=overwrite)
+    answer = client.recover(response, clamp=False, generator=seed)
+    images.update(response=response, answer=answer.clamp(0, 1))
+    figures.update(likeness("response", response, images["cover"]))
+    result.warnings.extend(unfamiliar_secret(server, images["secret"], case.title))
+    result.warnings.extend(unfamiliar_answer(server, answer, case.title))
+    found = server.decode(answer)
+    if found.ndim == 4:
+        images["mask"] = (found > 0.5).float()
+        write_view(path("mask"), images["mask"], overwrite=overwrite)
+        figures["foreground"] = float(images["mask"].mean())
+        if case.mask is not None:
+            figures["dice"] = float(dice(found, case.mask))
 
 
 def likeness(name: str, image: Tensor, cover: Tensor) -> dict[str, float]:

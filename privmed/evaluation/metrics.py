@@ -9,6 +9,7 @@ from privmed.errors import InputError
 
 STRIP = 2**20  # pixels
 HALO = 5  # half the window of SSIM
+PATCH = 8  # side of the window that the worst patch is looked for with
 STUDIO = (65.481 / 255, 128.553 / 255, 24.966 / 255)  # ITU-R BT.601 luma in studio range (16 to 235)
 
 
@@ -39,6 +40,38 @@ def psnr(a: Tensor, b: Tensor, *, channel: str = "rgb") -> Tensor:
     if channel == "y":
         a, b = luma(a), luma(b)
     return -10 * torch.log10((a.double() - b.double()).square().flatten(1).mean(1)).float()
+
+
+def worst_pixel(a: Tensor, b: Tensor) -> Tensor:
+    """Largest absolute difference over pixels and channels, in grey levels (0 to 255), (B,)."""
+    _alike(a, b)
+    return 255 * (a - b).abs().flatten(1).amax(1)
+
+
+def worst_patch(a: Tensor, b: Tensor, side: int = PATCH) -> tuple[Tensor, Tensor]:
+    """PSNR of the window that differs most, and where it lies: a mean over the image hides one that came back wrong.
+
+    Every window of ``side`` x ``side`` pixels that lies in the image is looked at, not only those on a grid; its error is the mean
+    square over its pixels and all channels.
+
+    Args:
+        a, b: (B, C, H, W) in [0, 1], sides at least ``side``.
+        side: of the window.
+
+    Returns:
+        dB of the worst window of each item with data range 1, (B,), infinite for equal images; its top and left, (B, 2).
+
+    Raises:
+        InputError: for different shapes, or images smaller than the window.
+    """
+    _alike(a, b)
+    height, width = a.shape[-2:]
+    if min(height, width) < side:
+        raise InputError(f"worst_patch: expected sides of at least {side}, got {height} x {width}.")
+    error = (a - b).float().square().mean(1, keepdim=True)
+    worst, at = torch.nn.functional.avg_pool2d(error, side, 1).flatten(1).max(1)
+    columns = width - side + 1
+    return -10 * torch.log10(worst), torch.stack([at // columns, at % columns], 1)
 
 
 def ssim(a: Tensor, b: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from privmed.evaluation.covert import CovertResult
+from privmed.evaluation.fidelity import GAIN
 from privmed.files import whole_file
 from privmed.imaging.raster import encode_png
 from privmed.imaging.wire import to_bytes
@@ -63,7 +64,14 @@ def case_section(result: CovertResult) -> str:
     ]
     if "response" in i:
         wire.append(picture(i["response"], "response", f"{f['response_psnr']:.1f} dB, SSIM {f['response_ssim']:.3f}"))
-    back = [picture(i["recovered"], "recovered", f"{f['recovered_psnr']:.1f} dB")]
+    back = [
+        picture(i["recovered"], "recovered", f"{f['recovered_psnr']:.1f} dB"),
+        picture(
+            i["error"],
+            f"its error, ×{GAIN:g}",
+            f"worst patch {f['recovered_worst_patch']:.1f} dB, worst pixel {f['recovered_worst_pixel']:.0f} levels",
+        ),
+    ]
     if "mask" in i:
         note = f"Dice {f['dice']:.3f}" if "dice" in f else f"{f['foreground']:.1%} of the image"
         back += [
@@ -75,12 +83,24 @@ def case_section(result: CovertResult) -> str:
         f'<div class="strip"><h3>{name}</h3><div class="row">{"".join(pictures)}</div></div>'
         for name, pictures in strips
     )
-    return f'<section><h2>{html.escape(case.title)}</h2><div class="strips">{body}</div></section>'
+    warnings = "".join(f'<p class="warning">{html.escape(words)}</p>' for words in result.warnings)
+    return f'<section><h2>{html.escape(case.title)}</h2>{warnings}<div class="strips">{body}</div></section>'
 
 
 def summary(results: Sequence[CovertResult]) -> str:
     """The figures of all cases as a table."""
-    head = ("hidden", "stego / cover", "luma", "SSIM", "scan recovered", "response / cover", "SSIM", "Dice")
+    head = (
+        "hidden",
+        "stego / cover",
+        "luma",
+        "SSIM",
+        "scan recovered",
+        "worst patch",
+        "worst pixel",
+        "response / cover",
+        "SSIM",
+        "Dice",
+    )
     rows = []
     for r in results:
         f = r.figures
@@ -91,6 +111,8 @@ def summary(results: Sequence[CovertResult]) -> str:
             f"{f['stego_psnr_y']:.2f} dB",
             f"{f['stego_ssim']:.3f}",
             f"{f['recovered_psnr']:.2f} dB",
+            f"{f['recovered_worst_patch']:.1f} dB",
+            f"{f['recovered_worst_pixel']:.0f} levels",
             *response,
             f"{f['dice']:.3f}" if "dice" in f else "–",
         )
@@ -100,18 +122,25 @@ def summary(results: Sequence[CovertResult]) -> str:
     )
 
 
-def to_html(title: str, results: Sequence[CovertResult]) -> str:
-    """The whole page."""
+def to_html(title: str, results: Sequence[CovertResult], weights: str) -> str:
+    """The whole page; ``weights`` names those in use."""
     template = (Path(__file__).parent / "report.html").read_text(encoding="utf-8")
-    parts = {"title": html.escape(title), "summary": summary(results), "cases": "".join(map(case_section, results))}
+    parts = {
+        "title": html.escape(title),
+        "weights": html.escape(weights),
+        "summary": summary(results),
+        "cases": "".join(map(case_section, results)),
+    }
     for name, text in parts.items():
         template = template.replace(f"{{{{ {name} }}}}", text)
     return template
 
 
-def write_report(path: Path, title: str, results: Sequence[CovertResult], *, overwrite: bool = False) -> Path:
+def write_report(
+    path: Path, title: str, results: Sequence[CovertResult], weights: str, *, overwrite: bool = False
+) -> Path:
     """Write the page, whole or not at all."""
-    text = to_html(title, results)
+    text = to_html(title, results, weights)
     with whole_file(path, overwrite=overwrite) as temporary:
         temporary.write_text(text, encoding="utf-8")
     return path

@@ -15,6 +15,7 @@ from privmed.errors import InputError, LossError
 from privmed.imaging.chain import Chain
 
 REPAIRS = 4  # units a stored value is taken back before its source is restored
+VIEW_BITS = 8  # of what is hidden and sent
 ROUNDING = 1e-6  # float32 cannot hold 4/255 exactly
 Writer = Callable[["Picture", Path], None]
 
@@ -54,6 +55,11 @@ class Picture:
     def channels(self) -> int:
         """1 for grey, 3 for colour, of what :meth:`tensor` returns."""
         return 3 if self.pixels.ndim == 3 or self.chain.makes_colour else 1
+
+    @property
+    def beyond_view(self) -> str:
+        """What the 8-bit view of this picture does not hold, or an empty string."""
+        return "" if self.bits <= VIEW_BITS else f"{self.bits} bits a value become the {VIEW_BITS} of what is seen"
 
     def tensor(self) -> Tensor:
         """What a human or a network sees: (1, 1 or 3, H, W) float32 in [0, 1]."""

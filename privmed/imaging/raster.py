@@ -43,7 +43,16 @@ def opened(path: Path, source: Any, formats: tuple[str, ...]) -> Iterator[Any]:
         Image.MAX_IMAGE_PIXELS = theirs
 
 
-def read_png(path: Path, data: bytes) -> Picture:
+def check_still(path: Path, frames: int, frame: int | None, hint: str) -> None:
+    """Refuse to read one picture of several that a PNG or JPEG holds, unless the first is asked for."""
+    if frame not in (None, 0):
+        which = "it holds one picture" if frames == 1 else "only its first picture can be read"
+        raise InputError(f"{path}: has no frame {frame}; {which}.")
+    if frames > 1 and frame is None:
+        raise LossError(f"{path}: {hint} of {frames} pictures. Choose the first with --frame 0, or split the file.")
+
+
+def read_png(path: Path, data: bytes, frame: int | None = None) -> Picture:
     """Read a PNG of 1 to 16 bits; grey, RGB or palette, with an opaque alpha channel at most."""
     import imagecodecs
 
@@ -55,6 +64,7 @@ def read_png(path: Path, data: bytes) -> Picture:
         raise InputError(f"{path}: the PNG is damaged (colour type {colour}).")
     if b"IEND" not in data:
         raise InputError(f"{path}: the PNG is cut off (its end is missing).")
+    check_still(path, _animation(data), frame, "is an animation")
     try:
         if colour == 3 or depth < 8:
             return _small_png(path, data)
@@ -63,6 +73,19 @@ def read_png(path: Path, data: bytes) -> Picture:
         raise InputError(f"{path}: the PNG is damaged ({error}).") from error
     pixels, extra = split_alpha(path, np.asarray(pixels))
     return Picture(pixels, unit_chain(pixels.dtype), "png", depth, write_png, path, extra)
+
+
+def _animation(data: bytes) -> int:
+    """How many frames an animated PNG says it has; 1 for an ordinary one."""
+    at = 8
+    while at + 12 <= len(data):
+        length, name = struct.unpack(">I4s", data[at : at + 8])
+        if name == b"acTL":
+            return int.from_bytes(data[at + 8 : at + 12], "big")
+        if name == b"IDAT":  # the standard puts acTL before it
+            return 1
+        at += 12 + length
+    return 1
 
 
 def _small_png(path: Path, data: bytes) -> Picture:
@@ -120,12 +143,13 @@ def _with_alpha(picture: Picture) -> np.ndarray:
     return np.concatenate([pixels, opaque], axis=2)
 
 
-def read_jpeg(path: Path, data: bytes) -> Picture:
+def read_jpeg(path: Path, data: bytes, frame: int | None = None) -> Picture:
     """Read a JPEG, grey or RGB, turned upright as its EXIF says."""
     from PIL import ImageOps
 
     try:
-        with opened(path, io.BytesIO(data), ("JPEG",)) as file:
+        with opened(path, io.BytesIO(data), ("JPEG", "MPO")) as file:
+            check_still(path, getattr(file, "n_frames", 1), frame, "is a JPEG")
             if file.mode not in ("L", "RGB"):
                 raise InputError(f"{path}: is a {file.mode} JPEG. Convert it to RGB first.")
             pixels = np.array(ImageOps.exif_transpose(file))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from privmed.errors import InputError
+from privmed.errors import InputError, LossError
 from privmed.imaging.dicom import read_dicom
 from privmed.imaging.picture import Picture
 from privmed.imaging.raster import read_jpeg, read_png, read_tiff
@@ -54,7 +54,7 @@ def read(path: str | os.PathLike[str], *, frame: int | None = None) -> Picture:
 
     Args:
         path: a PNG, JPEG, TIFF or DICOM file; told by content, not by name.
-        frame: which frame of a multi-frame DICOM or page of a TIFF, from 0.
+        frame: which frame of a multi-frame DICOM or page of a TIFF, from 0; needed where there are several.
 
     Returns:
         A :class:`Picture`.
@@ -71,6 +71,19 @@ def read(path: str | os.PathLike[str], *, frame: int | None = None) -> Picture:
         return read_dicom(path, data, frame)
     if kind == "tiff":
         return read_tiff(path, data, frame)
-    if frame not in (None, 0):
-        raise InputError(f"{path}: has no frame {frame}; it holds one picture.")
-    return read_png(path, data) if kind == "png" else read_jpeg(path, data)
+    return read_png(path, data, frame) if kind == "png" else read_jpeg(path, data, frame)
+
+
+def read_secret(path: str | os.PathLike[str], *, frame: int | None = None, allow_lossy: bool = False) -> Picture:
+    """Read a scan that is to be hidden: what travels is its 8-bit view, so one that holds more is refused unless that is allowed.
+
+    Raises:
+        LossError: when the view does not hold the whole picture and ``allow_lossy`` is off.
+        InputError, MissingDependencyError: as :func:`read`.
+    """
+    picture = read(path, frame=frame)
+    if picture.beyond_view and not allow_lossy:
+        raise LossError(
+            f"{path}: {picture.beyond_view}, so what comes back is not the file. Allow it with --allow-lossy."
+        )
+    return picture

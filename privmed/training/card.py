@@ -10,6 +10,7 @@ import torch
 from privmed import weights
 from privmed.settings import unstructure
 from privmed.training.analysis import Covert
+from privmed.training.domain import domain_of
 from privmed.training.tasks import Task
 
 
@@ -30,11 +31,13 @@ def save_weights(task: Task, out: Path, step: int, seconds: float, figures: dict
         "torch": torch.__version__,
         "licence": "Apache-2.0",
     }
+    if domain := domain_of(task):
+        card["domain"] = domain
     if isinstance(task, Covert):
         card["hider"] = {"name": recipe.hider, "weights": recipe.hider_weights, "sha256": task.hider.card["sha256"]}
         if recipe.joint:
             tuned = weights.save(
-                task.hider, out / f"{recipe.hider}-{recipe.name}.safetensors", **card | {"hider": None}
+                task.hider, out / f"{recipe.hider}-{recipe.name}.safetensors", **card | {"hider": None, "domain": None}
             )
             card["hider"] = {"name": recipe.hider, "weights": recipe.name, "sha256": tuned["sha256"]}
     weights.save(task.method, out / f"{task.method.name}-{recipe.name}.safetensors", **card)

@@ -40,6 +40,7 @@ def test_covert_leaves_files_report_and_figures(files, capsys):
     figures = json.loads(capsys.readouterr().out)
     assert {"stego_psnr", "response_psnr", "recovered_psnr", "foreground"} <= figures.keys()
     assert sorted(p.name for p in (files / "out").iterdir()) == [
+        "error-map.png",
         "mask.png",
         "recovered.png",
         "report.html",
@@ -48,7 +49,7 @@ def test_covert_leaves_files_report_and_figures(files, capsys):
     ]
     page = (files / "out/report.html").read_text()
     assert "http" not in page
-    assert page.count("data:image/png;base64,") == 8
+    assert page.count("data:image/png;base64,") == 9
     steps = files / "response.png"
     assert run(["analyze", str(files / "out/stego.png"), "-o", str(steps), "-q"]) == 0
     assert torch.equal(read_wire(steps), read_wire(files / "out/response.png"))

@@ -6,7 +6,7 @@ import torch
 
 from privmed.errors import InputError
 from privmed.evaluation import metrics as ours
-from privmed.evaluation.metrics import dice, iou, luma, psnr, ssim
+from privmed.evaluation.metrics import dice, iou, luma, psnr, ssim, worst_patch, worst_pixel
 
 
 @pytest.fixture
@@ -39,6 +39,32 @@ def test_ssim_equals_monai(pair):
     metrics = pytest.importorskip("monai.metrics", reason="needs privmed[monai]")
     theirs = metrics.SSIMMetric(spatial_dims=2, data_range=1.0)(*pair)
     assert torch.allclose(ssim(*pair), theirs.flatten(), atol=1e-5)
+
+
+def test_worst_pixel_and_patch_by_hand():
+    """One pixel is off by 51 levels in one of three channels: 0.2 squared, over 3 x 64 values."""
+    a = torch.full((2, 3, 32, 40), 0.5)
+    b = a.clone()
+    b[0, 1, 31, 39] += 0.2
+    assert worst_pixel(a, b).tolist() == pytest.approx([51, 0], abs=1e-4)
+    patch, at = worst_patch(a, b)
+    assert patch[0] == pytest.approx(-10 * np.log10(0.04 / 192), abs=1e-3)
+    assert patch[1] == torch.inf
+    assert at[0].tolist() == [24, 32]  # the last window
+
+
+def test_the_worst_patch_lies_on_no_grid(pair):
+    """Found between the windows of a grid, in the right item of a batch, as a search by hand finds it."""
+    a, b = pair[0].double(), pair[1].double()
+    b[1, :, 13:21, 27:35] = 1 - a[1, :, 13:21, 27:35].round()
+    windows = np.lib.stride_tricks.sliding_window_view(((a - b) ** 2).numpy(), (8, 8), (2, 3)).mean((1, 4, 5))
+    patch, at = worst_patch(a, b)
+    for i in range(2):
+        assert patch[i] == pytest.approx(-10 * np.log10(windows[i].max()), abs=1e-3)
+        assert tuple(at[i].tolist()) == np.unravel_index(windows[i].argmax(), windows[i].shape)
+    assert at[1].tolist() == [13, 27]
+    with pytest.raises(InputError, match="at least 8"):
+        worst_patch(a[..., :7], b[..., :7])
 
 
 def test_luma_equals_scikit_image(pair):

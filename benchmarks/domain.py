@@ -1,0 +1,97 @@
+"""Put statistics of the training images into the cards of shipped analyzers, and see whom they would warn.
+
+    python benchmarks/domain.py --data DIR [--weights busi isic] [--limit N] [--measure-only]
+
+Statistics and thresholds come from the training split and the training photographs alone: every second scan squashed to 224 x 224, as
+the weights were trained, the others as they lie in their files, as clients hide them. The rates printed are of test splits as they lie
+in their files: the analyzer's own set, other ones, and photographs in which nothing is hidden. The card is written in place; its weights,
+and so its sha256, stay.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+import privmed
+from privmed.data.folders import ImageFolder
+from privmed.data.pixels import PictureStore, as_batch
+from privmed.evaluation.domain import unfamiliar_answer, unfamiliar_secret
+from privmed.files import whole_file
+from privmed.imaging import quantise, read
+from privmed.interfaces import Analyzer, Hider, door
+from privmed.pipeline import tuned_hider
+from privmed.training.domain import describe
+from privmed.weights import card_path
+
+SIZE = 224
+OTHERS = {"busi": ("isic", "fundus-vessel", "cxr-lung"), "isic": ("busi", "fundus-vessel", "polyp")}
+
+
+def main() -> None:
+    """Describe, write, and measure whom it warns."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="the folder with busi, isic, covers, ...")
+    parser.add_argument("--weights", nargs="+", choices=sorted(OTHERS), default=sorted(OTHERS))
+    parser.add_argument("--limit", type=int, default=12, help="test images of each other set")
+    parser.add_argument("--measure-only", action="store_true", help="leave the cards as they are")
+    options = parser.parse_args()
+    for name in options.weights:
+        analyzer = privmed.analyzer("hidemia", weights=name)
+        hider = tuned_hider(analyzer)
+        if not options.measure_only:
+            analyzer.card["domain"] = describe(analyzer, hider, training_pairs(options.data, name))
+            with whole_file(card_path(analyzer.source), overwrite=True) as temporary:
+                temporary.write_text(json.dumps(analyzer.card, indent=2) + "\n", encoding="utf-8")
+        measure(analyzer, hider, name, options)
+
+
+def training_pairs(data: Path, name: str) -> Iterator[tuple[Tensor, Tensor]]:
+    """Scans of the training split, each with a training photograph."""
+    scans, photographs = PictureStore(SIZE, squash=True), PictureStore(SIZE)
+    covers = ImageFolder(data / "covers").items("train")
+    for n, item in enumerate(ImageFolder(data / name).items("train")):
+        scan = as_batch([scans(item.image)]) if n % 2 else door.image("scan", read(item.image).tensor())
+        yield scan, as_batch([photographs.centre(covers[n % len(covers)].image)])
+
+
+def measure(analyzer: Analyzer, hider: Hider, name: str, options: argparse.Namespace) -> None:
+    """Print how many test images are warned of, by what is looked at."""
+    covers = ImageFolder(options.data / "covers").items("test")
+    for key in (name, *OTHERS[name], "covers"):
+        items = ImageFolder(options.data / key).items("test")[: None if key == name else options.limit]
+        scans = [item.image for item in items]
+        report(name, f"{key}, hidden", [warned(analyzer, hider, path, covers[n].image) for n, path in enumerate(scans)])
+    nothing = [warned(analyzer, hider, None, cover.image) for cover in covers[-options.limit :]]
+    report(name, "nothing hidden", nothing)
+
+
+@torch.no_grad()
+def warned(analyzer: Analyzer, hider: Hider, scan: Path | None, cover: Path) -> tuple[bool, bool]:
+    """Whether a client would be warned of the scan, and of the answer; without a scan the photograph goes as it is."""
+    photograph = door.image("cover", read(cover).tensor())
+    if scan is None:
+        secret, stego = None, photograph
+    else:
+        secret = door.image("secret", read(scan).tensor())
+        stego = quantise(hider.hide(secret, photograph))
+    answer = hider.recover(quantise(analyzer.analyze(stego)), clamp=False)
+    return (
+        secret is not None and bool(unfamiliar_secret(analyzer, secret, "scan")),
+        bool(unfamiliar_answer(analyzer, answer, "scan")),
+    )
+
+
+def report(weights: str, what: str, seen: list[tuple[bool, bool]]) -> None:
+    """One line: how many scans, answers, and either."""
+    scan, answer = (sum(s[i] for s in seen) for i in range(2))
+    print(f"{weights}: {what}: of {len(seen)}, scan {scan}, answer {answer}, either {sum(map(any, seen))}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
