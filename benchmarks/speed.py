@@ -13,7 +13,7 @@ import pytest
 from privmed.evaluation.results import Figure, Results, provenance
 
 HERE = Path(__file__).parent
-GIGAFLOP = {"hinet": 101.4, "lightih": 25.4}  # 2 x MAC of one direction at 224 (HiNet, Sec. 3.2)
+GIGAFLOP = {"hinet": 101.4, "lightih": 25.4}  # 2 x MAC of one direction at 224
 PRODUCT = 2 * 1536**3 / 1e9
 
 

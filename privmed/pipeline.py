@@ -139,7 +139,7 @@ class Pipeline:
     def covert(
         cls, hider: str | Hider | None = None, analyzer: str | Analyzer = "hidemia", *, weights: str | None = None
     ) -> Pipeline:
-        """Covert analysis whole: hide, send, analyze, send, recover, decode (HideMIA, Sec. 3.1).
+        """Covert analysis whole: hide, send, analyze, send, recover, decode (HideMIA).
 
         Args:
             hider: a name or a hider; by default the one the analyzer was tuned to.

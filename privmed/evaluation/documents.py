@@ -23,7 +23,8 @@ from attrs import evolve
 from privmed.errors import InputError
 from privmed.evaluation import protection, watermark_suite
 from privmed.evaluation.pivot import to_pivot_markdown
-from privmed.evaluation.results import Results, to_markdown
+from privmed.evaluation.results import Results
+from privmed.evaluation.tables import to_markdown
 
 
 def of_first_search(results: Results, *beginnings: str) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import html
 
-from privmed.evaluation.results import Figure, Results, number, origin
+from privmed.evaluation.results import Figure, Results
+from privmed.evaluation.tables import number, origin, own_target, paper
 
 
 def columns(results: Results, leave_out: tuple[str, ...] = ()) -> list[str]:
@@ -14,21 +15,35 @@ def columns(results: Results, leave_out: tuple[str, ...] = ()) -> list[str]:
 
 
 def cell(figures: list[Figure], method: str, name: str) -> str:
-    """One value with its spread, or a dash."""
+    """One value with its spread and what it is held against, or a dash.
+
+    That is the paper's value; our own target where there is none, or where it is of something else.
+    """
     f = next((f for f in figures if f.method == method and f.name == name), None)
     if f is None:
         return "–"
     spread = f" ± {number(f.spread)}" if f.spread is not None else ""
-    paper = f" (paper {number(f.reported)})" if f.reported is not None else ""
-    met = "" if f.met is None else " ✓" if f.met else " ✗"
-    return number(f.measured, f.unit) + spread + paper + met
+    beside = [f"paper {paper(f)}"] if f.reported is not None else []
+    if f.target is not None and (f.reported is None or f.unlike):
+        beside.append(f"own target {own_target(f)}")
+    return number(f.measured, f.unit) + spread + (f" ({'; '.join(beside)})" if beside else "")
+
+
+def seeds(figures: list[Figure], method: str) -> str:
+    """How many seeds stand behind the cells of a row, as far as they are means over seeds."""
+    counts = sorted({f.n for f in figures if f.method == method and f.over == "seeds"})
+    return "–" if not counts else f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
 
 
 def pivot(results: Results, leave_out: tuple[str, ...] = (), head: str = "published set") -> list[list[str]]:
-    """Rows of cells; the first row is the head."""
+    """Rows of cells; the first row is the head. Where figures are means over seeds, a column tells how many."""
     names = columns(results, leave_out)
+    figures = [f for f in results.figures if f.name in names]
     methods = list(dict.fromkeys(f.method for f in results.figures))
-    return [[head, *names], *([m, *(cell(results.figures, m, n) for n in names)] for m in methods)]
+    counted = any(f.over == "seeds" for f in figures)
+    first = [head, *(["seeds"] if counted else []), *names]
+    row = lambda m: [m, *([seeds(figures, m)] if counted else []), *(cell(figures, m, n) for n in names)]  # noqa: E731
+    return [first, *map(row, methods)]
 
 
 def to_pivot_markdown(results: Results, leave_out: tuple[str, ...] = (), head: str = "published set") -> str:

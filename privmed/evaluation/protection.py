@@ -12,6 +12,7 @@ from pathlib import Path
 
 import torch
 from attrs import Factory, asdict, evolve, frozen
+from torch import Tensor
 
 from privmed import __version__
 from privmed.data.folders import ImageFolder, Item, cut_validation
@@ -44,7 +45,7 @@ class Plan:
     exploiters: list[str] = setting(Factory(lambda: ["unet"]), "networks that train on what is published")
     defences: list[str] = setting(Factory(lambda: ["none"]), "what they do first")
     colour: bool = setting(
-        False, "publish grey images in colour, as papers do; who makes them grey again undoes a part of it"
+        False, "publish grey images in colour, where noise has more room; who makes them grey again undoes a part of it"
     )
     holdout: float = setting(
         0.0,
@@ -167,11 +168,17 @@ def collect(folder: ImageFolder, contestants: list[Contestant], plan: Plan, out:
     journal = Journal(out / "journal.jsonl")
     runs = [r for r in journal.runs.values() if r.get("common") == common and (r["entry"], r.get("code")) in codes]
     blind = float(one_answer(masks, judged).mean())
-    return tabulate(runs, contestants, plan, folder, images.shape[1], blind)
+    return tabulate(runs, contestants, plan, folder, images, len(judged), blind)
 
 
 def tabulate(
-    runs: list[dict], contestants: list[Contestant], plan: Plan, folder: ImageFolder, channels: int, blind: float
+    runs: list[dict],
+    contestants: list[Contestant],
+    plan: Plan,
+    folder: ImageFolder,
+    images: Tensor,
+    judged: int,
+    blind: float,
 ) -> Results:
     """The table: Dice of each cell, the margin over its control, and how the images look.
 
@@ -180,7 +187,8 @@ def tabulate(
         contestants: in the order of the rows.
         plan: which cells.
         folder: the data set.
-        channels: of the images, 1 or 3.
+        images: the images that are published, before they are protected.
+        judged: how many images exploiters are judged on.
         blind: Dice of one answer for all images, the row above all others.
     """
     figures: list[Figure] = []
@@ -230,14 +238,10 @@ def tabulate(
         *(Figure(name=c, method=ONE_ANSWER, data=name, measured=blind, better="lower") for c in columns),
         *figures,
     ]
-    p = plan.protocol
     labels = {c.label for c in contestants}
     runs = [r for r in runs if r["entry"]["label"] in labels and (r["network"], r["defence"]) in cells]
-    made, where = (sorted({r.get(key, "not recorded") for r in runs}) for key in ("commit", "device"))
     notes = [
-        f"{plan.size} x {plan.size}, published in {'grey' if channels == 1 else 'colour'}; exploiters of width {p.width} trained "
-        f"from scratch for {p.epochs} epochs, batch {p.batch}, Adam {p.rate:g}; ± is the standard deviation over seeds of protector "
-        "and exploiter together (how many stands in the JSON).",
+        set_up(plan, images, judged),
         *(
             [
                 f"A part of {plan.holdout:g} of the training images was held out and judged on; the test split was not opened."
@@ -245,13 +249,7 @@ def tabulate(
             if plan.holdout
             else []
         ),
-        *(
-            [
-                f"The runs behind the table: commit {', '.join(made)}; {'; '.join(where)}. The line below says where it was put together."
-            ]
-            if runs
-            else []
-        ),
+        *([made_at(runs)] if runs else []),
     ]
     return Results(
         name="protection",
@@ -260,3 +258,23 @@ def tabulate(
         provenance=provenance(data={name: folder.digest()}, seeds=plan.seeds),
         notes=notes,
     )
+
+
+def set_up(plan: Plan, images: Tensor, judged: int) -> str:
+    """How the figures of a table were measured: images, networks and seeds."""
+    p, colour = plan.protocol, "grey" if images.shape[1] == 1 else "colour"
+    which = "held-out training images" if plan.holdout else "test images"
+    return (
+        f"{len(images)} training images of {plan.size} x {plan.size} published in {colour}, {judged} clean {which}; exploiters of width "
+        f"{p.width} trained from scratch for {p.epochs} epochs, batch {p.batch}, Adam {p.rate:g}; ± is the standard deviation over seeds "
+        "of protector and exploiter together. A Dice, PSNR or SSIM without ± is of one seed."
+    )
+
+
+def made_at(runs: list[dict]) -> str:
+    """At which commits, and on which machines; rows with runs of which that was not recorded are named."""
+    commits, devices = (sorted({r[key] for r in runs if r.get(key)}) for key in ("commit", "device"))
+    bare = dict.fromkeys(r["entry"]["label"] for r in runs if not (r.get("commit") and r.get("device")))
+    missing = f" Of some runs of {'; '.join(bare)} commit or machine was not recorded." if bare else ""
+    made = f"The runs behind the table: commit {', '.join(commits)}; {'; '.join(devices)}."
+    return f"{made}{missing} The line below says where it was put together."

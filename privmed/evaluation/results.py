@@ -1,4 +1,4 @@
-"""One schema and one writer for every figure privmed publishes: JSON first, Markdown and HTML rendered from it.
+"""One schema and one writer for every figure privmed publishes: JSON first; Markdown and HTML are rendered from it in ``tables``.
 
 A table is a list of figures, each with what a paper reported beside what was measured here, and the provenance of the whole: the
 command, the commit, the versions, the machine, the data, the date. Nobody types a number into a document.
@@ -7,7 +7,6 @@ command, the commit, the versions, the machine, the data, the date. Nobody types
 from __future__ import annotations
 
 import datetime
-import html
 import json
 import math
 import os
@@ -43,8 +42,10 @@ class Figure:
         n: how many values went into it.
         unit: ``"dB"``, ``"x"``, ``""`` ...
         reported: the paper's value, or None; ``source`` says which.
+        unlike: what the paper's value is of, where that is something else than was measured here (other images, another measure); such a
+            value is shown, and nothing is said of whether it was met.
         target: what this project aims at, or None.
-        better: ``"higher"`` or ``"lower"``.
+        better: ``"higher"``, ``"lower"``, or ``"neither"`` for what is no achievement.
         note: anything a reader must know.
     """
 
@@ -58,16 +59,25 @@ class Figure:
     unit: str = ""
     reported: float | None = None
     source: str = ""
+    unlike: str = ""
     target: float | None = None
     better: str = "higher"
     note: str = ""
 
     @property
     def met(self) -> bool | None:
-        """Whether the target is met; None without one."""
-        if self.target is None or self.measured is None:
+        """Whether our own target is met; None without one."""
+        return self._reaches(self.target)
+
+    @property
+    def paper_met(self) -> bool | None:
+        """Whether the paper's value is met; None without one, and where it is of something else."""
+        return None if self.unlike else self._reaches(self.reported)
+
+    def _reaches(self, bound: float | None) -> bool | None:
+        if bound is None or self.measured is None or self.better == "neither":
             return None
-        return self.measured >= self.target if self.better == "higher" else self.measured <= self.target
+        return self.measured >= bound if self.better == "higher" else self.measured <= bound
 
 
 @frozen(kw_only=True)
@@ -109,6 +119,8 @@ class Results:
 
     def save(self, path: str | Path, *, extra: str = "") -> Path:
         """Write the JSON, and the HTML page beside it; ``extra`` is HTML that goes on top of the page's table."""
+        from privmed.evaluation.tables import to_html  # which needs this module
+
         path = Path(path)
         make_folder(path.parent)
         text = json.dumps(unstructure(self), indent=1, allow_nan=False) + "\n"
@@ -221,81 +233,3 @@ def device_name() -> str:
         pass
     gpu = f", {torch.cuda.get_device_name()}" if torch.cuda.is_available() else ""
     return f"{model}, {os.cpu_count()} cores{gpu}"
-
-
-# --- rendering --------------------------------------------------------------------------------------------------------
-
-COLUMNS = ("method", "figure", "data", "paper", "measured here", "target")
-
-
-def number(value: float | None, unit: str = "") -> str:
-    """A number as it is printed: as many digits as mean something."""
-    if value is None:
-        return "–"
-    digits = 3 if abs(value) < 2 else 2 if abs(value) < 100 else 0
-    return f"{value:.{digits}f}{' ' + unit if unit else ''}"
-
-
-def cells(f: Figure) -> list[str]:
-    """One row of the table."""
-    spread = f" ± {number(f.spread)}" if f.spread is not None else ""
-    target = (
-        "–"
-        if f.target is None
-        else f"{'≥' if f.better == 'higher' else '≤'} {number(f.target)}" + (" ✓" if f.met else " ✗")
-    )
-    return [f.method, f.name, f.data, number(f.reported), f"{number(f.measured, f.unit)}{spread}", target]
-
-
-def to_markdown(results: Results, *, headline: bool = False) -> str:
-    """A Markdown table with its provenance underneath; ``headline`` keeps what has a published figure or a target beside it."""
-    figures = [f for f in results.figures if not headline or f.reported is not None or f.target is not None]
-    lines = ["| " + " | ".join(COLUMNS) + " |", "|" + "---|" * len(COLUMNS)]
-    lines += ["| " + " | ".join(cells(f)) + " |" for f in figures]
-    return "\n".join([*lines, "", *(f"{note}\n" for note in results.notes), origin(results.provenance)])
-
-
-def origin(p: Provenance) -> str:
-    """The provenance as one sentence."""
-    versions = ", ".join(f"{k} {v}" for k, v in p.versions.items())
-    return f"`{p.command}` at commit {p.commit}, {p.date}, {p.device}, {p.threads} thread(s), {versions}."
-
-
-def to_html(results: Results, extra: str = "") -> str:
-    """A self-contained page; ``extra`` is HTML above the table of all figures."""
-    rows = "".join(
-        f'<tr class="{"" if f.met is None else "met" if f.met else "missed"}">'
-        + "".join(f"<td>{html.escape(c)}</td>" for c in cells(f))
-        + "</tr>"
-        for f in results.figures
-    )
-    head = "".join(f"<th>{html.escape(c)}</th>" for c in COLUMNS)
-    notes = "".join(f"<p>{html.escape(n)}</p>" for n in [*results.notes, origin(results.provenance).replace("`", "")])
-    curves = "".join(curve_svg(c) for c in results.curves)
-    style = (
-        "body{font:16px/1.5 system-ui,sans-serif;max-width:70rem;margin:3rem auto;padding:0 1rem;color:#1b2430;background:#fff}"
-        "table{border-collapse:collapse;width:100%}th,td{text-align:left;padding:.45rem .7rem;border-bottom:1px solid #d9dee5}"
-        ".met td:last-child{color:#18794e}.missed td:last-child{color:#b42318}p{color:#5b6675;font-size:.9rem}"
-        "@media(prefers-color-scheme:dark){body{background:#12161c;color:#e6eaf0}th,td{border-color:#2c3542}}"
-    )
-    title = html.escape(results.title)
-    return (
-        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title><style>{style}</style>'
-        f"<h1>{title}</h1>{extra}<table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table>{curves}{notes}</html>\n"
-    )
-
-
-def curve_svg(curve: Curve, width: int = 640, height: int = 220) -> str:
-    """A line chart as inline SVG."""
-    xs, ys = [p[0] for p in curve.points], [p[1] for p in curve.points]
-    x0, x1, y0, y1 = min(xs), max(xs), min(ys), max(ys)
-    place = [
-        f"{50 + (x - x0) / ((x1 - x0) or 1) * (width - 60):.1f},{height - 30 - (y - y0) / ((y1 - y0) or 1) * (height - 50):.1f}"
-        for x, y in zip(xs, ys)
-    ]
-    label = html.escape(f"{curve.name}: {curve.y} over {curve.x}, {number(y0)} to {number(y1)}")
-    return (
-        f'<figure><svg viewBox="0 0 {width} {height}" role="img" aria-label="{label}" style="max-width:{width}px">'
-        f'<polyline points="{" ".join(place)}" fill="none" stroke="#2f6fde" stroke-width="2"/></svg>'
-        f"<figcaption>{label}</figcaption></figure>"
-    )

@@ -1,6 +1,6 @@
 """The suite that judges watermarks: how often they mislead the models they were made against, and those they were not.
 
-Only images that the source classifies correctly are attacked (MedLocker, Sec. 4). ASR is the share of them that it errs on once they are
+Only images that the source classifies correctly are attacked, as in MedLocker. ASR is the share of them that it errs on once they are
 marked; transfer is the share of *those* that another model errs on, of the ones it had right before.
 """
 

@@ -64,8 +64,8 @@ def texture_map(image: Tensor, kind: str = "code") -> Tensor:
 
     Args:
         image: (B, 1 or 3, H, W) in [0, 1].
-        kind: ``"code"``, the code over 255 (UMed, Eq. 5); ``"count"``, the share of set bits; ``"transitions"``, the share of
-            changes around the circle. The last two do not depend on the orientation.
+        kind: ``"code"``, the code over 255 (UMed does not say how x_t is scaled); ``"count"``, the share of set bits; ``"transitions"``,
+            the share of changes around the circle. The last two do not depend on the orientation.
 
     Returns:
         (B, 1, H, W) in [0, 1].

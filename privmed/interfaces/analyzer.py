@@ -14,7 +14,7 @@ from privmed.interfaces.base import Method
 
 
 class Analyzer(Method):
-    """Contract of covert analysis (HideMIA, Sec. 3.1: ``M`` on the server, decoding on the client).
+    """Contract of covert analysis (HideMIA: ``M`` on the server, decoding on the client).
 
     A plugin implements :meth:`_analyze` (server) and :meth:`_decode` (client). Both are differentiable and return
     unbounded values; the core clamps the response and turns logits into probabilities.

@@ -17,7 +17,7 @@ from privmed.settings import structure
 
 
 class Hider(Method):
-    """Contract of image hiding (HideMIA, Sec. 3.1: ``H`` and ``R``).
+    """Contract of image hiding (HideMIA: ``H`` and ``R``).
 
     A plugin implements :meth:`_hide` and :meth:`_recover`. Both are differentiable and see float32 batches of three
     channels in [0, 1], padded to ``multiple``; they return unclamped values of the same shape.

@@ -1,4 +1,4 @@
-"""AsyWA: asymmetric wavelet attention between the features of four sub-bands (HideMIA, Sec. 3.3, Eq. 4 to 6)."""
+"""AsyWA: asymmetric wavelet attention between the features of four sub-bands (HideMIA, Eq. 4 to 6)."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ Precision = Callable[[], AbstractContextManager]
 
 
 class CouplingBlock(nn.Module):
-    """One invertible step on the branches of cover and secret (HiNet, Sec. 3.1).
+    """One invertible step on the branches of cover and secret (HiNet).
 
     The sub-networks may run in bfloat16; the coupling itself stays in float32, because the inverse undoes it exactly only if
     both directions add and multiply the same values.

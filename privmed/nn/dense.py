@@ -16,7 +16,7 @@ LAYERS = 5
 
 
 class DenseBlock(nn.Module):
-    """Dense block of HiNet: five 3x3 convolutions, LeakyReLU after the first four (HiNet, Sec. 3.2).
+    """Dense block of HiNet: five 3x3 convolutions, LeakyReLU after the first four.
 
     At the start the last layer is zero and every other parameter is drawn from N(0, 0.01^2), so the block returns zero.
 

@@ -1,4 +1,4 @@
-"""MoDC: a mixture of difference convolutions, merged into one dynamic convolution (HideMIA, Sec. 3.2, Eq. 2 and 3).
+"""MoDC: a mixture of difference convolutions, merged into one dynamic convolution (HideMIA, Eq. 2 and 3).
 
 A difference convolution subtracts from every tap the value of a reference pixel: the centre (D1), the tap's foot on the horizontal (D2)
 or vertical (D3) line through it, or on one of the diagonals (D4, D5). The reference does not depend on the tap within a class, so D_i is an

@@ -49,7 +49,7 @@ def worst_window(found: Tensor, wanted: Tensor, side: int = 8) -> Tensor:
 
 
 class Hiding(CoverTask):
-    """Train a hider: the stego like the cover, the recovered like the secret, 8 bits in between (HiNet, Eq. 3 to 6)."""
+    """Train a hider: the stego like the cover, the recovered like the secret, 8 bits in between, after HiNet."""
 
     def __init__(self, recipe: Recipe, device: str) -> None:
         super().__init__(recipe, device)
@@ -102,11 +102,11 @@ class Hiding(CoverTask):
 
 
 class Distillation(Hiding):
-    """Function-aligned distillation: the student's stages must work in place of the teacher's (HideMIA, Sec. 3.4, Eq. 7).
+    """Function-aligned distillation: the student's stages must work in place of the teacher's (HideMIA, Eq. 7).
 
     A hybrid runs the first stages of the student and the remaining ones of the teacher, in both directions. One random hybrid a
     step, weighted by their number, has the expectation of the printed sum at a fraction of its cost. The term that asks for the
-    secret is ours: as printed, nothing ever asks LightIH for the scan.
+    secret is ours: in the paper, nothing ever asks LightIH for the scan.
     """
 
     def __init__(self, recipe: Recipe, device: str) -> None:

@@ -23,5 +23,5 @@ def dice_ce(logits: Tensor, masks: Tensor, smooth: float = 1e-5) -> Tensor:
 
 
 def low_frequency(a: Tensor, b: Tensor) -> Tensor:
-    """Mean squared error of the LL bands (HiNet, Eq. 6)."""
+    """Mean squared error of the LL bands (HiNet)."""
     return F.mse_loss(haar(a).ll, haar(b).ll)

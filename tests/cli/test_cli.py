@@ -74,7 +74,7 @@ def bad(files):
         (["hide", f("clear.png"), photo, "-o", out], 3, "transparent"),
         (["hide", scan, photo, "-o", f("out.jpg")], 3, "must be a PNG"),
         (["hide", scan, photo, "-o", f("no/where.png")], 2, "there is no folder"),
-        (["hide", scan, photo, "-o", scan], 2, "exists already"),
+        (["hide", scan, photo, "-o", scan], 2, "is the input"),
         (["hide", scan, photo, "-o", out, "--hider", "lightihh"], 2, "Did you mean 'lightih'?"),
         (["hide", scan, photo, "-o", out, "--weights", "nope"], 4, "no bundled weights"),
         (["hide", scan, photo, "-o", out, "--set", "blocks=7"], 4, "do not fit"),

@@ -7,6 +7,7 @@ from attrs import evolve
 
 from privmed.errors import InputError, SettingsError
 from privmed.evaluation.documents import fill_document, shows
+from privmed.evaluation.pivot import pivot
 from privmed.evaluation.results import (
     Curve,
     Figure,
@@ -14,13 +15,12 @@ from privmed.evaluation.results import (
     figure,
     keep_older,
     load,
-    number,
     provenance,
-    to_html,
-    to_markdown,
 )
+from privmed.evaluation.tables import number, paper, to_html, to_markdown
 
 ROOT = Path(__file__).parents[2]
+EMPTY = Results(name="t", title="T", figures=[], provenance=provenance())
 
 
 @pytest.fixture
@@ -35,6 +35,7 @@ def results():
             source="HideMIA, Table 7",
             target=42,
             data="busi",
+            over="images",
         ),
         figure("Dice ratio", "hidemia", [0.97], target=0.95, data="<busi>"),
         Figure(name="time", method="lightih", measured=2.0, unit="x", target=3, better="lower"),
@@ -63,9 +64,52 @@ def test_means_spreads_and_targets(results):
 
 def test_markdown_puts_the_paper_beside_the_measurement(results):
     text = to_markdown(results)
-    assert "| lightih | PSNR, RGB | busi | 43.60 | 41.00 dB ± 1.414 | ≥ 42.00 ✗ |" in text
+    assert "| lightih | PSNR, RGB | busi | 2 images | 43.60 ✗ | 41.00 dB ± 1.414 | ≥ 42.00 ✗ |" in text
+    assert "| own target |" in text
     assert "| ≥ 0.950 ✓ |" in text
     assert results.provenance.commit in text
+
+
+@pytest.mark.parametrize(
+    ("better", "measured", "reported", "shown"),
+    [
+        ("lower", 0.026, 0.009, "0.009 ✗"),
+        ("lower", 0.009, 0.026, "0.026 ✓"),
+        ("higher", 51.44, 51.65, "51.65 ✗"),
+        ("higher", 51.65, 51.65, "51.65 ✓"),
+        ("neither", 0.697, 0.729, "0.729"),
+    ],
+)
+def test_a_tick_behind_a_papers_figure_says_that_it_was_met(better, measured, reported, shown):
+    """Whatever our own target says, which every one of these meets."""
+    target = {"higher": 0.0, "lower": 99.0}.get(better)
+    f = Figure(name="n", method="m", measured=measured, reported=reported, target=target, better=better)
+    assert paper(f) == shown
+    beside = pivot(evolve(EMPTY, figures=[f]))[1][1]
+    assert beside == f"{number(measured)} (paper {shown})"
+
+
+def test_a_papers_figure_of_something_else_is_never_ticked():
+    f = Figure(name="n", method="m", measured=0.9, reported=0.7, unlike="EyePACS", target=0.75)
+    assert (f.paper_met, f.met) == (None, True)
+    assert pivot(evolve(EMPTY, figures=[f]))[1][1] == "0.900 (paper 0.700, EyePACS; own target ≥ 0.750 ✓)"
+    assert "| 0.700, EyePACS | 0.900 | ≥ 0.750 ✓ |" in to_markdown(evolve(EMPTY, figures=[f]))
+
+
+def test_a_target_is_called_our_own():
+    f = Figure(name="n", method="m", measured=0.04, target=0.05, better="lower")
+    assert pivot(evolve(EMPTY, figures=[f]))[1][1] == "0.040 (own target ≤ 0.050 ✓)"
+
+
+def test_rows_tell_their_seeds():
+    made = [
+        Figure(name=n, method=m, measured=0.5, n=k, over="seeds")
+        for m, n, k in (("a", "x", 5), ("a", "y", 3), ("b", "x", 1))
+    ]
+    alone = Figure(name="x", method="one answer", measured=0.5)
+    rows = pivot(evolve(EMPTY, figures=[alone, *made]))
+    assert [row[:2] for row in rows] == [["published set", "seeds"], ["one answer", "–"], ["a", "3 to 5"], ["b", "1"]]
+    assert pivot(evolve(EMPTY, figures=made), leave_out=("y",))[1][:2] == ["a", "5"], "seeds of what is shown"
 
 
 def test_page_is_self_contained_and_escaped(results):

@@ -1,7 +1,7 @@
 """HideMIA: mine a hidden scan in the wavelet sub-bands of its stego, and answer inside the photograph.
 
 X. Lin et al., "HideMIA: Hidden Wavelet Mining for Privacy-Enhancing Medical Image Analysis", ACM MM 2024. Four U-Nets, one a Haar
-sub-band; MoDC in their encoders (Sec. 3.2), AsyWA between them (Sec. 3.3), and the stego's LL band added to the answer (Eq. 1).
+sub-band; MoDC in their encoders (Eq. 2 and 3), AsyWA between them (Eq. 4 to 6), and the stego's LL band added to the answer (Eq. 1).
 """
 
 from __future__ import annotations
@@ -36,7 +36,11 @@ def subset_of(*choices: Any):
 
 @frozen(kw_only=True)
 class HideMIAConfig(ReadingConfig):
-    """Settings of :class:`HideMIA`; the defaults are the paper's, every ablation of its Tables 3 to 6 is a value here."""
+    """Settings of :class:`HideMIA`; every ablation of the paper's Tables 3 to 6 is a value here.
+
+    The defaults are the paper's, but for the reading (gain 10, threshold 0.5; the paper: 1 and 0), the projected diagonals, the softmax,
+    who asks, and the width. The bundled weights also keep all four bands of the stego (``residual_bands``); the paper keeps LL alone.
+    """
 
     width: int = setting(
         16, "channels of the first level of each sub-band's U-Net (the paper does not say)", at_least(2)

@@ -1,4 +1,4 @@
-"""How the client reads an answer: the same few numbers for every analyzer (HideMIA, Sec. 3.1)."""
+"""How the client reads an answer: the same few numbers for every analyzer (HideMIA)."""
 
 from __future__ import annotations
 

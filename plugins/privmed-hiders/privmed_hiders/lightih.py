@@ -1,6 +1,6 @@
 """LightIH: HiNet with four blocks, light enough for the machine that holds the scan.
 
-X. Lin et al., "HideMIA: Hidden Wavelet Mining for Privacy-Enhancing Medical Image Analysis", ACM MM 2024, Sec. 3.4. The paper
+X. Lin et al., "HideMIA: Hidden Wavelet Mining for Privacy-Enhancing Medical Image Analysis", ACM MM 2024. The paper
 distils it from HiNet; the bundled weights are trained directly (see their model card), on scans in photographs with the
 8-bit rounding in the loop.
 """

@@ -46,7 +46,7 @@ def test_dense_block_equals_the_concatenating_form():
 
 
 def test_untrained_network_is_the_identity():
-    """conv5 starts at zero, so the stego is the cover, bit for bit (HiNet, Sec. 3.2)."""
+    """conv5 starts at zero, so the stego is the cover, bit for bit."""
     secret, cover = sample_images(1, size=(32, 48))
     hider = privmed.hider("hinet", weights=None, blocks=3)
     torch.testing.assert_close(hider.hide(secret, cover), cover, atol=1e-6, rtol=0)

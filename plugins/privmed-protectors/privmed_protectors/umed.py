@@ -1,17 +1,17 @@
 """UMed: noise on the contour and in the texture of a lesion, made by two generators.
 
-X. Lin et al., "UMed: Safeguarding Medical Images against Unauthorized Training", IJCAI 2024 (arXiv 2403.14250). Names follow the paper:
+X. Lin et al., IJCAI 2024 (arXiv 2403.14250). Names follow the paper:
 ``y_c`` is the contour map, ``x_t`` the texture map, ``F_c`` and ``F_t`` the generators, ``F_s`` the surrogate.
 
 Where the paper is silent: the contour is a morphological gradient of 3 x 3; the texture map is a local binary pattern that is 0 where the
 image is flat; the clip of Eq. 4 and 5 is a tanh scaled to the same bound, because a clip far below the size of what it clips has no
 gradient; rounding to 8 bits is in the loop.
 
-What differs from the print: there the generators please a surrogate that has learnt one epoch in five and does not know the shortcut yet,
+What differs from the paper: there the generators please a surrogate that has learnt one epoch in five and does not know the shortcut yet,
 and settle on a faint tint of the outline. So here they start from a carrier, something that no scan contains, and the surrogate learns
 on images perturbed by them before they move. Where the carrier is a tint, it is not bounded by texture, which hides grain and no tint, but
-keeps to two of three channels, which costs less and is learnt by more networks. ``carrier="none", warm_up=0`` with both rates alike is
-the print.
+keeps to two of three channels, which costs less and is learnt by more networks. ``carrier="none", warm_up=0`` is the
+paper's structure; its fit has 100 cycles, both rates 1e-4 and batches of 16.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ B. Pu et al., "MedLocker: A Transferable Adversarial Watermarking for Preventing
 arXiv 2303.09858. The search is the basin-hopping evolution of its ancestor (X. Jia et al., "Adv-watermark", ACM MM 2020), written as
 the Metropolis walk that it amounts to: its local minimiser does nothing, because candidates are cut to integers.
 
-What differs from the print: the walk's temperature is 0.05 for probabilities (with 1, nearly everything is accepted), crossover follows
+What differs from the paper: the walk's temperature is 0.05 for probabilities (with 1, nearly everything is accepted), crossover follows
 Eq. 5 alone, and after a failed search the best individual is kept, not the last. Beyond the paper: other searches, and restarts.
 """
 
@@ -26,7 +26,7 @@ Loss = Callable[[np.ndarray], np.ndarray]
 
 @frozen(kw_only=True)
 class MedLockerConfig(Watermarker.Config):
-    """Settings of :class:`MedLocker`; the defaults are the paper's."""
+    """Settings of :class:`MedLocker`; the defaults are the paper's, but for the temperature: 0.05, the paper's is 1."""
 
     low: int = setting(100, "smallest opacity limit (alpha)", between(0, 255))
     high: int = setting(255, "largest opacity limit (alpha)", between(0, 255))
