@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import unicodedata
 
 import pytest
 
@@ -65,6 +66,27 @@ def test_cut_off_file_is_told(tmp_path, cut):
     (tmp_path / "k").write_bytes(data[:-cut])
     with pytest.raises(KeyFileError, match="cut off"):
         read_key(tmp_path / "k", [WORDS])
+
+
+def test_a_key_without_its_end_is_told(tmp_path):
+    """Cut off between two entries, where every entry that is left is whole."""
+    data = write(tmp_path / "k").read_bytes()
+    (tmp_path / "k").write_bytes(data[: -(5 + 12 + len(keyfile.pack({})) + 16)])
+    with pytest.raises(KeyFileError, match="its end is missing"):
+        read_key(tmp_path / "k", [WORDS])
+
+
+def test_a_passphrase_is_the_same_in_either_normal_form(tmp_path):
+    write(tmp_path / "k", [Passphrase(unicodedata.normalize("NFD", "café"))])
+    assert read_key(tmp_path / "k", [Passphrase(unicodedata.normalize("NFC", "café"))]) == ENTRIES
+
+
+def test_a_lock_that_asks_for_too_much_is_refused(monkeypatch):
+    """Before anything is computed: 16 GiB would be taken by the costs that stand in the file."""
+    lock = WORDS.wrap(bytes(32))
+    monkeypatch.setattr(Passphrase, "_stretch", lambda *_, **__: pytest.fail("the passphrase was stretched"))
+    with pytest.raises(KeyFileError, match="more memory than any we write"):
+        WORDS.unwrap({**lock, "n": 2**24, "r": 8})
 
 
 def test_frames_cannot_be_dropped_or_swapped(tmp_path):

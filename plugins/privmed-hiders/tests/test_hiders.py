@@ -1,5 +1,7 @@
 """What HiNet and LightIH promise beyond the conformance kit."""
 
+from contextlib import nullcontext
+
 import pytest
 import torch
 from torch.nn import functional as F
@@ -83,6 +85,16 @@ def test_scale_is_bounded_by_alpha():
     with torch.no_grad():
         u = block.log_scale(torch.randn(1, 12, 8, 8) * 1e3, hider.subnets)
     assert u.abs().max() <= 0.5
+
+
+def test_log_scale_is_the_formula_of_the_paper():
+    """alpha * (2 * sigmoid(rho) - 1) (HiNet, Eq. 2)."""
+    hider = shaken(alpha=1.5, blocks=1)
+    block, x = hider.blocks[0], torch.randn(1, 12, 8, 8, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        expected = 1.5 * (2 * torch.sigmoid(block.rho(x)) - 1)
+        assert expected.abs().max() > 0.05
+        torch.testing.assert_close(block.log_scale(x, nullcontext), expected, atol=1e-6, rtol=0)
 
 
 def test_normal_latent_depends_on_the_seed_and_zero_does_not():
