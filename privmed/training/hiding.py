@@ -56,13 +56,13 @@ class Hiding(CoverTask):
         super().__init__(recipe, device)
         self.scans = PictureStore(recipe.data.size)
         self.generator = torch.Generator(self.device)
-        self._models = nn.ModuleDict({"hider": self.method})
-        if recipe.loss.adversarial:
-            self._models["discriminator"] = Discriminator().to(self.device)
+        self.discriminator = Discriminator().to(self.device) if recipe.loss.adversarial else None
 
     @property
     def models(self) -> nn.Module:
-        return self._models if len(self._models) > 1 else self.method
+        if self.discriminator is None:
+            return self.method
+        return nn.ModuleDict({"hider": self.method, "discriminator": self.discriminator})
 
     def pair(self, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
         """Secrets and covers of one step, windows of (B, 3, crop, crop)."""
@@ -86,7 +86,7 @@ class Hiding(CoverTask):
         if weight.worst:
             loss = loss + weight.worst * (1 + worst_window(recovered, secret) / FLOOR).log().mean()
         figures = {k: round(-10 * float(v.detach().log10()), 3) for k, v in parts.items()}
-        if weight.adversarial:
+        if self.discriminator is not None:
             loss, figures["discriminator"] = self.compete(loss, stego, cover)
         return loss, figures
 
@@ -95,9 +95,8 @@ class Hiding(CoverTask):
 
         The latter is there for its gradient alone, its value taken off again: it would drown what the guard watches.
         """
-        judge = self._models["discriminator"]
         with self.method.subnets():
-            own, fooled = judge.own_loss(stego, cover), judge.hider_loss(stego)
+            own, fooled = self.discriminator.own_loss(stego, cover), self.discriminator.hider_loss(stego)
         return loss + self.recipe.loss.adversarial * fooled + own - own.detach(), round(float(own.detach()), 4)
 
     def settle(self, step: int) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 from attrs import Factory, frozen
+from attrs.validators import optional
 
 from privmed.errors import InputError, SettingsError
 from privmed.settings import (
@@ -112,7 +113,9 @@ class ScheduleRecipe:
         0.3, "last part of the steps, in which the rate falls to zero along a cosine", between(0, 1)
     )
     statistics: int | None = setting(
-        None, "hiding: steps in which batch normalisation follows its batches, before its statistics stay; None for all"
+        None,
+        "hiding: steps in which batch normalisation follows its batches, before its statistics stay; None for all",
+        optional(at_least(0)),
     )
     validate: int = setting(250, "steps between validations, which are also checkpoints", at_least(1))
 
