@@ -156,7 +156,7 @@ def make(kind: str, name: str, weights: str | None, device: str, pairs: list[str
 
     chosen = registry.BUNDLED if weights is None else weights
     method = registry.create(kind, name, weights=chosen, device=pick_device(device), **{**more, **settings(pairs)})
-    if kind == "analyzer" and method.card is None and any(True for _ in method.parameters()):
+    if kind in ("hider", "analyzer") and method.card is None and any(True for _ in method.parameters()):
         from privmed.errors import WeightsError
 
         raise WeightsError(

@@ -6,7 +6,7 @@ from itertools import zip_longest
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from privmed import registry
@@ -16,6 +16,7 @@ from privmed.data.variety import vary
 from privmed.errors import SettingsError
 from privmed.imaging.quantise import quantise
 from privmed.nn.coupling import image
+from privmed.training.adversary import Discriminator
 from privmed.training.losses import low_frequency
 from privmed.training.recipe import LossRecipe, Recipe
 from privmed.training.tasks import CoverTask, Figures, decibels
@@ -55,6 +56,13 @@ class Hiding(CoverTask):
         super().__init__(recipe, device)
         self.scans = PictureStore(recipe.data.size)
         self.generator = torch.Generator(self.device)
+        self.discriminator = Discriminator().to(self.device) if recipe.loss.adversarial else None
+
+    @property
+    def models(self) -> nn.Module:
+        if self.discriminator is None:
+            return self.method
+        return nn.ModuleDict({"hider": self.method, "discriminator": self.discriminator})
 
     def pair(self, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
         """Secrets and covers of one step, windows of (B, 3, crop, crop)."""
@@ -66,6 +74,7 @@ class Hiding(CoverTask):
 
     def loss(self, step: int) -> tuple[Tensor, Figures]:
         rng, weight = self.draw(step), self.recipe.loss
+        self.settle(step)
         secret, cover = self.pair(rng)
         stego = self.method._hide(secret, cover, self.generator.manual_seed(step))
         wire = transmit(stego, weight)
@@ -76,7 +85,27 @@ class Hiding(CoverTask):
             loss = loss + weight.low * low_frequency(stego, cover)
         if weight.worst:
             loss = loss + weight.worst * (1 + worst_window(recovered, secret) / FLOOR).log().mean()
-        return loss, {k: round(-10 * float(v.detach().log10()), 3) for k, v in parts.items()}
+        figures = {k: round(-10 * float(v.detach().log10()), 3) for k, v in parts.items()}
+        if self.discriminator is not None:
+            loss, figures["discriminator"] = self.compete(loss, stego, cover)
+        return loss, figures
+
+    def compete(self, loss: Tensor, stego: Tensor, cover: Tensor) -> tuple[Tensor, float]:
+        """Loss with the adversarial term, and the discriminator's own.
+
+        The latter is there for its gradient alone, its value taken off again: it would drown what the guard watches.
+        """
+        with self.method.subnets():
+            own, fooled = self.discriminator.own_loss(stego, cover), self.discriminator.hider_loss(stego)
+        return loss + self.recipe.loss.adversarial * fooled + own - own.detach(), round(float(own.detach()), 4)
+
+    def settle(self, step: int) -> None:
+        """From a step on, train with the statistics of batch normalisation that the hider is used with."""
+        after = self.recipe.schedule.statistics
+        if after is not None and step >= after:
+            for layer in self.method.modules():
+                if isinstance(layer, nn.BatchNorm2d):
+                    layer.eval()
 
     def validate(self) -> Figures:
         """Mean decibels over held-out pairs of every set, every second one varied as in training, and the worst of the recovered."""

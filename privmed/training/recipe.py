@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 from attrs import Factory, frozen
+from attrs.validators import optional
 
 from privmed.errors import InputError, SettingsError
 from privmed.limits import read_yaml
@@ -79,6 +80,11 @@ class LossRecipe:
     worst: float = setting(
         0.0, "hiding: weight of the worst window of 8 x 8 of the recovered, on top of the secret's mean", at_least(0)
     )
+    adversarial: float = setting(
+        0.0,
+        "hiding: weight of a discriminator that learns to tell stego from cover beside the hider (HiDDeN)",
+        at_least(0),
+    )
     rounding: bool = setting(True, "round to 8 bits in the loop, straight-through")
     clipping: bool = setting(
         False,
@@ -108,6 +114,11 @@ class ScheduleRecipe:
     warmup: int = setting(100, "steps of linear warm-up", at_least(0))
     cooldown: float = setting(
         0.3, "last part of the steps, in which the rate falls to zero along a cosine", between(0, 1)
+    )
+    statistics: int | None = setting(
+        None,
+        "hiding: steps in which batch normalisation follows its batches, before its statistics stay; None for all",
+        optional(at_least(0)),
     )
     validate: int = setting(250, "steps between validations, which are also checkpoints", at_least(1))
 

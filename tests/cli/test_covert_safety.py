@@ -8,6 +8,7 @@ import pytest
 import torch
 
 import privmed
+from privmed import registry
 from privmed.cli import run
 from privmed.cli.common import finite
 from privmed.errors import PrivmedError, SettingsError, WeightsError
@@ -37,6 +38,16 @@ def joint(tmp_path):
         card = method.card | ({"hider": {**method.card["hider"], "weights": "mine"}} if "hidemia" in name else {})
         (folder / f"{name}.json").write_text(json.dumps(card))
     return folder
+
+
+@pytest.mark.parametrize("command", [["hide", "scan.png", "photo.jpg"], ["recover", "s.png"]])
+def test_a_hider_without_weights_does_not_work(sent, capsys, monkeypatch, command):
+    """It would hide nothing, and recover noise that might pass for a scan."""
+    monkeypatch.chdir(sent)
+    monkeypatch.setattr(registry.load("hider", "lightih"), "default_weights", None)
+    assert run([*command, "-o", "x.png"]) == 4
+    assert "would answer at random" in capsys.readouterr().err
+    assert not Path("x.png").exists()
 
 
 @pytest.mark.parametrize(

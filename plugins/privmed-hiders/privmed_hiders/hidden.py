@@ -1,0 +1,68 @@
+"""HiDDeN: hide and recover with chains of 3 x 3 convolutions, batch normalisation and ReLU at full resolution.
+
+J. Zhu, R. Kaplan, J. Johnson, L. Fei-Fei, "HiDDeN: Hiding Data With Deep Networks", ECCV 2018, made to hide images as in the
+comparison of HideMIA's Table 7: the secret takes the place of the message, which the paper repeats over the plane. Names follow the
+paper: encoder and decoder; the discriminator of its adversarial loss is a part of training (`loss.adversarial` of a recipe).
+"""
+
+from __future__ import annotations
+
+import torch
+from attrs import frozen
+from torch import Tensor, nn
+
+from privmed import Hider, hookimpl
+from privmed.nn.convolution import conv_bn_relu
+from privmed.settings import at_least, setting
+
+
+@frozen(kw_only=True)
+class HiDDeNConfig:
+    """Settings of :class:`HiDDeN`; the defaults are those of the comparison."""
+
+    width: int = setting(64, "channels of every block", at_least(1))
+    repeats: int = setting(11, "how often the secret is repeated beside the cover's features", at_least(1))
+    before: int = setting(4, "blocks of the encoder before the secret comes in", at_least(1))
+    after: int = setting(5, "blocks of the encoder after it", at_least(1))
+    decoder: int = setting(8, "blocks of the decoder", at_least(1))
+
+
+def chain(inputs: int, width: int, blocks: int) -> nn.Sequential:
+    """Blocks one after the other, (B, inputs, H, W) to (B, width, H, W)."""
+    return nn.Sequential(*(conv_bn_relu(n, width) for n in [inputs, *[width] * (blocks - 1)]))
+
+
+class HiDDeN(Hider):
+    """An encoder and a decoder; 582,342 parameters."""
+
+    name = "hidden"
+    Config = HiDDeNConfig
+    multiple = 1
+    tile = 1024
+
+    def __init__(self, config: HiDDeNConfig | None = None) -> None:
+        super().__init__(config)
+        c = self.config
+        self.before = chain(3, c.width, c.before)
+        self.after = chain(3 * c.repeats + c.width + 3, c.width, c.after)
+        self.to_stego = nn.Conv2d(c.width, 3, 1)
+        self.decoder = chain(3, c.width, c.decoder)
+        self.to_secret = nn.Conv2d(c.width, 3, 3, padding=1)
+        self.to(memory_format=torch.channels_last)
+
+    def _hide(self, secret: Tensor, cover: Tensor, generator: torch.Generator) -> Tensor:
+        secret, cover = (x.contiguous(memory_format=torch.channels_last) for x in (secret, cover))
+        with self.subnets():
+            features = self.before(cover)
+            features = self.after(torch.cat([secret.repeat(1, self.config.repeats, 1, 1), features, cover], 1))
+        return self.to_stego(features.float())  # bfloat16 would round the image to 8 bits once more
+
+    def _recover(self, stego: Tensor, generator: torch.Generator) -> Tensor:
+        with self.subnets():
+            features = self.decoder(stego.contiguous(memory_format=torch.channels_last))
+        return self.to_secret(features.float())
+
+
+@hookimpl
+def privmed_register(register) -> None:
+    register(HiDDeN)
