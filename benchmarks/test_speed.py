@@ -10,12 +10,12 @@ import sys
 
 import pytest
 import torch
+from privmed_hiders.hinet import CouplingBlock
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 import privmed
 from privmed.imaging import quantise
-from privmed.nn.coupling import CouplingBlock
 
 SIZE = 224
 SCAN, PHOTO = (torch.rand(1, 3, SIZE, SIZE, generator=torch.Generator().manual_seed(i)) for i in range(2))

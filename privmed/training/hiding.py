@@ -15,7 +15,7 @@ from privmed.data.pixels import PictureStore
 from privmed.data.variety import vary
 from privmed.errors import SettingsError
 from privmed.imaging.quantise import quantise
-from privmed.nn.coupling import image
+from privmed.interfaces.abilities import Staged, missing
 from privmed.training.adversary import Discriminator
 from privmed.training.losses import low_frequency
 from privmed.training.recipe import LossRecipe, Recipe
@@ -144,7 +144,7 @@ class Distillation(Hiding):
             registry.create("hider", recipe.hider, weights=recipe.hider_weights).to(self.device).requires_grad_(False)
         )
         for role, method in (("student", self.method), ("teacher", self.teacher)):
-            if not all(hasattr(method, name) for name in ("stages", "encode", "run", "latent")):
+            if missing(method, Staged):
                 raise SettingsError(f"the {role} {method.name!r} cannot stop between stages, which distillation needs.")
         if self.teacher.stages % self.method.stages:
             raise SettingsError(
@@ -168,10 +168,11 @@ class Distillation(Hiding):
         mine = student.run(halfway, at, stages)[0]
         hybrid = teacher.run(halfway, at * self.ratio, teacher.stages)[0]
         hide = F.mse_loss(mine, target) + (stages - 1) * F.mse_loss(hybrid, target)
-        wire = quantise(image(mine)) if weight.rounding else image(mine)
+        stego = student.picture(mine)
+        wire = quantise(stego) if weight.rounding else stego
         recover = self._recovery(wire, secret, at, step)
         loss = weight.stego * hide + weight.secret * recover
-        figures = {"stego": F.mse_loss(image(mine), cover), "hide": hide, "secret": recover}
+        figures = {"stego": F.mse_loss(stego, cover), "hide": hide, "secret": recover}
         return loss, {k: round(-10 * float(v.detach().log10()), 3) for k, v in figures.items()}
 
     def _recovery(self, wire: Tensor, secret: Tensor, at: int, step: int) -> Tensor:
@@ -182,4 +183,4 @@ class Distillation(Hiding):
         halfway = student.run(state, stages, stages - at)
         own = student.run(halfway, stages - at, 0)[1]
         hybrid = teacher.run(halfway, (stages - at) * self.ratio, 0)[1]
-        return F.mse_loss(image(own), secret) + (stages - 1) * F.mse_loss(image(hybrid), secret)
+        return F.mse_loss(student.picture(own), secret) + (stages - 1) * F.mse_loss(teacher.picture(hybrid), secret)

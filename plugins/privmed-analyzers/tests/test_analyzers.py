@@ -2,11 +2,11 @@
 
 import pytest
 import torch
+from privmed_analyzers.hidemia.asywa import BANDS, AsyWA, pairs
 
 import privmed
 from privmed.errors import SettingsError
 from privmed.imaging import haar
-from privmed.nn.asywa import BANDS, AsyWA, pairs
 from privmed.nn.unet import UNet
 from privmed.testing import parametrize_with_checks, sample_images
 

@@ -2,9 +2,8 @@
 
 import pytest
 import torch
+from privmed_analyzers.hidemia.modc import Gate, MoDC, collapse_matrices
 from torch.nn import functional as F
-
-from privmed.nn.modc import Gate, MoDC, collapse_matrices
 
 # Row-major taps of a 3x3 kernel, found on paper: tap q of K adds to tap PLACES[i][q] of T_i K.
 PLACES = {

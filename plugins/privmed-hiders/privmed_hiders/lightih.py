@@ -11,17 +11,17 @@ from attrs import frozen
 
 from privmed import hookimpl
 from privmed.settings import at_least, setting
-from privmed_hiders.invertible import InvertibleConfig, InvertibleHider
+from privmed_hiders.hinet import HiNet, HiNetConfig
 
 
 @frozen(kw_only=True)
-class LightIHConfig(InvertibleConfig):
+class LightIHConfig(HiNetConfig):
     """Settings of :class:`LightIH`."""
 
     blocks: int = setting(4, "invertible blocks", at_least(1))
 
 
-class LightIH(InvertibleHider):
+class LightIH(HiNet):
     """Four invertible blocks; 1,012,560 parameters. Untrained it is the identity: the stego is the cover."""
 
     name = "lightih"

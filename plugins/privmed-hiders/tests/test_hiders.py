@@ -4,11 +4,10 @@ from contextlib import nullcontext
 
 import pytest
 import torch
+from privmed_hiders.hinet import DenseBlock, bands, image
 from torch.nn import functional as F
 
 import privmed
-from privmed.nn.coupling import bands, image
-from privmed.nn.dense import DenseBlock
 from privmed.testing import parametrize_with_checks, sample_images
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import torch
+from privmed_protectors.umed.cdc import CentralDifference
 from torch.nn import functional as F
 
-from privmed.nn.cdc import CentralDifference
 from privmed.nn.unet import UNet
 
 

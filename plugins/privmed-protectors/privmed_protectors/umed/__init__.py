@@ -28,14 +28,14 @@ from privmed import Protector, hookimpl
 from privmed.errors import SettingsError
 from privmed.imaging.contour import contour
 from privmed.imaging.quantise import quantise
-from privmed.imaging.texture import texture_map
 from privmed.interfaces.fitting import Fitting, TrainingPairs
-from privmed.nn.cdc import CentralDifference
 from privmed.nn.unet import UNet, convolution
 from privmed.settings import at_least, one_of, positive, setting, side
 from privmed.training.surrogate import Surrogate, agreement, descend, supervised
 from privmed_protectors.regions import PATTERNS, TINTS, pattern
 from privmed_protectors.transformations import random_transformation
+from privmed_protectors.umed.cdc import CentralDifference
+from privmed_protectors.umed.texture import texture_map
 
 CARRIER = 2.5  # tanh(2.5) = 0.99: generators that wander by 1 still leave it more than 0.9
 FAINT = 0.01  # an image whose channels differ by less, on average, is a grey one published in colour

@@ -14,10 +14,10 @@ from torch import Tensor, nn
 
 from privmed import Analyzer, hookimpl
 from privmed.imaging.wavelets import Subbands, haar, inverse_haar
-from privmed.nn.asywa import BANDS, AsyWA
-from privmed.nn.modc import MoDC
 from privmed.nn.unet import LEVELS, UNet
 from privmed.settings import at_least, between, one_of, setting
+from privmed_analyzers.hidemia.asywa import BANDS, AsyWA
+from privmed_analyzers.hidemia.modc import MoDC
 from privmed_analyzers.reading import Reading, ReadingConfig
 
 
