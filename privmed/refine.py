@@ -17,6 +17,8 @@ from privmed.errors import SettingsError
 from privmed.imaging.quantise import quantise
 from privmed.settings import at_least, between, positive, setting
 
+AUTO = 20  # steps of a refinement that nobody gave a number for
+
 FLOOR = 1e-5  # mean squared error (50 dB) below which the logarithm loses interest
 MOMENTUM, MEMORY = 0.8, 0.95  # Adam's betas
 GROW, SHRINK = 1.3, 0.7  # of an image's step, after a step that lowered its loss and after one that did not
@@ -84,6 +86,50 @@ def refine(
         if progress is not None:
             progress(step + 1, how.steps)
     return best
+
+
+def steps_of(text: str) -> int | None:
+    """What ``--refine`` says: a number of steps, or None for ``auto``.
+
+    Raises:
+        SettingsError: for anything else.
+    """
+    if text == "auto":
+        return None
+    if not text.isdecimal() or len(text) > 4:
+        raise SettingsError(f"--refine must be auto or a number of steps from 0 to 9999, got {text!r}.")
+    return int(text)
+
+
+def hide_well(
+    hide: Callable[..., Tensor],
+    falls_short: Callable[[Tensor], bool],
+    steps: int | None,
+    progress: Callable[[int, int], None] | None = None,
+) -> tuple[Tensor, int]:
+    """Hide, and refine the stego: by so many steps, or (None) only where what would be recovered falls short.
+
+    Args:
+        hide: :meth:`Hider.hide` with its images, taking ``refine`` and ``progress``.
+        falls_short: whether what is recovered from a stego, as the file will hold it, is not good enough.
+        steps: how many steps; None for :data:`AUTO` where they are needed, and none elsewhere.
+        progress: called with the refining steps taken and their number.
+
+    Returns:
+        The stego, and how many steps it was refined by.
+
+    Raises:
+        SettingsError: when so many steps are asked for of a hider whose recovery has no gradient.
+    """
+    if steps is not None:
+        return hide(refine=steps, progress=progress), steps
+    stego = hide(refine=0, progress=None)
+    if not falls_short(quantise(stego)):
+        return stego, 0
+    try:
+        return hide(refine=AUTO, progress=progress), AUTO
+    except SettingsError:  # no gradient, and nobody insisted on one
+        return stego, 0
 
 
 def _loss(

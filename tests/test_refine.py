@@ -1,12 +1,14 @@
 """Refining a stego: never worse by its own measure, within its bound, tile by tile, and refused where there is no gradient."""
 
+import functools
+
 import pytest
 import torch
 
 from privmed import Hider
 from privmed.errors import SettingsError
 from privmed.imaging import quantise
-from privmed.refine import Refinement, refine
+from privmed.refine import AUTO, Refinement, hide_well, refine, steps_of
 from privmed.settings import structure
 
 
@@ -86,3 +88,25 @@ def test_no_steps_change_nothing_and_a_hider_without_gradient_is_told(mixing, pa
         mixing.hide(secret, cover, refine=2)
     with pytest.raises(SettingsError, match="steps must be at least 0"):
         structure(Refinement, {"steps": -1}, "refine")
+
+
+def test_auto_refines_only_what_falls_short_and_lets_hiders_without_gradient_be(mixing, pair, monkeypatch):
+    secret, cover = pair
+    hide = functools.partial(mixing.hide, secret, cover)
+    stego, steps = hide_well(hide, lambda held: False, None)
+    assert (steps, torch.equal(stego, hide())) == (0, True)
+    refined, steps = hide_well(hide, lambda held: True, None)
+    assert steps == AUTO
+    assert (mse(mixing.recover(quantise(refined)), secret) < mse(mixing.recover(quantise(stego)), secret)).all()
+    assert hide_well(hide, lambda held: False, 2)[1] == 2
+    monkeypatch.setattr(Mixing, "_recover", lambda self, stego, generator: stego.detach().round())
+    assert hide_well(hide, lambda held: True, None)[1] == 0
+    with pytest.raises(SettingsError, match="no gradient"):
+        hide_well(hide, lambda held: True, 2)
+
+
+def test_refine_is_auto_or_a_number():
+    assert (steps_of("auto"), steps_of("0"), steps_of("20")) == (None, 0, 20)
+    for text in ("", "-1", "2.5", "on", "99999", "²"):
+        with pytest.raises(SettingsError, match="--refine must be auto or a number"):
+            steps_of(text)

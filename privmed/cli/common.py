@@ -30,6 +30,12 @@ AllowLossy = Annotated[
     bool, typer.Option("--allow-lossy", help="Hide what an 8-bit view shows of a scan that holds more.")
 ]
 Use = Annotated[str, typer.Option(help="What the recovered scan is for: measure (strict) or view. Warns below it.")]
+Refine = Annotated[
+    str,
+    typer.Option(
+        help="Steps that make a stego give the scan back better; auto: 20 where it would fall short of --use."
+    ),
+]
 Strict = Annotated[bool, typer.Option("--strict", help="Refuse (exit code 6) what --use would warn of.")]
 Set = Annotated[list[str] | None, typer.Option("--set", help="A setting of the method, name=value; may be repeated.")]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -15,11 +16,13 @@ from privmed.cli.common import (
     Frame,
     Json,
     Quiet,
+    Refine,
     Seed,
     Set,
     Strict,
     Use,
     Voice,
+    bar,
     check_outputs,
     decibels,
     in_use,
@@ -39,6 +42,7 @@ def command(
     allow_lossy: AllowLossy = False,
     use: Use = "measure",
     strict: Strict = False,
+    refine: Refine = "auto",
     set_: Set = None,
     force: Force = False,
     seed: Seed = 0,
@@ -53,23 +57,29 @@ def command(
     from privmed.evaluation.fidelity import fidelity, judge, recovery
     from privmed.imaging import read, read_secret, write_wire
     from privmed.interfaces import door
+    from privmed.refine import hide_well, steps_of
 
-    fidelity(use)
+    wanted, steps = fidelity(use), steps_of(refine)
     picture = read_secret(secret, frame=frame, allow_lossy=allow_lossy)
     scan, photograph = picture.tensor(), read(cover, frame=0).tensor()  # of a cover, any picture will do
     method = make("hider", hider, weights, device, set_)
-    stego = method.hide(scan, photograph, generator=seed)
+    voice, truth = Voice(json, quiet), door.image("secret", scan)
+
+    def falls_short(held) -> bool:
+        return bool(wanted.shortfalls(recovery(method.recover(held, generator=seed), truth)))
+
+    with bar(voice, "refining") as tick:
+        stego, refined = hide_well(partial(method.hide, scan, photograph, generator=seed), falls_short, steps, tick)
     filled = door.fill(door.image("cover", photograph), scan.shape[-2:])
     figures: dict[str, float] = {}
     warnings: list[str] = []
 
     def check(held) -> None:
         recovered = method.recover(held, generator=seed)
-        figures.update(likeness("stego", held, filled) | recovery(recovered, door.image("secret", scan)))
+        figures.update(likeness("stego", held, filled) | recovery(recovered, truth))
         warnings.extend(filter(None, [judge(method, figures, str(secret), use=use, strict=strict)]))
 
     write_wire(output, stego, overwrite=force, check=check)
-    voice = Voice(json, quiet)
     voice.table(
         f"{secret.name} is in {output}",
         [
@@ -78,6 +88,7 @@ def command(
                 f"{decibels(figures['stego_psnr'])} RGB, {decibels(figures['stego_psnr_y'])} Y, SSIM {figures['stego_ssim']:.3f}",
             ),
             ("scan recovered from the file", recovered_words(figures)),
+            *([("refined", f"{refined} steps")] if refined else []),
             *([("lost", picture.beyond_view)] if picture.beyond_view else []),
             ("weights", in_words(method)),
         ],
@@ -91,6 +102,7 @@ def command(
             "weights": in_use(hider=method),
             "size": list(scan.shape[-2:]),
             "use": use,
+            "refined": refined,
             "lost": picture.beyond_view or None,
             **figures,
             "warnings": warnings,
