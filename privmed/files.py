@@ -104,7 +104,6 @@ def check_not_input(path: Path, inputs: Iterable[Path]) -> None:
             raise OutputError(f"{path}: is the input {source}, which must stay untouched. Choose another name.")
 
 
-
 @contextmanager
 def whole_file(
     path: str | os.PathLike[str], *, overwrite: bool = False, work: str | os.PathLike[str] | None = None

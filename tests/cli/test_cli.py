@@ -146,9 +146,11 @@ def test_an_interrupted_training_says_how_to_go_on(tmp_path, capsys, monkeypatch
     assert "--resume" in capsys.readouterr().err
 
 
-def test_debug_shows_the_traceback(files):
-    with pytest.raises(Exception, match="no such file"):
-        run(["hide", "none.png", str(files / "photo.jpg"), "-o", str(files / "o.png"), "--debug"])
+def test_debug_shows_the_traceback(files, capsys):
+    assert run(["hide", "none.png", str(files / "photo.jpg"), "-o", str(files / "o.png"), "--debug"]) == 3
+    said = capsys.readouterr().err
+    assert "Traceback" in said
+    assert said.splitlines()[-1] == "privmed: none.png: no such file."
 
 
 def test_plugins_are_listed_and_shown(capsys):
