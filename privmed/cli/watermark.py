@@ -87,9 +87,9 @@ def command(
     check_split(source, split)
     people = sorted(fingerprint_of(r) for r in recipient or [])
     voice, begun = Voice(json, quiet), unfinished(key) if resume else None
-    locks = [] if begun else locks_from(passphrase_file, recipient, voice)
     place = pick_device(device)
     oracle = Ensemble([load_oracle(m, place, trust_model) for m in model], share)
+    locks = [] if begun else locks_from(passphrase_file, recipient, voice)
     given = settings(set_)
     keep_out = structure(KeepOut, given.pop("keep_out", {}), "keep_out")
     locker = make("watermarker", watermarker, None, device, **given)

@@ -72,7 +72,7 @@ def bad(files):
         (["hide", f("small.png"), photo, "-o", out], 3, "must be at least 32"),
         (["hide", f("cmyk.jpg"), photo, "-o", out], 3, "CMYK"),
         (["hide", f("clear.png"), photo, "-o", out], 3, "transparent"),
-        (["hide", scan, photo, "-o", f("out.jpg")], 3, "must be a PNG"),
+        (["hide", scan, photo, "-o", f("out.jpg")], 2, "must be a PNG"),
         (["hide", scan, photo, "-o", f("no/where.png")], 2, "there is no folder"),
         (["hide", scan, photo, "-o", scan], 2, "is the input"),
         (["hide", scan, photo, "-o", out, "--hider", "lightihh"], 2, "Did you mean 'lightih'?"),
