@@ -30,7 +30,6 @@ def command(
 
     voice = Voice(json, quiet)
     methods = _Methods(pick_device(device))
-    make_folder(output)
     results = []
     with whole_folder(output, overwrite=True) as folder:
         for case in demo_cases(seed):
