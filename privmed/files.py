@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import io
 import os
+import re
+import secrets
 import shutil
 import unicodedata
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Any
 
 from privmed.errors import InputError, OutputError
 
 LONGEST = 255  # bytes of one part of a name; what common file systems take
+PART = re.compile(r"\.[0-9a-f]{16}\.privmed-part")  # what a file is called while it is written; nobody else's files are
 
 
 def plain(name: object) -> str:
@@ -100,22 +105,62 @@ def check_not_input(path: Path, inputs: Iterable[Path]) -> None:
 
 
 @contextmanager
-def whole_file(path: str | os.PathLike[str], *, overwrite: bool = False) -> Iterator[Path]:
-    """Give a temporary name in the folder of ``path``; on success it becomes ``path``, on any failure it vanishes.
+def whole_file(
+    path: str | os.PathLike[str], *, overwrite: bool = False, work: str | os.PathLike[str] | None = None
+) -> Iterator[Path]:
+    """Give a temporary name; on success the file becomes ``path``, on any failure it vanishes.
+
+    Args:
+        path: the file to be.
+        overwrite: whether one of that name may be replaced.
+        work: where the temporary file lies; beside ``path`` by default. A folder of the same file system.
 
     Raises:
         OutputError: when ``path`` exists already, or cannot be written.
     """
     path = Path(path)
     check_writable(path, overwrite=overwrite)
-    temporary = path.with_name(f".{os.getpid()}-{path.name}.part")
+    temporary = _temporary(Path(work or path.parent))
     try:
-        yield temporary
-        os.replace(temporary, path)
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be written ({error.strerror or error}).") from error
+        with writing(path):
+            yield temporary
+            os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _temporary(folder: Path) -> Path:
+    return folder / f".{secrets.token_hex(8)}.privmed-part"
+
+
+def write_tensors(path: Path, state: dict[str, Any]) -> None:
+    """Write plain data and tensors whole or not at all; through memory, as what torch says about a full disk cannot be told from a bug."""
+    import torch
+
+    buffer = io.BytesIO()
+    torch.save(state, buffer)
+    with whole_file(path, overwrite=True) as temporary:
+        temporary.write_bytes(buffer.getbuffer())
+
+
+@contextmanager
+def writing(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Turn what the system says about an output (full, read-only, name too long) into a sentence.
+
+    Raises:
+        OutputError: for an OSError.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written ({error.strerror or error}).") from error
+
+
+def sweep(folder: Path) -> None:
+    """Remove the temporary files that killed runs left in a folder: ours alone, told by their names."""
+    for path in folder.iterdir():
+        if PART.fullmatch(path.name) and path.is_file():
+            path.unlink(missing_ok=True)
 
 
 def check_writable(path: Path, *, overwrite: bool = False, force: bool = True) -> None:
@@ -124,26 +169,49 @@ def check_writable(path: Path, *, overwrite: bool = False, force: bool = True) -
     Raises:
         OutputError: when it exists (and ``overwrite`` is off), is a folder, or its folder is missing or read-only.
     """
-    if path.is_dir():
-        raise OutputError(f"{path}: is a folder, expected a file name.")
-    if path.exists() and not overwrite:
-        raise OutputError(
-            f"{path}: exists already. Choose another name{', or allow it with --force' if force else ''}."
-        )
-    if not path.parent.is_dir():
-        raise OutputError(f"{path}: there is no folder {path.parent}.")
-    if not os.access(path.parent, os.W_OK):
-        raise OutputError(f"{path}: the folder {path.parent} is read-only.")
+    with writing(path):  # a name that is too long fails here
+        if path.is_dir():
+            raise OutputError(f"{path}: is a folder, expected a file name.")
+        if os.path.lexists(path) and not overwrite:
+            raise OutputError(
+                f"{path}: exists already. Choose another name{', or allow it with --force' if force else ''}."
+            )
+        if not path.parent.is_dir():
+            raise OutputError(f"{path}: there is no folder {path.parent}.")
+        if not os.access(path.parent, os.W_OK):
+            raise OutputError(f"{path}: the folder {path.parent} is read-only.")
+
+
+def check_folder(path: Path) -> None:
+    """Say early, before any work, why an output folder cannot be made or written into; nothing is made.
+
+    Raises:
+        OutputError: when a file is in the way, or the folder that it would lie in is read-only.
+    """
+    with writing(path):
+        there = next(p for p in (path, *path.absolute().parents) if _is_there(p))
+        if not there.is_dir():
+            raise OutputError(f"{path}: {'' if there == path else f'{there} '}is a file, expected a folder.")
+        if not os.access(there, os.W_OK):
+            raise OutputError(f"{path}: the folder {there} is read-only.")
+
+
+def _is_there(path: Path) -> bool:
+    """Whether there is anything of that name; a name that cannot be is an OSError, other than for ``os.path.lexists``."""
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
 
 
 def make_folder(path: Path) -> Path:
     """Make an output folder, or say why it cannot be."""
+    check_folder(path)
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise OutputError(f"{path}: cannot be made ({error.strerror or error}).") from error
-    if not os.access(path, os.W_OK):
-        raise OutputError(f"{path}: the folder is read-only.")
     return path
 
 
@@ -157,14 +225,13 @@ def whole_folder(path: str | os.PathLike[str], *, overwrite: bool = False) -> It
         OutputError: when ``path`` is a file, or cannot be written.
     """
     path = Path(path)
-    if path.exists() and not path.is_dir():
-        raise OutputError(f"{path}: exists already and is no folder. Choose another name.")
+    check_folder(path)
     made = _missing_folders(path.parent)
-    temporary = path.with_name(f".{os.getpid()}-{path.name}.part")
+    temporary = _temporary(path.parent)
     done = False
     try:
         make_folder(path.parent)
-        _make_afresh(temporary)
+        temporary.mkdir()
         yield temporary
         _become(temporary, path, overwrite)
         done = True
@@ -181,12 +248,6 @@ def whole_folder(path: str | os.PathLike[str], *, overwrite: bool = False) -> It
 def _missing_folders(path: Path) -> list[Path]:
     """``path`` and those of its parents that are not there, innermost first."""
     return [folder for folder in (path, *path.parents) if not folder.exists()]
-
-
-def _make_afresh(folder: Path) -> None:
-    """Make a folder, without what a killed process of the same number may have left in it."""
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
 
 
 def _become(temporary: Path, path: Path, overwrite: bool) -> None:

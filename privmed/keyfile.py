@@ -16,7 +16,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from privmed.errors import InputError, KeyFileError, OutputError
+from privmed.errors import KeyFileError, OutputError
+from privmed.files import whole_file, writing
 from privmed.locks import INFO as MAGIC
 from privmed.locks import Lock, Opener, need_cryptography, read_bytes
 
@@ -40,17 +41,13 @@ class KeyWriter:
         self.path = Path(path)
         self.part = part_of(self.path)
         if not locks:
-            raise InputError(f"key {self.path}: nobody could open it. Give a passphrase or a recipient.")
+            raise KeyFileError(f"key {self.path}: nobody could open it. Give a passphrase or a recipient.")
         self._secret = os.urandom(32)
         header = json.dumps({"locks": [lock.wrap(self._secret) for lock in locks]}).encode()
         self._head = hashlib.sha256(header).digest()
         self._count = 0
-        try:
-            with self.part.open("wb") as file:
-                file.write(MAGIC + struct.pack("<I", len(header)) + header + self._head)
-        except OSError as error:
-            self.part.unlink(missing_ok=True)
-            raise OutputError(f"key {self.path}: cannot be written ({error.strerror}).") from error
+        with whole_file(self.part) as temporary:
+            temporary.write_bytes(MAGIC + struct.pack("<I", len(header)) + header + self._head)
 
     @property
     def count(self) -> int:
@@ -75,9 +72,23 @@ class KeyWriter:
             entries.append(entry)
             end = stop
         writer._count = len(entries)
-        with writer.part.open("r+b") as file:
+        with writing(writer.part), writer.part.open("r+b") as file:
             file.truncate(end)
         return writer, entries
+
+    @classmethod
+    def reopen(cls, path: str | os.PathLike[str], openers: Sequence[Opener]) -> tuple[KeyWriter, list[dict[str, Any]]]:
+        """Go on with a key that is complete, as :meth:`resume`; it stays as it is until :meth:`close` replaces it.
+
+        Raises:
+            KeyFileError: when none of the openers opens it, or it was tampered with.
+        """
+        path = Path(path)
+        secret, head, start, data = _unlock(path, openers)
+        ends = [start, *(stop for _, last, stop in _frames(data, start, secret, head, path, torn=False) if not last)]
+        with whole_file(part_of(path)) as temporary:
+            temporary.write_bytes(data[: ends[-1]])
+        return cls.resume(path, openers)
 
     def add(self, entry: dict[str, Any]) -> None:
         """Append one entry of plain data and bytes; it is on disk, encrypted, when this returns."""
@@ -86,7 +97,8 @@ class KeyWriter:
     def close(self) -> Path:
         """Say that this is all, and give the file its name."""
         self._write({}, last=True)
-        os.replace(self.part, self.path)
+        with writing(self.path):
+            os.replace(self.part, self.path)
         return self.path
 
     def _write(self, entry: dict[str, Any], *, last: bool) -> None:
@@ -111,8 +123,7 @@ def read_key(path: str | os.PathLike[str], openers: Sequence[Opener]) -> list[di
     """Read all entries of a key file.
 
     Raises:
-        InputError: when the file is missing or no key file.
-        KeyFileError: when none of the openers opens it, or it is incomplete, damaged or tampered with.
+        KeyFileError: when the file is missing or no key file, none of the openers opens it, or it is incomplete, damaged or tampered with.
     """
     path = Path(path)
     secret, head, start, data = _unlock(path, openers)
@@ -172,7 +183,7 @@ def _unlock(path: Path, openers: Sequence[Opener]) -> tuple[bytes, bytes, int, b
     need_cryptography()
     data = read_bytes(path)
     if not data.startswith(MAGIC):
-        raise InputError(f"key {path}: is no privmed key file.")
+        raise KeyFileError(f"key {path}: is no privmed key file.")
     start = len(MAGIC) + 4
     length = struct.unpack_from("<I", data, len(MAGIC))[0] if len(data) >= start else LARGEST_HEADER
     header, head = data[start : start + length], data[start + length : start + length + 32]

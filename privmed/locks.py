@@ -59,7 +59,7 @@ class Recipient:
         """Read a public key.
 
         Raises:
-            InputError: when the file is missing or holds none.
+            KeyFileError: when the file is missing or holds none.
         """
         need_cryptography()
         from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
@@ -88,7 +88,7 @@ class Identity:
         """Read a private key.
 
         Raises:
-            InputError: when the file is missing or holds none.
+            KeyFileError: when the file is missing or holds none.
         """
         need_cryptography()
         from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
@@ -143,9 +143,9 @@ def _pem(path: str | os.PathLike[str], load: Callable[[bytes], Any], kind: type,
     try:
         key = load(read_bytes(path))
     except (ValueError, TypeError) as error:
-        raise InputError(f"{path}: is no {word} key. Make one with privmed keygen.") from error
+        raise KeyFileError(f"{path}: is no {word} key. Make one with privmed keygen.") from error
     if not isinstance(key, kind):
-        raise InputError(f"{path}: is a {word} key of another kind, expected X25519. Make one with privmed keygen.")
+        raise KeyFileError(f"{path}: is a {word} key of another kind, expected X25519. Make one with privmed keygen.")
     return key
 
 
@@ -185,12 +185,14 @@ def read_bytes(path: str | os.PathLike[str]) -> bytes:
     """The bytes of a file.
 
     Raises:
-        InputError: when it cannot be read.
+        KeyFileError: when it cannot be read.
     """
     try:
         return limits.read_bytes(path)
+    except InputError as error:  # it is no file, or too large
+        raise KeyFileError(str(error)) from error
     except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}).") from error
+        raise KeyFileError(f"{path}: cannot be read ({error.strerror}).") from error
 
 
 def need_cryptography() -> None:

@@ -9,6 +9,8 @@ TorchScript and ``torch.export`` files are programs: they are refused unless the
 from __future__ import annotations
 
 import hashlib
+import math
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -121,7 +123,7 @@ class Ensemble:
         if not members:
             raise SettingsError("ensemble: has no model.")
         shares = [1.0] * len(members) if shares is None else list(shares)
-        if len(shares) != len(members) or min(shares) < 0 or sum(shares) <= 0:
+        if len(shares) != len(members) or not min(shares) >= 0 or not 0 < sum(shares) < math.inf:
             raise SettingsError(f"ensemble: expected {len(members)} shares, none negative and not all 0, got {shares}.")
         for member in members[1:]:
             if member.classes != members[0].classes:
@@ -157,7 +159,7 @@ def load_oracle(path: str | Path, device: str = "cpu", trust: bool = False) -> O
     path = Path(path)
     if path.suffix not in FORMATS:
         raise SettingsError(f"model {path}: expected a file ending in {', '.join(FORMATS)}, or {ZOO}NAME.")
-    if not path.exists():
+    if not os.path.exists(path):  # False also for a name that is too long
         raise WeightsError(f"model {path}: no such file.")
     check_file(path, error=WeightsError, name=f"model {path}")
     if path.suffix in PROGRAMS and not trust:

@@ -19,6 +19,7 @@ import pluggy
 from attrs import frozen
 
 from privmed import hooks
+from privmed.devices import pick_device
 from privmed.errors import MethodNotFoundError, PluginError, PrivmedError, SettingsError, did_you_mean
 from privmed.settings import merge, structure
 
@@ -130,7 +131,7 @@ def create(
     if path:
         store.load_into(method, path, card)
     if device is not None:
-        method.to(_device(device))
+        method.to(pick_device(device))
     return method.eval()
 
 
@@ -163,16 +164,6 @@ def _known_kind(kind: str) -> str:
     if kind not in GROUPS:
         raise SettingsError(f"no kind {kind!r}; there are {', '.join(GROUPS)}.{did_you_mean(kind, GROUPS)}")
     return kind
-
-
-def _device(device: str) -> str:
-    import torch
-
-    try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise SettingsError(f"device {device!r} cannot be used here: {str(error).splitlines()[0]}") from error
-    return device
 
 
 def _discover(kind: str) -> list[PluginInfo]:

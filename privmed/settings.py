@@ -26,6 +26,7 @@ from privmed.files import plain
 
 T = TypeVar("T")
 Check = Callable[[Any, attrs.Attribute, Any], None]
+LARGEST_SEED = 2**32 - 1  # what every generator takes, whatever is added to it
 
 
 def setting(default: Any, doc: str, *checks: Check) -> Any:
@@ -51,6 +52,18 @@ def one_of(*choices: Any) -> Check:
             raise ValueError(f"{attribute.name} must be one of {', '.join(map(repr, choices))}, got {value!r}.{hint}")
 
     check.says = f"one of {', '.join(map(repr, choices))}"  # type: ignore[attr-defined]
+    return check
+
+
+def among(*choices: Any) -> Check:
+    """Accept lists of nothing but the given values."""
+
+    def check(_: Any, attribute: attrs.Attribute, value: Any) -> None:
+        for wrong in (v for v in value if v not in choices):
+            hint = did_you_mean(wrong, choices) if isinstance(wrong, str) else ""
+            raise ValueError(f"{attribute.name} must be among {', '.join(map(str, choices))}, got {wrong!r}.{hint}")
+
+    check.says = f"among {', '.join(map(str, choices))}"  # type: ignore[attr-defined]
     return check
 
 

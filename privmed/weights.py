@@ -53,7 +53,7 @@ def locate(cls: type[Method], weights: str | os.PathLike[str] | None) -> Path | 
     if isinstance(weights, str) and weights in known:
         return known[weights]
     path = Path(weights)
-    if path.exists():
+    if os.path.exists(path):  # False also for a name that is too long
         check_file(path, error=WeightsError, name=f"weights {path}")
         return path
     names = ", ".join(known) or "none"

@@ -7,7 +7,7 @@ import unicodedata
 import pytest
 
 from privmed import keyfile, locks
-from privmed.errors import InputError, KeyFileError, OutputError
+from privmed.errors import KeyFileError, OutputError
 from privmed.keyfile import KeyWriter, part_of, read_key
 from privmed.locks import Identity, Passphrase, Recipient, make_identity
 
@@ -122,15 +122,15 @@ def test_interrupted_file_goes_on(tmp_path):
 
 def test_other_files_are_refused(tmp_path):
     (tmp_path / "k").write_text("hello")
-    with pytest.raises(InputError, match="no privmed key"):
+    with pytest.raises(KeyFileError, match="no privmed key"):
         read_key(tmp_path / "k", [WORDS])
-    with pytest.raises(InputError, match="cannot be read"):
+    with pytest.raises(KeyFileError, match="cannot be read"):
         read_key(tmp_path / "missing", [WORDS])
-    with pytest.raises(InputError, match="no public key"):
+    with pytest.raises(KeyFileError, match="no public key"):
         Recipient.read(tmp_path / "k")
-    with pytest.raises(InputError, match="no private key"):
+    with pytest.raises(KeyFileError, match="no private key"):
         Identity.read(tmp_path / "k")
-    with pytest.raises(InputError, match="nobody"):
+    with pytest.raises(KeyFileError, match="nobody"):
         KeyWriter(tmp_path / "n", [])
     with pytest.raises(OutputError):
         KeyWriter(tmp_path / "no" / "folder", [WORDS])

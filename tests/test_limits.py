@@ -21,7 +21,7 @@ from PIL import Image
 from privmed import limits, registry, weights
 from privmed.cli import run
 from privmed.data.folders import ImageFolder
-from privmed.errors import InputError, SettingsError, WeightsError
+from privmed.errors import InputError, KeyFileError, SettingsError, WeightsError
 from privmed.imaging import read
 from privmed.imaging.logo import read_logo
 from privmed.imaging.wire import read_wire
@@ -216,7 +216,7 @@ def test_no_reader_waits_for_a_named_pipe(what, tmp_path):
     os.mkfifo(path)
     if what == "weights":
         pytest.importorskip("privmed_hiders", reason="needs the plugin privmed-hiders")
-    with pytest.raises((InputError, WeightsError), match="is a named pipe, expected a regular file"):
+    with pytest.raises((InputError, KeyFileError, WeightsError), match="is a named pipe, expected a regular file"):
         READERS[what](path)
 
 

@@ -52,9 +52,9 @@ def test_errors_speak_of_the_folder_that_was_asked_for(tmp_path):
 
 def test_a_file_in_the_way_and_a_name_too_long_are_told(tmp_path):
     (tmp_path / "out").write_text("mine")
-    with pytest.raises(OutputError, match="is no folder"), whole_folder(tmp_path / "out"):
+    with pytest.raises(OutputError, match="is a file"), whole_folder(tmp_path / "out"):
         pass
-    with pytest.raises(OutputError, match="out: cannot be made"), whole_folder(tmp_path / "out/deeper"):
+    with pytest.raises(OutputError, match="out is a file"), whole_folder(tmp_path / "out/deeper"):
         pass
     with pytest.raises(OutputError, match="cannot be written"), whole_folder(tmp_path / "new" / ("x" * 300)):
         pass

@@ -2,56 +2,68 @@
 
 from __future__ import annotations
 
-import os
+import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import current_thread, main_thread
 
 INTERRUPTED = 130
 
 
 def main(arguments: list[str] | None = None) -> None:
     """Run ``privmed`` and exit with its code."""
-    sys.exit(run(sys.argv[1:] if arguments is None else arguments))
+    try:
+        code = run(sys.argv[1:] if arguments is None else arguments)
+    except KeyboardInterrupt:  # once more, while the first one was being told
+        code = INTERRUPTED
+    sys.exit(code)
 
 
 def run(arguments: list[str]) -> int:
     """Run ``privmed`` with arguments and return the exit code (see the design: 0, 1, 2, 3, 4, 5, 6, 130)."""
+    with _noting_ctrl_c() as pressed:
+        try:
+            return _invoke(list(arguments))
+        except (Exception, KeyboardInterrupt) as error:
+            from privmed.cli.failures import tell
+
+            return tell(error, arguments, interrupted=bool(pressed))
+
+
+def _invoke(arguments: list[str]) -> int:
+    """Run a command; not through typer's own ``main``, which keeps silent about Ctrl-C and takes EOFError for it."""
     import typer
     from typer.main import get_command
 
     from privmed.cli.app import app
-    from privmed.errors import PrivmedError
 
-    debug = "--debug" in arguments
+    for stream in (sys.stdout, sys.stderr):  # a file name need not be text in UTF-8
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    command = get_command(app)
     try:
-        code = get_command(app).main(args=arguments, prog_name="privmed", standalone_mode=False)
-        return code if isinstance(code, int) else 0
-    except PrivmedError as error:
-        if debug:
-            raise
-        _complain(str(error))
-        return error.exit_code
-    except (KeyboardInterrupt, typer.Abort):
-        _complain("interrupted; nothing half-written is left.")
-        return INTERRUPTED
+        with command.make_context("privmed", arguments) as context:
+            command.invoke(context)
     except typer.Exit as done:
         return done.exit_code
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 1
-    except Exception as error:
-        if hasattr(error, "format_message"):  # a usage error of the option parser
-            _complain(f"{error.format_message()} See: privmed {_command(arguments)}--help")
-            return 2
-        if debug:
-            raise
-        _complain(f"unexpected {type(error).__name__}: {error} (run with --debug for the traceback)")
-        return 1
+    return 0
 
 
-def _command(arguments: list[str]) -> str:
-    words = [a for a in arguments[:1] if not a.startswith("-")]
-    return " ".join([*words, ""])
+@contextmanager
+def _noting_ctrl_c() -> Iterator[list[int]]:
+    """Remember that Ctrl-C was pressed: a library may make another error out of it when it arrives in one of its callbacks."""
+    pressed: list[int] = []
 
+    def note(number: int, frame: object) -> None:
+        pressed.append(number)
+        raise KeyboardInterrupt
 
-def _complain(sentence: str) -> None:
-    print(f"privmed: {sentence}", file=sys.stderr)
+    if current_thread() is not main_thread() or signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield pressed  # handled by somebody else, or ignored on purpose
+        return
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield pressed
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)

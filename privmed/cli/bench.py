@@ -7,12 +7,14 @@ from typing import Annotated
 
 import typer
 
-from privmed.cli.common import Debug, Device, Json, Quiet, Set, TrustModel, Voice, bar, pick_device, settings
+from privmed.cli.common import Debug, Device, Json, Quiet, Set, TrustModel, Voice, bar, resumable, settings
 
 app = typer.Typer(help="Compare methods, and write tables (JSON and HTML).", no_args_is_help=True, add_completion=False)
 Output = Annotated[
     Path, typer.Option("-o", "--output", help="Folder for journal, JSON and page; gone on with if it exists.")
 ]
+
+AGAIN = "The same command goes on where it stopped."
 
 
 @app.command()
@@ -26,7 +28,7 @@ def protection(
     defences: Annotated[
         str, typer.Option(help="none, blur, jpeg60, jpeg30, augment, adversarial; with commas.")
     ] = "none",
-    seeds: Annotated[int, typer.Option(min=1, help="How many seeds.")] = 3,
+    seeds: Annotated[int, typer.Option(min=1, max=1000, help="How many seeds.")] = 3,
     set_: Set = None,
     device: Device = "auto",
     json: Json = False,
@@ -35,12 +37,14 @@ def protection(
 ) -> None:
     """What strangers' models learn from protected sets, beside random noise. Settings: size, protocol.epochs, umed.cycles, ..."""
     from privmed import registry
-    from privmed.errors import Interrupted
+    from privmed.devices import pick_device
     from privmed.evaluation.lineup import lineup
     from privmed.evaluation.pivot import to_pivot_markdown
     from privmed.evaluation.protection import DETAILS, Plan, run_suite
+    from privmed.files import check_folder
     from privmed.settings import structure
 
+    check_folder(output)
     given = settings(set_)
     names = methods or ",".join(n for n in registry.available("protector") if n != "noise")
     shared = {n: given.pop(n) for n in registry.available("protector") if n in given}
@@ -48,11 +52,9 @@ def protection(
     plan = structure(Plan, {**lists, **given}, "bench protection")
     contestants = lineup(names, plan.size, shared)
     voice = Voice(json, quiet)
-    try:
-        with bar(voice, "protection") as tick:
-            results = run_suite(data, contestants, plan, output, device=pick_device(device), tick=tick)
-    except KeyboardInterrupt as error:
-        raise Interrupted(f"{output}: interrupted. The same command goes on where it stopped.") from error
+    place = pick_device(device)
+    with resumable(output, AGAIN), bar(voice, "protection") as tick:
+        results = run_suite(data, contestants, plan, output, device=place, tick=tick)
     voice.say(to_pivot_markdown(results, leave_out=DETAILS))
     voice.finish({"output": str(output), "figures": len(results.figures)})
 
@@ -86,12 +88,14 @@ def watermark(
     """How often marks mislead the models they were made against, and others. Settings: size, together, medlocker.population, ..."""
     from privmed import registry
     from privmed.data.folders import ImageFolder
-    from privmed.errors import Interrupted
+    from privmed.devices import pick_device
     from privmed.evaluation import watermark_suite as suite
     from privmed.evaluation.pivot import to_pivot_markdown
+    from privmed.files import check_folder
     from privmed.imaging.logo import draw_logo, read_logo
     from privmed.settings import structure
 
+    check_folder(output)
     given = settings(set_)
     shared = {n: given.pop(n) for n in registry.available("watermarker") if n in given}
     lists = {"ensemble": [n for n in ensemble.split(",") if n], "where": where.split(","), "limit": limit}
@@ -102,11 +106,8 @@ def watermark(
     mark = draw_logo() if logo is None else read_logo(logo)
     panel = suite.Panel(folder, suite.by_name(model), plan, found, pick_device(device), trust_model)
     voice = Voice(json, quiet)
-    try:
-        with bar(voice, "watermark") as tick:
-            results, lines = suite.run_suite(panel, attacks, mark, output, tick=tick)
-    except KeyboardInterrupt as error:
-        raise Interrupted(f"{output}: interrupted. The same command goes on where it stopped.") from error
+    with resumable(output, AGAIN), bar(voice, "watermark") as tick:
+        results, lines = suite.run_suite(panel, attacks, mark, output, tick=tick)
     suite.save(results, panel, lines, mark, output / "watermark.json")
     voice.say(to_pivot_markdown(results, leave_out=suite.DETAILS, head="source"))
     voice.finish({"output": str(output), "figures": len(results.figures)})

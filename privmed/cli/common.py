@@ -13,11 +13,13 @@ from typing import Annotated, Any
 import typer
 from attrs import frozen
 
+from privmed.settings import LARGEST_SEED
+
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout; everything else goes to stderr.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing but errors.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 Device = Annotated[str, typer.Option(help="Where to compute: auto, cpu, cuda, ...")]
-Seed = Annotated[int, typer.Option(help="Where all randomness comes from.")]
+Seed = Annotated[int, typer.Option(min=0, max=LARGEST_SEED, help="Where all randomness comes from.")]
 Force = Annotated[bool, typer.Option("--force", "-f", help="Overwrite outputs that exist.")]
 Frame = Annotated[int | None, typer.Option(help="Which frame of a multi-frame file, from 0.")]
 TrustModel = Annotated[
@@ -142,13 +144,6 @@ def bar(voice: Voice, what: str) -> Iterator[Callable[[int, int, str], None]]:
         yield tick
 
 
-def pick_device(device: str) -> str:
-    """Resolve ``auto``."""
-    from privmed.training.run import pick_device as pick
-
-    return pick(device)
-
-
 def settings(pairs: list[str] | None) -> dict[str, Any]:
     """Settings given as ``--set name=value``."""
     from privmed.settings import parse_assignments
@@ -159,6 +154,7 @@ def settings(pairs: list[str] | None) -> dict[str, Any]:
 def make(kind: str, name: str, weights: str | None, device: str, pairs: list[str] | None = None, **more: Any) -> Any:
     """Create a method as the command line names it."""
     from privmed import registry
+    from privmed.devices import pick_device
 
     chosen = registry.BUNDLED if weights is None else weights
     method = registry.create(kind, name, weights=chosen, device=pick_device(device), **{**more, **settings(pairs)})
@@ -169,6 +165,31 @@ def make(kind: str, name: str, weights: str | None, device: str, pairs: list[str
             f"{name} has no bundled weights and would answer at random. Give it a weights file (privmed train makes one)."
         )
     return method
+
+
+@contextmanager
+def resumable(what: object, how: str = "What is written is whole; go on with --resume.") -> Iterator[None]:
+    """Say how an interrupted command is gone on with."""
+    from privmed.errors import Interrupted
+
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        raise Interrupted(f"{what}: interrupted. {how}") from error
+
+
+def check_split(source: Any, split: str | None) -> None:
+    """Refuse to take a whole set for a part of it.
+
+    Raises:
+        InputError: when a part is asked for and no table names one.
+    """
+    from privmed.errors import InputError
+
+    if split is not None and not source.has_split:
+        raise InputError(
+            f"data set {source.path}: has no split.csv that names images, so it has no part {split!r}. Write one, or leave out --split."
+        )
 
 
 def check_outputs(paths: list[Path], force: bool, inputs: tuple[Path, ...] = ()) -> None:

@@ -50,12 +50,14 @@ def command(
     debug: Debug = False,
 ) -> None:
     """Hide, analyse, recover: the whole way, with a report."""
+    from privmed.files import check_folder, whole_folder
+
+    check_folder(output)
     if output.exists():
         check_outputs([output / name for name in FILES], force, (secret, cover))
     from privmed.evaluation.covert import CovertCase, run_case
     from privmed.evaluation.fidelity import fidelity
     from privmed.evaluation.report import write_report
-    from privmed.files import whole_folder
     from privmed.imaging import read, read_secret
     from privmed.pipeline import tuned_hider
 

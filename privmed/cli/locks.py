@@ -27,25 +27,27 @@ def passphrase(file: Path | None, *, twice: bool) -> str:
     """The passphrase from a file, from PRIVMED_PASSPHRASE, or from a prompt.
 
     Raises:
-        InputError: when there is none.
+        KeyFileError: when there is none.
     """
-    from privmed.errors import InputError
+    from privmed.errors import KeyFileError
 
     if file is not None:
         try:
             with file.open(encoding="utf-8") as opened:  # also of a pipe, as shells make them
                 words = opened.readline(LONGEST).splitlines()
         except (OSError, UnicodeDecodeError) as error:
-            raise InputError(f"{file}: cannot be read as a passphrase.") from error
+            raise KeyFileError(f"{file}: cannot be read as a passphrase.") from error
         found = words[0] if words else ""
     elif "PRIVMED_PASSPHRASE" in os.environ:
         found = os.environ["PRIVMED_PASSPHRASE"]
     elif sys.stdin.isatty():
         found = typer.prompt("Passphrase", hide_input=True, confirmation_prompt=twice, err=True)
     else:
-        raise InputError("no passphrase: set PRIVMED_PASSPHRASE, or give --passphrase-file, --recipient or --identity.")
+        raise KeyFileError(
+            "no passphrase: set PRIVMED_PASSPHRASE, or give --passphrase-file, --recipient or --identity."
+        )
     if not found:
-        raise InputError("the passphrase is empty.")
+        raise KeyFileError("the passphrase is empty.")
     return found
 
 

@@ -2,12 +2,28 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from privmed.cli.common import Debug, Device, Json, Quiet, Set, Voice, bar, check_outputs, make, settings
+from privmed.cli.common import (
+    LARGEST_SEED,
+    Debug,
+    Device,
+    Force,
+    Json,
+    Quiet,
+    Set,
+    Voice,
+    bar,
+    check_outputs,
+    check_split,
+    make,
+    resumable,
+    settings,
+)
 
 
 def command(
@@ -28,8 +44,10 @@ def command(
     strict: Annotated[bool, typer.Option("--strict", help="Stop at the first image that cannot be used.")] = False,
     set_: Set = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the folder an interrupted run left.")] = False,
+    force: Force = False,
     seed: Annotated[
-        int | None, typer.Option(help="Where all randomness comes from. By default 0, or that of --load.")
+        int | None,
+        typer.Option(min=0, max=LARGEST_SEED, help="Where all randomness comes from. By default 0, or that of --load."),
     ] = None,
     device: Device = "auto",
     json: Json = False,
@@ -40,37 +58,49 @@ def command(
     from privmed.data.folders import ImageFolder
     from privmed.data.protect import FITTED, classes_of, fit_in, pairs_of, protect_file
     from privmed.data.release import Release, check_apart
-    from privmed.errors import InputError, Interrupted
+    from privmed.errors import InputError
     from privmed.settings import unstructure
 
     source = ImageFolder(dataset, lenient=True)
     for path in (output, save):
         if path is not None:
             check_apart(source, path)
-    if save is not None:
-        check_outputs([save], force=True)
+    check_split(source, split)
     items, classes = source.items(split), classes_of(source)
     given = {"epsilon": epsilon, "seed": seed}
     chosen = {name: value for name, value in given.items() if value is not None} | settings(set_)
     method = make(
         "protector", protector, load, device, **with_classes(protector, chosen, classes if load is None else [])
     )
+    if save is not None:
+        check_save(save, output, method, force, resume)
     if classes and load is not None:  # numbers mean what they meant in the fit, whatever lies in this folder
         classes = (method.card or {}).get("classes", classes)
     about = {"protector": protector, "config": unstructure(method.config), **({"classes": classes} if classes else {})}
-    release = Release(source, output, about, resume=resume)
     voice, unread = Voice(json, quiet), []
-    voice.unlisted(source)
 
     def skip(item, error) -> None:
         if strict:
             raise error
         unread.append((release.name(item), str(error)))
 
-    try:
-        if load is None and method.learns and (save is not None or not all(release.is_done(i) for i in items)):
-            with bar(voice, f"fitting {protector}") as tick:
-                fit_in(output, method, pairs_of(items, classes, skip), lambda stage, n, total, _: tick(n, total, stage))
+    with Release(source, output, about, resume=resume) as release, resumable(output):
+        voice.unlisted(source)
+        try:
+            if load is None and method.learns and (save is not None or not all(release.is_done(i) for i in items)):
+                with bar(voice, f"fitting {protector}") as tick:
+                    fit_in(
+                        release.work.folder(),
+                        method,
+                        pairs_of(items, classes, skip),
+                        lambda stage, n, total, _: tick(n, total, stage),
+                    )
+        except InputError as error:
+            if items and len(unread) == len(items):
+                raise InputError(
+                    f"none of the {len(items)} images can be used; the first is {unread[0][0]}: {unread[0][1]}"
+                ) from error
+            raise
         if save is not None:
             from privmed import weights
 
@@ -79,23 +109,33 @@ def command(
         good = [i for i in items if release.name(i) not in bad]
         with bar(voice, "writing") as tick:
             outcome = release.run(
-                good, lambda item, target: protect_file(method, item, target, classes), strict=strict, tick=tick
+                good, lambda item, draft: protect_file(method, item, draft, classes), strict=strict, tick=tick
             )
-    except KeyboardInterrupt as error:
-        raise Interrupted(f"{output}: interrupted. What is written is whole; go on with --resume.") from error
-    except InputError as error:
-        if items and len(unread) == len(items):
-            raise InputError(
-                f"none of the {len(items)} images can be used; the first is {unread[0][0]}: {unread[0][1]}"
-            ) from error
-        raise
-    failed = unread + outcome.failed
-    release.finish(items, failed)
-    if not failed:  # what is mended later has to be protected by the same fit
-        (output / FITTED).unlink(missing_ok=True)
+        failed, fitted = unread + outcome.failed, release.work.path / FITTED
+        release.finish(items, failed)
+        if not failed:  # what is mended later has to be protected by the same fit
+            fitted.unlink(missing_ok=True)
+        elif fitted.is_file():
+            voice.say(f"The fit is kept in {fitted} for --resume. Delete it if nothing is to be mended.")
     report(voice, release, failed, outcome)
     if failed:
         raise typer.Exit(1)
+
+
+def check_save(save: Path, output: Path, method, force: bool, resume: bool) -> None:
+    """Say before any work that a fitted protector cannot be kept there; the one of the run that is gone on with may be replaced."""
+    from privmed import weights
+    from privmed.errors import OutputError, WeightsError
+    from privmed.settings import unstructure
+
+    if save.suffix != ".safetensors":
+        raise OutputError(f"{save}: is written as safetensors; give it a name that ends in .safetensors.")
+    if output.resolve() in save.resolve().parents:
+        raise OutputError(f"{save}: lies in {output}, which is published. Keep the fitted protector somewhere else.")
+    if resume and save.is_file():
+        with suppress(WeightsError):
+            force = force or weights.read_card(save, type(method))["config"] == unstructure(method.config)
+    check_outputs([save, weights.card_path(save)], force)
 
 
 def with_classes(protector: str, chosen: dict, classes: list[str]) -> dict:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from privmed.cli.common import Debug, Json, Quiet, Voice, bar
+from privmed.cli.common import Debug, Json, Quiet, Voice, bar, resumable
 from privmed.cli.locks import Identities, PassphraseFile, openers_from
 
 
@@ -31,7 +31,7 @@ def command(
     from privmed.data.folders import ImageFolder
     from privmed.data.keyring import Keyring, names_of, true_names, unlock_file
     from privmed.data.release import Release, check_apart
-    from privmed.errors import Interrupted, KeyFileError
+    from privmed.errors import KeyFileError
     from privmed.keyfile import read_key
 
     voice = Voice(json, quiet)
@@ -40,21 +40,18 @@ def command(
     keys = Keyring([(str(key), read_key(key, openers_from(passphrase_file, identity, voice)))])
     items = source.present()[:limit]
     names, copies = true_names(source, items, keys) if restore_names else ({}, {})
-    release = Release(source, output, {"unlocked": True}, resume=resume, names=names)
 
-    def lift(item, target) -> dict:
+    def lift(item, draft) -> dict:
         if item.image in copies:
             raise KeyFileError(f"{item.image}: is a copy of {copies[item.image]}, which is here as well.")
         called = {names[item.image]} if item.image in names else names_of(source, item)
-        unlock_file(item.image, target, keys, called)
+        unlock_file(item.image, draft, keys, called)
         return {}
 
-    try:
+    with Release(source, output, {"unlocked": True}, resume=resume, names=names) as release, resumable(output):
         with bar(voice, "unlocking") as tick:
             outcome = release.run(items, lift, tick=tick)
-    except KeyboardInterrupt as error:
-        raise Interrupted(f"{output}: interrupted. What is written is whole; go on with --resume.") from error
-    release.finish(items, outcome.failed)
+        release.finish(items, outcome.failed)
     voice.table(f"originals in {output}", [("images", str(len(release.lines)))])
     voice.left_out(outcome.failed)
     failed = [{"file": name, "reason": why} for name, why in outcome.failed]

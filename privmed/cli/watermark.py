@@ -7,7 +7,21 @@ from typing import Annotated
 
 import typer
 
-from privmed.cli.common import Debug, Device, Json, Quiet, Set, TrustModel, Voice, bar, make, pick_device, settings
+from privmed.cli.common import (
+    LARGEST_SEED,
+    Debug,
+    Device,
+    Json,
+    Quiet,
+    Set,
+    TrustModel,
+    Voice,
+    bar,
+    check_split,
+    make,
+    resumable,
+    settings,
+)
 from privmed.cli.locks import Identities, PassphraseFile, Recipients, locks_from, openers_from
 
 
@@ -37,7 +51,11 @@ def command(
     resume: Annotated[bool, typer.Option("--resume", help="Go on with what an interrupted run left.")] = False,
     seed: Annotated[
         int | None,
-        typer.Option(help="The same marks again, for studies: who knows the seed can check guesses of the originals."),
+        typer.Option(
+            min=0,
+            max=LARGEST_SEED,
+            help="The same marks again, for studies: who knows the seed can check guesses of the originals.",
+        ),
     ] = None,
     together: Annotated[int, typer.Option(min=1, help="Images searched at a time.")] = 8,
     set_: Set = None,
@@ -53,10 +71,11 @@ def command(
     from privmed.data.folders import ImageFolder
     from privmed.data.release import Release, check_apart
     from privmed.data.watermark import WHERE, Marking, secret_mark, watermark_set
-    from privmed.errors import InputError, Interrupted, SettingsError, did_you_mean
+    from privmed.devices import pick_device
+    from privmed.errors import InputError, SettingsError, did_you_mean
     from privmed.imaging.keepout import KeepOut
     from privmed.imaging.logo import draw_logo, read_logo
-    from privmed.keyfile import KeyWriter, part_of
+    from privmed.keyfile import KeyWriter
     from privmed.oracles import Ensemble, fingerprint, load_oracle
     from privmed.settings import structure, unstructure
 
@@ -65,8 +84,12 @@ def command(
     source = ImageFolder(dataset, lenient=True)
     check_apart(source, output)
     check_places(key, output, resume)
+    check_split(source, split)
+    people = sorted(fingerprint_of(r) for r in recipient or [])
+    voice, begun = Voice(json, quiet), unfinished(key) if resume else None
     place = pick_device(device)
     oracle = Ensemble([load_oracle(m, place, trust_model) for m in model], share)
+    locks = [] if begun else locks_from(passphrase_file, recipient, voice)
     given = settings(set_)
     keep_out = structure(KeepOut, given.pop("keep_out", {}), "keep_out")
     locker = make("watermarker", watermarker, None, device, **given)
@@ -83,26 +106,15 @@ def command(
         "model": [f"{m.stem}:{fingerprint(m)}" for m in model],
         "logo": hashlib.sha256(mark.numpy().tobytes()).hexdigest()[:16],
     }
-    voice = Voice(json, quiet)
     voice.unlisted(source)
     secret = os.urandom(32) if seed is None else seeded(seed)
-    people, known, writer = sorted(fingerprint(r) for r in recipient or []), {}, None
-    if resume and part_of(key).exists():
-        writer, entries = KeyWriter.resume(key, openers_from(passphrase_file, identity, voice))
+    known, writer = {}, None
+    if begun:
+        writer, entries = begun[1](key, openers_from(passphrase_file, identity, voice))
         if entries:
+            check_same(begun[0], entries[0], about, owner, people, None if seed is None else secret)
             secret, known = entries[0]["secret"], {e["file"]: e for e in entries[1:]}
-            if entries[0]["about"] != about:
-                raise SettingsError(f"{part_of(key)}: was begun with other settings. Go on with the same ones.")
-            if (owner and entries[0]["owner"] != owner) or (seed is not None and seeded(seed) != secret):
-                raise SettingsError(
-                    f"{part_of(key)}: was begun for another owner or with another seed. Go on with the same ones."
-                )
-            if people and entries[0]["recipients"] != people:
-                raise SettingsError(f"{part_of(key)}: was begun for other recipients. Go on with the same ones.")
     release = Release(source, output, about, resume=resume, mark_of=secret_mark(secret))
-    writer = writer or KeyWriter(key, locks_from(passphrase_file, recipient, voice))
-    if not writer.count:
-        writer.add({"owner": owner, "secret": secret, "about": about, "recipients": people})
     marking = Marking(
         locker=locker,
         logo=mark,
@@ -113,21 +125,24 @@ def command(
         keep_out=keep_out,
         together=together,
     )
-    try:
-        with bar(voice, "marking") as tick:
-            outcome = watermark_set(release, items, marking, writer, known, strict=strict, tick=tick)
-    except Exception:
-        if writer.count <= 1 and not known:  # nothing was marked, so nothing is to be gone on with
-            writer.part.unlink(missing_ok=True)
-        raise
-    except KeyboardInterrupt as error:
-        raise Interrupted(f"{output}: interrupted. What is written is whole; go on with --resume.") from error
-    if not release.lines:
-        writer.part.unlink(missing_ok=True)
-        first = f" The first is {outcome.failed[0][0]}: {outcome.failed[0][1]}" if outcome.failed else ""
-        raise InputError(f"none of the {len(items)} images could be marked, so there is no key.{first}")
-    release.finish(items, outcome.failed)
-    writer.close()
+    with release, resumable(output):
+        try:
+            writer = writer or KeyWriter(key, locks)
+            if not writer.count:
+                writer.add({"owner": owner, "secret": secret, "about": about, "recipients": people})
+            with bar(voice, "marking") as tick:
+                outcome = watermark_set(release, items, marking, writer, known, strict=strict, tick=tick)
+            if not release.lines:
+                if not known:  # what an earlier run marked may have been moved away, and still needs its key
+                    writer.part.unlink(missing_ok=True)
+                first = f" The first is {outcome.failed[0][0]}: {outcome.failed[0][1]}" if outcome.failed else ""
+                raise InputError(f"none of the {len(items)} images could be marked, so there is no key.{first}")
+        except BaseException:
+            if writer is not None and writer.count <= 1:  # nothing was marked, so nothing is to be gone on with
+                writer.part.unlink(missing_ok=True)
+            raise
+        release.finish(items, outcome.failed)
+        writer.close()
     figures = [known[name]["figures"] for name in release.lines if name in known]
     report(voice, release, key, figures, outcome)
     if outcome.failed:
@@ -141,6 +156,39 @@ def seeded(seed: int) -> bytes:
     return hashlib.sha256(f"privmed {seed}".encode()).digest()
 
 
+def fingerprint_of(recipient: Path) -> str:
+    """What tells a recipient from another."""
+    import hashlib
+
+    from privmed.locks import read_bytes
+
+    return hashlib.sha256(read_bytes(recipient)).hexdigest()[:16]
+
+
+def unfinished(key: Path):
+    """The file of a key that is gone on with, and what opens it for that: one that was not closed, or else a complete one."""
+    from privmed.keyfile import KeyWriter, part_of
+
+    if part_of(key).exists():
+        return part_of(key), KeyWriter.resume
+    return (key, KeyWriter.reopen) if key.exists() else None
+
+
+def check_same(begun: Path, first: dict, about: dict, owner: str, people: list[str], secret: bytes | None) -> None:
+    """Go on with what a key was begun with, and nothing else."""
+    from privmed.errors import SettingsError
+
+    other = None
+    if first["about"] != about:
+        other = "with other settings"
+    elif (owner and first["owner"] != owner) or secret not in (None, first["secret"]):
+        other = "for another owner or with another seed"
+    elif people and first["recipients"] != people:
+        other = "for other recipients"
+    if other:
+        raise SettingsError(f"{begun}: was begun {other}. Go on with the same ones.")
+
+
 def check_places(key: Path, output: Path, resume: bool) -> None:
     """Say before any work that the key cannot go there, or that there is nothing to go on with."""
     from privmed.errors import OutputError
@@ -149,14 +197,12 @@ def check_places(key: Path, output: Path, resume: bool) -> None:
 
     if output.resolve() in key.resolve().parents:
         raise OutputError(f"{key}: lies in {output}, which is published. Keep the key somewhere else.")
-    if resume and key.exists() and not part_of(key).exists():
-        raise OutputError(f"{key}: is complete, so there is nothing to go on with. Choose another folder and key.")
-    check_writable(key, force=False)
+    check_writable(key, overwrite=resume, force=False)
     if part_of(key).exists() and not resume:
         raise OutputError(
             f"{part_of(key)}: an interrupted run left it. Go on with --resume, or delete it and {output}."
         )
-    if resume and not part_of(key).exists() and output.is_dir() and any(output.iterdir()):
+    if resume and not unfinished(key) and output.is_dir() and any(output.iterdir()):
         raise OutputError(
             f"{output}: is not empty, and its unfinished key {part_of(key)} is gone. Choose another folder."
         )

@@ -13,7 +13,7 @@ from PIL import Image
 
 from privmed.data.folders import ImageFolder, Item
 from privmed.errors import InputError, KeyFileError, VerificationError
-from privmed.files import local_name, make_folder
+from privmed.files import local_name
 from privmed.imaging import Picture, read
 from privmed.imaging.record import fingerprint, use_record
 
@@ -116,19 +116,19 @@ def true_names(folder: ImageFolder, items: list[Item], keys: Keyring) -> tuple[d
     return names, {image: name for _, image, name in claims if image not in names}
 
 
-def unlock_file(path: Path, target: Path, keys: Keyring, names: Iterable[str]) -> None:
+def unlock_file(path: Path, draft: Path, keys: Keyring, names: Iterable[str]) -> None:
     """Lift the mark of one image, and write the original in its own format, depth and tags.
 
     Args:
         path: the marked image.
-        target: where the original goes.
+        draft: where the original is written before it is kept.
         keys: what lifts it.
         names: what the image may be called in the key.
 
     Raises:
         InputError: when it cannot be read.
         KeyFileError: when it is not in the key, was altered or moved, or is not marked any more.
-        VerificationError: when the written file does not hold the original; it is removed.
+        VerificationError: when the written file does not hold the original; it must not be kept then.
     """
     picture = read(path)
     state, _, entry = keys.find(picture, names)
@@ -143,11 +143,9 @@ def unlock_file(path: Path, target: Path, keys: Keyring, names: Iterable[str]) -
     if state == "moved":
         raise KeyFileError(f"{path}: was moved; it is {entry['file']}. Write it under that name with --restore-names.")
     restored = unmarked(picture, entry)
-    make_folder(target.parent)
-    restored.save(target, overwrite=True)
-    if fingerprint(read(target).pixels) != entry["record"]["original"]:
-        target.unlink()
-        raise VerificationError(f"{target}: does not hold the original, so it was removed.")
+    restored.save(draft, overwrite=True)
+    if fingerprint(read(draft).pixels) != entry["record"]["original"]:
+        raise VerificationError(f"{path}: what was written does not hold its original, so it was left out.")
 
 
 def unmarked(picture: Picture, entry: dict[str, Any]) -> Picture:

@@ -20,7 +20,7 @@ from privmed.interfaces import Protector
 from privmed.interfaces.door import MINIMUM_SIDE
 from privmed.interfaces.fitting import Fitting, Report
 
-CHECKPOINT, FITTED = ".fit.pt", ".fitted.pt"  # of a fit that goes on, and of one that has ended
+CHECKPOINT, FITTED = "fit.pt", "fitted.pt"  # of a fit that goes on, and of one that has ended
 TOLERANCE = 1e-6  # float32 cannot hold 4/255 exactly
 
 
@@ -104,7 +104,7 @@ def pairs_of(
 
 
 def fit_in(folder: Path, method: Protector, pairs: Iterable[tuple[Tensor, Tensor]], report: Report) -> None:
-    """Fit a protector, and keep its state in the folder of its release: who goes on with the release goes on with this fit.
+    """Fit a protector, and keep its state in the work folder of its release: who goes on with the release goes on with this fit.
 
     Raises:
         WeightsError: when the folder holds a fit of another method or other settings.
@@ -121,7 +121,7 @@ def fit_in(folder: Path, method: Protector, pairs: Iterable[tuple[Tensor, Tensor
     (folder / CHECKPOINT).unlink(missing_ok=True)
 
 
-def protect_file(protector: Protector, item: Item, target: Path, classes: list[str]) -> dict[str, Any]:
+def protect_file(protector: Protector, item: Item, draft: Path, classes: list[str]) -> dict[str, Any]:
     """Protect one image and write it in its own format, depth and tags.
 
     Returns:
@@ -130,7 +130,7 @@ def protect_file(protector: Protector, item: Item, target: Path, classes: list[s
     Raises:
         InputError: when image or mask cannot be used, or nothing in the image may be changed.
         LossError: when its format cannot keep the change.
-        VerificationError: when the written file breaks the bound, or equals its source; it is removed.
+        VerificationError: when the written file breaks the bound, or equals its source; it must not be published then.
     """
     picture = read(item.image)
     check_usable(picture)
@@ -140,16 +140,14 @@ def protect_file(protector: Protector, item: Item, target: Path, classes: list[s
             f"{item.image}: {protector.name} has nothing to act on (an empty mask?), so it would be published unprotected."
         )
     protected = protector.protect(view, truth, levels=levels_of(picture))
-    picture.within(protected, protector.reach).save(target, overwrite=True)
-    written = read(target).tensor()
+    picture.within(protected, protector.reach).save(draft, overwrite=True)
+    written = read(draft).tensor()
     change = float((written - view).abs().max())
     if change > protector.reach + TOLERANCE:
-        target.unlink()
         raise VerificationError(
-            f"{target}: moved a pixel by {change:.5f}, more than the {protector.reach:.5f} promised, so it was removed."
+            f"{item.image}: {protector.name} moved a pixel by {change:.5f}, beyond the bound of {protector.reach:.5f}, so it was left out."
         )
     if change == 0:
-        target.unlink()
         raise VerificationError(
             f"{item.image}: {protector.name} changed nothing that its {picture.bits} bits can hold, so it was left out as unprotected. "
             "Fit for longer, or allow a larger epsilon."

@@ -14,8 +14,9 @@ from attrs import Factory, define
 
 from privmed.data.folders import ImageFolder, Item
 from privmed.data.tables import TABLES, Table
-from privmed.errors import InputError, KeyFileError, OutputError, VerificationError
-from privmed.files import folded, inside, local_name, make_folder, same_file, whole_file
+from privmed.data.workplace import Workplace
+from privmed.errors import InputError, KeyFileError, OutputError, SettingsError, VerificationError
+from privmed.files import check_folder, folded, inside, local_name, make_folder, same_file, whole_file, writing
 from privmed.limits import read_bytes, read_text
 
 Change = Callable[[Item, Path], dict[str, Any]]
@@ -33,7 +34,10 @@ class Outcome:
 
 
 class Release:
-    """The output folder of a data set.
+    """The output folder of a data set; ``with Release(...) as release`` leaves no half-written file and no empty folder.
+
+    Every file is written and checked in a :class:`work folder <privmed.data.workplace.Workplace>` and then moved in, after its line is in
+    the manifest. So whenever a run is stopped, the output folder holds nothing but whole files that its manifest knows.
 
     Args:
         source: the data set.
@@ -45,7 +49,8 @@ class Release:
 
     Raises:
         OutputError: when the folder cannot be used.
-        InputError: when it holds a release made in another way, or a name that leads out of it.
+        SettingsError: when it holds a release made in another way.
+        InputError: when it holds a name that leads out of it.
     """
 
     def __init__(
@@ -62,13 +67,19 @@ class Release:
         self.first: dict[str, str] = {}  # name of each file, by what some file systems take for the same name
         self.source, self.out, self.about = source, Path(out), json.loads(json.dumps(about))
         check_apart(source, self.out)
-        if self.out.exists() and not self.out.is_dir():
-            raise OutputError(f"{self.out}: is a file, expected a folder.")
-        if self.out.is_dir() and any(self.out.iterdir()) and not resume:
+        check_folder(self.out)
+        self.work = Workplace(self.out, resume=resume)
+        if self.out.is_dir() and set(self.out.iterdir()) - {self.work.path} and not resume:
             raise OutputError(f"{self.out}: is not empty. Choose another folder, or go on with --resume.")
-        make_folder(self.out)
         self.tables = [Table(path) for name in TABLES if (path := inside(source.path, name)).is_file()]
         self.lines = {line["file"]: line for line in self._read()} if resume else {}
+
+    def __enter__(self) -> Release:
+        make_folder(self.out)  # whether it can be made is known when it is; an empty one does not stay
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.work.close()
 
     def target(self, item: Item) -> Path:
         """Where the image goes: the same place and name.
@@ -96,22 +107,32 @@ class Release:
             return False
         return line["source_sha256"] == self.mark_of(item.image) and line["sha256"] == digest(target)
 
-    def add(self, item: Item, **figures: Any) -> dict[str, Any]:
-        """Put a line for a written image into the manifest; it is on disk when this returns."""
+    def draft(self, item: Item) -> Path:
+        """Where the image is written before it is published.
+
+        Raises:
+            InputError: as :meth:`target`: what could not be published need not be made.
+        """
+        self.target(item)
+        return self.work.draft(item.image.name)
+
+    def add(self, item: Item, draft: Path, **figures: Any) -> dict[str, Any]:
+        """Publish a written image: put a line into the manifest, on disk, and then the file in its place."""
         line = {
             "file": self.name(item),
             "source_sha256": self.mark_of(item.image),
-            "sha256": digest(self.target(item)),
+            "sha256": digest(draft),
             **figures,
             **self.about,
         }
-        try:
-            with (self.out / MANIFEST).open("a", encoding="utf-8") as file:
-                file.write(json.dumps(line) + "\n")
-                file.flush()
-                os.fsync(file.fileno())
-        except OSError as error:
-            raise OutputError(f"{self.out / MANIFEST}: cannot be written ({error.strerror}).") from error
+        target = self.target(item)
+        make_folder(target.parent)
+        with writing(self.out / MANIFEST), (self.out / MANIFEST).open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+            file.flush()
+            os.fsync(file.fileno())
+        with writing(target):
+            os.replace(draft, target)
         self.lines[line["file"]] = line
         return line
 
@@ -120,7 +141,7 @@ class Release:
 
         Args:
             items: what to write.
-            change: ``change(item, target)`` writes the image and returns the figures of the written file.
+            change: ``change(item, draft)`` writes the image and returns the figures of the written file.
             strict: stop at the first image that cannot be used.
             tick: called after each image with how many are done, and of how many.
         """
@@ -130,8 +151,8 @@ class Release:
                 outcome.kept += 1
             else:
                 try:
-                    make_folder(self.target(item).parent)
-                    outcome.written.append(self.add(item, **change(item, self.target(item))))
+                    draft = self.draft(item)
+                    outcome.written.append(self.add(item, draft, **change(item, draft)))
                 except (InputError, KeyFileError, VerificationError) as error:
                     if strict:
                         raise
@@ -141,19 +162,23 @@ class Release:
 
     def finish(self, items: list[Item], failed: list[tuple[str, str]]) -> None:
         """Copy masks and tables of what was written, and put the manifest in order. A table loses the lines of what was left out."""
+        if not self.lines:
+            return
         left_out = {name for name, _ in failed}
         for item in items:
-            if item.mask is not None and self.name(item) not in left_out:
-                copy(item.mask, inside(self.out, item.mask.relative_to(self.source.path).as_posix()))
+            if item.mask is not None and item.mask.is_file() and self.name(item) not in left_out:
+                copy(
+                    item.mask, inside(self.out, item.mask.relative_to(self.source.path).as_posix()), self.work.drafts()
+                )
         published = {name for name in self.lines if name not in left_out}
         there = {(self.source.root / name).relative_to(self.source.path).as_posix() for name in self.source.names()}
         absent = {n for name in {*map(self.name, items), *there} - published for n in self._known_as(name)}
         for table in self.tables:
-            table.copy(inside(self.out, table.path.name), absent)
+            table.copy(inside(self.out, table.path.name), absent, self.work.drafts())
         lines = sorted(
             (line for name, line in self.lines.items() if name not in left_out), key=lambda line: line["file"]
         )
-        with whole_file(self.out / MANIFEST, overwrite=True) as temporary:
+        with whole_file(self.out / MANIFEST, overwrite=True, work=self.work.drafts()) as temporary:
             temporary.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
 
     def _known_as(self, name: str) -> set[str]:
@@ -172,11 +197,12 @@ class Release:
             local_name(line["file"], path)
             other = next((k for k, v in self.about.items() if line.get(k) != v), None)
             if other is not None:
-                raise InputError(
+                raise SettingsError(
                     f"{self.out}: was begun with {other} {line.get(other)!r}, now it is {self.about[other]!r}. "
                     "Go on with the same settings, or choose another folder."
                 )
-            yield line
+            if (self.out / line["file"]).is_file():  # it has its line before it is moved in
+                yield line
 
 
 def check_apart(source: ImageFolder, out: Path) -> None:
@@ -198,13 +224,10 @@ def digest(path: Path) -> str:
     return hashlib.sha256(read_bytes(path)).hexdigest()
 
 
-def copy(path: Path, target: Path) -> None:
-    """Copy a file byte for byte, whole or not at all; one that is equal already is left."""
+def copy(path: Path, target: Path, work: Path) -> None:
+    """Copy a file byte for byte, whole or not at all (``work`` is for the temporary one); one that is equal already is left."""
     if target.is_file() and digest(target) == digest(path):
         return
     make_folder(target.parent)
-    try:
-        with whole_file(target, overwrite=True) as temporary:
-            shutil.copyfile(path, temporary)
-    except OSError as error:
-        raise OutputError(f"{target}: cannot be written ({error.strerror}).") from error
+    with whole_file(target, overwrite=True, work=work) as temporary:
+        shutil.copyfile(path, temporary)

@@ -68,10 +68,10 @@ class Table:
                 if name := self._name(line):
                     local_name(name, path)
 
-    def copy(self, target: Path, absent: set[str]) -> None:
-        """Write it without the lines that name one of ``absent``."""
+    def copy(self, target: Path, absent: set[str], work: Path) -> None:
+        """Write it without the lines that name one of ``absent``; ``work`` is for the temporary file."""
         kept = [line for n, line in enumerate(self.lines) if n == 0 or self._name(line) not in absent]
-        with whole_file(target, overwrite=True) as temporary:
+        with whole_file(target, overwrite=True, work=work) as temporary:
             temporary.write_bytes("".join(kept).encode("utf-8", "surrogateescape"))
 
     def _name(self, line: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,6 @@ from privmed.data.protect import read_mask
 from privmed.data.release import Outcome, Release, Tick
 from privmed.errors import InputError, KeyFileError, VerificationError
 from privmed.evaluation.metrics import psnr, ssim
-from privmed.files import make_folder
 from privmed.imaging import Picture, read
 from privmed.imaging.canvas import Canvas
 from privmed.imaging.keepout import KeepOut, lesion_boxes, paint
@@ -156,7 +156,9 @@ def _task(item: Item, label: str | None, marking: Marking, name: str) -> tuple[C
         if not boxes and marking.where == "inside":
             raise InputError(f"{item.mask}: no lesion is marked in it, so nothing can lie inside.")
         region = torch.from_numpy(paint(boxes, mask.shape).astype(np.float32))[None, None]
-    seed, veil = (hmac.new(marking.secret, what + name.encode(), hashlib.sha256).digest() for what in (b"", b"veil "))
+    seed, veil = (
+        hmac.new(marking.secret, what + os.fsencode(name), hashlib.sha256).digest() for what in (b"", b"veil ")
+    )
     return canvas, Task(
         image=canvas.picture.tensor(),
         label=marking.classes.index(label),
@@ -179,7 +181,7 @@ def _publish(
     outcome: Outcome,
 ) -> None:
     """Write one image, and lift its mark from the written file with the entry that is in the key, as a proof."""
-    original, name, target = canvas.picture, release.name(item), release.target(item)
+    original, name, draft = canvas.picture, release.name(item), release.draft(item)
     entry = known.get(name)
     if entry is None or entry["record"]["original"] != fingerprint(original.pixels):
         picture = canvas.draw(placed.overlay)
@@ -188,17 +190,14 @@ def _publish(
         writer.add(entry)
     else:
         picture = canvas.draw(overlay_of(entry["record"]))
-    make_folder(target.parent)
-    picture.save(target, overwrite=True)
+    picture.save(draft, overwrite=True)
     try:
-        restored = use_record(read(target).pixels, entry["record"])
+        restored = use_record(read(draft).pixels, entry["record"])
     except KeyFileError as error:
-        target.unlink()
-        raise VerificationError(f"{target}: its mark does not come off exactly, so it was removed.") from error
+        raise VerificationError(f"{item.image}: its mark does not come off exactly, so it was left out.") from error
     if not np.array_equal(restored, original.pixels):
-        target.unlink()
-        raise VerificationError(f"{target}: its mark does not come off exactly, so it was removed.")
-    release.add(item)
+        raise VerificationError(f"{item.image}: its mark does not come off exactly, so it was left out.")
+    release.add(item, draft)
     known[name] = {key: entry[key] for key in ("file", "figures")} | {
         "record": {"original": entry["record"]["original"]}
     }

@@ -18,14 +18,15 @@ from privmed import __version__
 from privmed.data.folders import ImageFolder, Item, cut_validation
 from privmed.data.pixels import PictureStore, load_mask
 from privmed.errors import InputError
-from privmed.evaluation.exploiters import Protocol, exploit, one_answer
+from privmed.evaluation.defences import DEFENCES
+from privmed.evaluation.exploiters import EXPLOITERS, Protocol, exploit, one_answer
 from privmed.evaluation.lineup import Contestant
 from privmed.evaluation.pivot import to_pivot_html
 from privmed.evaluation.published import Images, Journal, Published, Tick, code_of
 from privmed.evaluation.results import Figure, Results, commit, device_name, figure, provenance
 from privmed.evaluation.strips import strips_html, write_strip
 from privmed.files import make_folder
-from privmed.settings import between, setting, side
+from privmed.settings import among, between, setting, side
 
 EPSILON = 4 / 255  # of every method, unless set
 ONE_ANSWER = "one answer for all images"
@@ -42,8 +43,10 @@ class Plan:
 
     size: int = setting(128, "side of all images", side())
     seeds: list[int] = setting(Factory(lambda: [0, 1, 2]), "of protector and exploiter")
-    exploiters: list[str] = setting(Factory(lambda: ["unet"]), "networks that train on what is published")
-    defences: list[str] = setting(Factory(lambda: ["none"]), "what they do first")
+    exploiters: list[str] = setting(
+        Factory(lambda: ["unet"]), "networks that train on what is published", among(*EXPLOITERS)
+    )
+    defences: list[str] = setting(Factory(lambda: ["none"]), "what they do first", among(*DEFENCES))
     colour: bool = setting(
         False, "publish grey images in colour, where noise has more room; who makes them grey again undoes a part of it"
     )

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from privmed.errors import InputError, VerificationError
+from privmed.errors import InputError, OutputError, VerificationError
 from privmed.files import whole_file
 from privmed.imaging.raster import encode_png
 from privmed.imaging.read import read, sniff
@@ -36,11 +36,10 @@ def write_view(path: str | Path, image: Tensor, *, overwrite: bool = False) -> P
     """Write an image in [0, 1] as an ordinary 8-bit PNG.
 
     Raises:
-        InputError: when the name is not that of a PNG.
-        OutputError: when the file exists or cannot be written.
+        OutputError: when the name is not that of a PNG, or the file exists or cannot be written.
     """
     if Path(path).suffix.lower() != ".png":
-        raise InputError(f"{path}: is written as a PNG; give it a name that ends in .png.")
+        raise OutputError(f"{path}: is written as a PNG; give it a name that ends in .png.")
     data = encode_png(to_bytes(image))
     with whole_file(path, overwrite=overwrite) as temporary:
         temporary.write_bytes(data)
@@ -62,13 +61,13 @@ def write_wire(
         What the file holds, (1, 3, H, W) float32.
 
     Raises:
-        InputError: when the name is not that of a PNG or the image cannot be written.
-        OutputError: when the file exists or cannot be written.
+        InputError: when the image cannot be written.
+        OutputError: when the name is not that of a PNG, or the file exists or cannot be written.
         VerificationError: when the file does not hold the pixels it was given, or anything besides them.
     """
     path = Path(path)
     if path.suffix.lower() != ".png":
-        raise InputError(f"{path}: what is transmitted must be a PNG. Name it {path.with_suffix('.png').name}.")
+        raise OutputError(f"{path}: what is transmitted must be a PNG. Name it {path.with_suffix('.png').name}.")
     colour = image.expand(-1, 3, -1, -1) if image.ndim == 4 and image.shape[1] == 1 else image
     pixels = to_bytes(colour)
     data = encode_png(pixels)

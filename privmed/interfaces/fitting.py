@@ -68,10 +68,9 @@ class Fitting:
     def keep(self, state: dict[str, Any]) -> None:
         """Keep plain data and tensors for a resumed run."""
         if self._checkpoint is not None:
-            from privmed.files import whole_file
+            from privmed.files import write_tensors
 
-            with whole_file(self._checkpoint, overwrite=True) as temporary:
-                torch.save({"of": self.of, "state": state}, temporary)
+            write_tensors(self._checkpoint, {"of": self.of, "state": state})
 
 
 class TrainingPairs:

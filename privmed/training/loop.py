@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from privmed.errors import SettingsError, TrainingError, WeightsError
-from privmed.files import whole_file
+from privmed.files import whole_file, write_tensors
 from privmed.training.guard import Guard
 from privmed.training.optim import Muon
 from privmed.training.recipe import Recipe
@@ -141,9 +141,10 @@ class Trainer:
         figures, state = self.validate(), copy.deepcopy(self.state())
         if self.guard.in_a_row == 0:
             self.good = state
-        write_atomically(self.out / "checkpoint.pt", {**state, "recipe": self.task.recipe.identity()})
+        write_tensors(self.out / "checkpoint.pt", {**state, "recipe": self.task.recipe.identity()})
         with self.average.applied():
-            (self.out / "validation.json").write_text(json.dumps({"step": self.step, **figures}) + "\n")
+            with whole_file(self.out / "validation.json", overwrite=True) as temporary:
+                temporary.write_text(json.dumps({"step": self.step, **figures}) + "\n")
             self.save_weights(figures)
         return figures
 
@@ -211,9 +212,3 @@ def schedule(step: int, recipe: Recipe) -> float:
     length = s.cooldown * s.steps
     left = s.steps - step
     return warm * (1.0 if left >= length else 0.5 * (1 - math.cos(math.pi * left / length)))
-
-
-def write_atomically(path: Path, state: dict[str, Any]) -> None:
-    """Write a checkpoint whole or not at all."""
-    with whole_file(path, overwrite=True) as temporary:
-        torch.save(state, temporary)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from privmed import registry
 from privmed.errors import SettingsError
 from privmed.training.analysis import Bare, Covert
 from privmed.training.classification import Classification
@@ -23,9 +24,12 @@ def make_task(recipe: Recipe, device: str) -> Task:
 
     Raises:
         SettingsError: when the method is of another kind than the task trains.
+        MethodNotFoundError: when there is no such method; before the data are looked at.
     """
     needed, task = TASKS[recipe.task]
-    kind = recipe.method.partition(":")[0]
+    kind, _, name = recipe.method.partition(":")
     if kind != needed:
         raise SettingsError(f"task {recipe.task} trains a method of kind {needed}, got {recipe.method!r}.")
+    if kind in registry.GROUPS:
+        registry.load(kind, name)
     return task(recipe, device)

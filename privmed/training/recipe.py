@@ -13,6 +13,7 @@ from attrs.validators import optional
 from privmed.errors import InputError, SettingsError
 from privmed.limits import read_yaml
 from privmed.settings import (
+    LARGEST_SEED,
     at_least,
     between,
     file_name,
@@ -148,7 +149,7 @@ class Recipe:
     hider: str = setting("lightih", "covert: the hider the analyzer is tuned to; distillation: the teacher")
     hider_weights: str = setting("general", "covert: its weights (a bundled name or a path)")
     joint: bool = setting(False, "covert: train the hider as well (stage 3 of Algorithm 1)")
-    seed: int = setting(0, "where every draw comes from", at_least(0))
+    seed: int = setting(0, "where every draw comes from", between(0, LARGEST_SEED))
     about: str = setting("", "what these weights are for, in a sentence (goes into the model card)")
     data: DataRecipe = setting(Factory(DataRecipe), "data")
     loss: LossRecipe = setting(Factory(LossRecipe), "losses")

@@ -10,7 +10,9 @@ from typing import Any
 import torch
 import yaml
 
-from privmed.errors import InputError, OutputError, SettingsError
+from privmed.devices import pick_device
+from privmed.errors import InputError, OutputError
+from privmed.files import check_folder, make_folder, sweep, whole_file, writing
 from privmed.limits import read_text
 from privmed.settings import unstructure
 from privmed.training.loop import Trainer
@@ -52,6 +54,7 @@ def run(
     torch.manual_seed(plan.seed)
     task = make_task(plan, pick_device(device))
     load_start(task)
+    make_folder(folder)
     trainer = Trainer(task, folder)
     if resume:
         trainer.resume()
@@ -62,35 +65,21 @@ def run(
 
 
 def prepare(folder: Path, resume: bool) -> None:
-    """Make the output folder, or say why it cannot be used."""
+    """Say before any work why the output folder cannot be used."""
     checkpoint = folder / "checkpoint.pt"
+    check_folder(folder)
     if resume and not checkpoint.is_file():
         raise InputError(f"{folder}: nothing to resume, there is no checkpoint.pt in it.")
     if not resume and checkpoint.exists():
         raise OutputError(f"{folder}: holds a training already. Go on with --resume, or choose another folder with -o.")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"{folder}: cannot be written ({error.strerror}).") from error
+    if resume:
+        sweep(folder)
 
 
 def note(folder: Path, recipe: Recipe) -> None:
     """Write down what is trained."""
-    try:
-        (folder / "recipe.yaml").write_text(yaml.safe_dump(unstructure(recipe), sort_keys=False), encoding="utf-8")
-    except OSError as error:
-        raise OutputError(f"{folder}: cannot be written ({error.strerror}).") from error
-
-
-def pick_device(device: str) -> str:
-    """Resolve ``"auto"``."""
-    if device == "auto":
-        return "cuda" if torch.cuda.is_available() else "cpu"
-    try:
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise SettingsError(f"device {device!r} cannot be used on this machine.") from error
-    return device
+    with whole_file(folder / "recipe.yaml", overwrite=True) as temporary:
+        temporary.write_text(yaml.safe_dump(unstructure(recipe), sort_keys=False), encoding="utf-8")
 
 
 def step_of(line: str) -> float:
@@ -112,10 +101,11 @@ class Progress:
         from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
         from rich.progress import Progress as Bar
 
-        kept = read_text(self.path, "table_bytes").splitlines() if self.path.exists() else []
-        kept = [line for line in kept if step_of(line) <= self.done] if self.done else []
-        self.path.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
-        self.file = self.path.open("a", encoding="utf-8")
+        with writing(self.path):
+            kept = read_text(self.path, "table_bytes").splitlines() if self.path.exists() else []
+            kept = [line for line in kept if step_of(line) <= self.done] if self.done else []
+            self.path.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+            self.file = self.path.open("a", encoding="utf-8")
         console = Console(stderr=True)
         columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.description}"))
         self.bar = Bar(*columns, console=console, disable=self.quiet or not console.is_terminal)
@@ -125,11 +115,13 @@ class Progress:
 
     def __call__(self, step: int, figures: dict[str, Any]) -> None:
         line = {k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in figures.items()}
-        self.file.write(json.dumps({"step": step, **line}) + "\n")
-        self.file.flush()
+        with writing(self.path):
+            self.file.write(json.dumps({"step": step, **line}) + "\n")
+            self.file.flush()
         words = "  ".join(f"{k} {v:.4g}" for k, v in figures.items() if isinstance(v, float))
         self.bar.update(self.task, completed=step, description=words)
 
     def __exit__(self, *_: object) -> None:
         self.bar.stop()
-        self.file.close()
+        with writing(self.path):
+            self.file.close()

@@ -11,6 +11,7 @@ from PIL import Image
 
 from privmed.cli import run
 from privmed.data.protect import CHECKPOINT, FITTED
+from privmed.data.workplace import work_of
 
 pytest.importorskip("privmed_protectors", reason="needs the plugin privmed-protectors")
 NOISE = ["--protector", "noise", "--set", "where=roi", "-q"]
@@ -147,7 +148,8 @@ def test_an_interrupted_run_equals_a_whole_one_and_goes_on_with_nothing_else(
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     assert protect(folder, whole, *method) == 0
     interrupted(at, folder, parts, method, monkeypatch)
-    assert (parts / kept).is_file()
+    assert (work_of(parts) / kept).is_file()
+    assert not any((parts / name).exists() for name in (CHECKPOINT, FITTED))
     for other in ([*method, "--epsilon", "6/255"], EM if method is TAP else TAP):
         assert protect(folder, parts, *other, "--resume") == 4
         assert "was made with another method, other settings or other images" in capsys.readouterr().err
@@ -161,12 +163,11 @@ def test_what_is_mended_later_is_protected_by_the_same_fit(folder, tmp_path):
     assert protect(folder, out, *TAP) == 1
     before = tree(out / "images")
     (folder / "images/p1.png").write_bytes(good)
-    fitted = (out / FITTED).read_bytes()
+    assert (work_of(out) / FITTED).is_file()
+    assert not [name for name in tree(out) if Path(name).name.startswith(".")]
     assert protect(folder, out, *TAP, "--resume") == 0
     assert {name: content for name, content in tree(out / "images").items() if name in before} == before
-    assert fitted
-    assert not list(out.glob(".fit*"))
-    assert not (out / CHECKPOINT).exists()
+    assert not work_of(out).exists()
 
 
 def test_nothing_is_fitted_when_nothing_is_left_to_write(folder, tmp_path, monkeypatch):

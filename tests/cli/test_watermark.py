@@ -290,7 +290,7 @@ def test_bad_input_is_one_sentence(folder, tmp_path, model, capsys, monkeypatch)
     declare(model)
     fails(3, "no such file", "--logo", str(tmp_path / "none.png"))
     monkeypatch.setenv("PRIVMED_PASSPHRASE", "")
-    fails(3, "passphrase is empty")
+    fails(5, "passphrase is empty")
 
 
 def test_classes_the_model_does_not_know_are_left_out(folder, tmp_path, model, capsys):

@@ -295,3 +295,29 @@ def test_a_key_that_holds_something_is_never_thrown_away(folder, tmp_path, model
     assert part_of(key).exists()
     assert mark(folder, out, key, model, "--resume") == 0
     assert run(["unlock", str(out), "-o", str(tmp_path / "back"), "--key", str(key), "-q"]) == 0
+
+
+def test_a_damaged_image_of_a_complete_set_is_written_again(folder, tmp_path, model, monkeypatch, capsys):
+    out, key = tmp_path / "out", tmp_path / "k"
+    assert mark(folder, out, key, model) == 0
+    before, entries = (out / "a/1.png").read_bytes(), read_key(key, [Passphrase("correct horse")])
+    (out / "a/1.png").write_bytes(before[:100])
+    assert mark(folder, out, key, model, "--resume", "--set", "step=3") == 2
+    assert "was begun with other settings" in capsys.readouterr().err
+    with monkeypatch.context() as patched:
+        stop_after(patched, 0)
+        assert mark(folder, out, key, model, "--resume") == 130
+    assert read_key(key, [Passphrase("correct horse")]) == entries
+    assert mark(folder, out, key, model, "--resume") == 0
+    assert (out / "a/1.png").read_bytes() == before
+    assert read_key(key, [Passphrase("correct horse")]) == entries
+    assert not part_of(key).exists()
+
+
+def test_an_interruption_before_the_first_mark_leaves_nothing(folder, tmp_path, model, monkeypatch):
+    before = sorted(tmp_path.iterdir())
+    with monkeypatch.context() as patched:
+        stop_after(patched, 0)
+        assert mark(folder, tmp_path / "out", tmp_path / "k", model) == 130
+    assert sorted(tmp_path.iterdir()) == before
+    assert mark(folder, tmp_path / "out", tmp_path / "k", model, "--resume") == 0

@@ -1,6 +1,7 @@
 """Trainings that go wrong: explosions that only the gradient shows, checkpoints of something else, data that is too little."""
 
 import json
+import subprocess
 
 import numpy as np
 import pytest
@@ -111,3 +112,27 @@ def test_two_values_for_one_setting_are_one_sentence(recipe, tmp_path, capsys):
         == 2
     )
     assert "was given a value of its own" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("size", ["4k", "16k", "64k"])
+def test_a_full_disk_is_one_sentence(recipe, tmp_path, capsys, size):
+    """Whichever file it is that does not fit: the recipe, the metrics or the checkpoint."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "none", disk], capture_output=True).returncode:
+        pytest.skip("a small file system cannot be mounted here")
+    try:
+        small = [w for text in (*SMALL, "schedule.steps=2") for w in ("--set", text)]
+        assert cli(["train", str(recipe(extra=BLOCKS)), "-o", str(disk / "o"), "--json", *small]) == 2
+        said = capsys.readouterr()
+        assert "No space left" in said.err
+        assert len(said.err.strip().splitlines()) == 1
+        assert json.loads(said.out)["error"]["type"] == "OutputError"
+        assert not [p.name for p in (disk / "o").iterdir() if p.name.startswith(".")]
+    finally:
+        subprocess.run(["umount", disk], check=True)
+
+
+def test_a_training_that_cannot_begin_leaves_no_folder(recipe, tmp_path):
+    assert cli(["train", str(recipe(extra=BLOCKS)), "-o", str(tmp_path / "runs/o"), "--set", "data.root=none"]) == 3
+    assert not (tmp_path / "runs").exists()
