@@ -8,7 +8,7 @@ TOOLS  := pytest pytest-benchmark ruff monai einops PyWavelets scikit-image pydi
 # Two threads gain nothing on the tiny images of the tests.
 QUICK  := OMP_NUM_THREADS=1
 
-.PHONY: demo test test-slow lint bench results pictures clean
+.PHONY: demo test test-slow mutants lint bench results pictures clean
 
 demo: $(READY)  ## hide scans in photographs, have them analysed there, and write demo/report.html
 	$(BIN)/privmed demo -o demo
@@ -18,6 +18,9 @@ test: $(READY)  ## fast tests of the core and of all plugins
 
 test-slow: $(READY)  ## all tests
 	$(QUICK) $(BIN)/python -m pytest -m "slow or not slow"
+
+mutants: $(READY)  ## deliberate mistakes in the methods, each of which some test must notice
+	$(QUICK) $(BIN)/python tests/mutants.py
 
 lint: $(READY)
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .

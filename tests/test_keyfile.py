@@ -1,5 +1,6 @@
 """Key files: opened by those they are for, and by nobody else; no change goes unnoticed."""
 
+import hashlib
 import os
 import subprocess
 import unicodedata
@@ -87,6 +88,21 @@ def test_a_lock_that_asks_for_too_much_is_refused(monkeypatch):
     monkeypatch.setattr(Passphrase, "_stretch", lambda *_, **__: pytest.fail("the passphrase was stretched"))
     with pytest.raises(KeyFileError, match="more memory than any we write"):
         WORDS.unwrap({**lock, "n": 2**24, "r": 8})
+
+
+def test_a_header_that_means_the_same_but_was_touched_is_told(tmp_path):
+    """Locks could be taken away otherwise; who mends the checksum as well is told by the entries."""
+    data = write(tmp_path / "k").read_bytes()
+    touched = data.replace(b'{"locks": [', b'{"locks":\t[', 1)
+    (tmp_path / "k").write_bytes(touched)
+    with pytest.raises(KeyFileError, match="header is damaged"):
+        read_key(tmp_path / "k", [WORDS])
+    start = touched.index(b'{"locks"')
+    end = touched.index(b"]}", start) + 2
+    mended = touched[:end] + hashlib.sha256(touched[start:end]).digest() + touched[end + 32 :]
+    (tmp_path / "k").write_bytes(mended)
+    with pytest.raises(KeyFileError, match="entry 0 was tampered with"):
+        read_key(tmp_path / "k", [WORDS])
 
 
 def test_frames_cannot_be_dropped_or_swapped(tmp_path):

@@ -59,7 +59,9 @@ def test_soft_jpeg_is_near_the_codec_and_has_a_gradient():
     assert soft.shape == hard.shape == image.shape
     assert (soft - hard).abs().mean() < 0.02
     soft.mean().backward()
-    assert torch.isfinite(image.grad).all()
+    assert 0.1 < float(image.grad.sum()) < 1.1, (
+        "a brighter image is a brighter JPEG; soft rounding passes a quarter of it on"
+    )
     with pytest.raises(SettingsError, match="quality"):
         jpeg(image, 0)
 

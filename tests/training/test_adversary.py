@@ -42,6 +42,18 @@ def test_each_side_of_the_adversarial_loss_moves_its_own_weights_only():
     assert all(p.grad is None for p in judge.parameters())
 
 
+def test_covers_are_true_and_the_hider_wants_its_stegos_to_be():
+    class Bright(Discriminator):
+        def forward(self, images):
+            return 40 * (images.mean((1, 2, 3))[:, None] - 0.5)
+
+    judge, taken, told = Bright(width=1), torch.ones(2, 3, 8, 8), torch.zeros(2, 3, 8, 8)
+    assert judge.own_loss(stego=told, cover=taken) < 1e-3
+    assert judge.own_loss(stego=taken, cover=told) > 10
+    assert judge.hider_loss(taken) < 1e-3
+    assert judge.hider_loss(told) > 10
+
+
 def test_the_discriminator_learns_to_tell_blurred_images():
     torch.manual_seed(0)
     judge = Discriminator(width=8)

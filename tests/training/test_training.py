@@ -90,6 +90,19 @@ def test_a_larger_network_starts_where_the_smaller_one_ended(recipe, tmp_path):
         )
 
 
+def judged_again(figures, path, folder):
+    """The figures of a training are those of the weights that it left."""
+    task = make_task(read_recipe(path, TINY), "cpu")
+    for method in {task.method, getattr(task, "hider", task.method)}:
+        weights = folder / f"{method.name}-tiny.safetensors"
+        if weights.exists():
+            method.load_state_dict(registry.create(method.kind, method.name, weights=weights).state_dict())
+        method.eval()
+    with torch.no_grad():
+        again = task.validate()
+    assert {k: figures[k] for k in again} == pytest.approx(again, rel=1e-3)
+
+
 def test_bare_and_covert_analysis_train(recipe, tmp_path):
     run(recipe(extra="settings: {blocks: 1}\n"), overrides=TINY, out=tmp_path / "h", quiet=True)
     bare = run(
@@ -98,10 +111,10 @@ def test_bare_and_covert_analysis_train(recipe, tmp_path):
         out=tmp_path / "s",
         quiet=True,
     )
-    assert 0 <= bare["dice"] <= 1
+    judged_again(bare, recipe("bare", "analyzer:unet", "settings: {width: 2}\n"), tmp_path / "s")
     extra = f"settings: {{width: 2, residual_bands: [ll, lh, hl, hh]}}\nhider_weights: {tmp_path}/h/lightih-tiny.safetensors\njoint: true\n"
     covert = run(recipe("covert", "analyzer:hidemia", extra), overrides=TINY, out=tmp_path / "c", quiet=True)
-    assert 0 <= covert["dice"] <= 1
+    judged_again(covert, recipe("covert", "analyzer:hidemia", extra), tmp_path / "c")
     card = registry.create("analyzer", "hidemia", weights=tmp_path / "c/hidemia-tiny.safetensors").card
     tuned = registry.create("hider", "lightih", weights=tmp_path / "c/lightih-tiny.safetensors").card
     assert card["hider"] == {"name": "lightih", "weights": "tiny", "sha256": tuned["sha256"]}
@@ -115,7 +128,8 @@ def test_classification_trains_bare_and_covert(tmp_path, data):
     sets = f"data: {{root: {data}, covers: photos, secrets: [{{folder: classes}}]}}\n"
     source = f"name: tiny\nmethod: analyzer:unet\nsettings: {{width: 2, classes: 2}}\n{sets}"
     (tmp_path / "bare.yaml").write_text("task: bare\n" + source)
-    assert 0 <= run(tmp_path / "bare.yaml", overrides=TINY, out=tmp_path / "b", quiet=True)["accuracy"] <= 1
+    longer = [*TINY, "schedule.steps=40", "schedule.validate=40", "optimizer.rate=3e-3", "optimizer.average=0"]
+    assert run(tmp_path / "bare.yaml", overrides=longer, out=tmp_path / "b", quiet=True)["accuracy"] == 1
     (tmp_path / "hider.yaml").write_text(
         source.replace("analyzer:unet", "hider:lightih").replace("width: 2, classes: 2", "blocks: 1") + "task: hiding\n"
     )
@@ -123,7 +137,8 @@ def test_classification_trains_bare_and_covert(tmp_path, data):
     (tmp_path / "covert.yaml").write_text(
         "task: covert\n" + source + f"hider_weights: {tmp_path}/h/lightih-tiny.safetensors\n"
     )
-    assert 0 <= run(tmp_path / "covert.yaml", overrides=TINY, out=tmp_path / "c", quiet=True)["accuracy"] <= 1
+    covert = run(tmp_path / "covert.yaml", overrides=TINY, out=tmp_path / "c", quiet=True)
+    judged_again(covert, tmp_path / "covert.yaml", tmp_path / "c")
     with pytest.raises(InputError, match="has classes dark, light, but the method expects 3"):
         run(tmp_path / "bare.yaml", overrides=[*TINY, "settings.classes=3"], out=tmp_path / "n", quiet=True)
 
@@ -137,17 +152,6 @@ def test_distillation_needs_stages_that_can_be_shared_out(recipe, tmp_path):
     odd = recipe("distillation", "hider:lightih", teacher + "settings: {blocks: 3}\n")
     with pytest.raises(SettingsError, match="cannot be shared out"):
         run(odd, overrides=TINY, out=tmp_path / "o", quiet=True)
-
-
-def test_a_student_equal_to_its_teacher_has_nothing_to_learn_from_it(recipe, tmp_path):
-    """With student and teacher alike every hybrid is the teacher: the hiding term is zero."""
-    from privmed.training.hiding import Distillation
-
-    run(recipe(), overrides=TINY, out=tmp_path / "t", quiet=True)
-    extra = f"hider_weights: {tmp_path}/t/lightih-tiny.safetensors\nloss: {{secret: 0, stego: 1}}\n"
-    task = Distillation(read_recipe(recipe("distillation", "hider:lightih", extra), TINY), "cpu")
-    task.method.load_state_dict(task.teacher.state_dict())
-    assert float(task.loss(0)[0].detach()) < 1e-5
 
 
 def test_every_mistake_of_a_recipe_is_told(tmp_path):

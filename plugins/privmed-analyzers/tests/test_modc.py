@@ -100,6 +100,14 @@ def test_gate_chooses_k(k):
     torch.testing.assert_close(weights.sum(1), torch.ones(4))
 
 
+def test_gate_is_a_softmax_over_the_largest():
+    gate, x = Gate(16, 5, 2), torch.rand(4, 16, 6, 6, generator=torch.Generator().manual_seed(0))
+    torch.nn.init.normal_(gate.mlp[2].weight, generator=torch.Generator().manual_seed(1))
+    logits, weights = gate.mlp(x.mean((2, 3))), gate(x)
+    largest = logits.topk(2, dim=1)
+    torch.testing.assert_close(weights.gather(1, largest.indices), largest.values.softmax(1))
+
+
 def test_flat_regions_do_not_feel_the_gate(layer):
     """Inside a constant image the answer is (1 - lambda) times that of the vanilla convolution (bias aside)."""
     x = torch.full((1, 6, 9, 9), 0.7, dtype=torch.float64)

@@ -51,7 +51,9 @@ def test_generators_that_diverge_stay_within_the_bound():
     """Their tanh saturates where another network would overflow."""
     images, masks = phantoms(4)
     protector = privmed.protector("umed", **SMALL, cycles=1, warm_up=1, generator_rate=1e30).fit(zip(images, masks))
-    assert (protector.protect(images, masks) - images).abs().max() <= 4 / 255 + 1e-6
+    with torch.no_grad():
+        change = (protector.perturb(images, masks) - images).abs()  # as it comes out of them: protect() would cut it
+    assert 3.9 / 255 < float(change.max()) <= 4 / 255 + 1e-6
 
 
 def test_lsp_is_one_pattern_at_every_size():

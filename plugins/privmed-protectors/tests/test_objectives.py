@@ -143,12 +143,33 @@ def test_the_surrogate_of_em_sees_the_noise(plain, monkeypatch):
     assert scores == pytest.approx([0, 1], abs=1e-3)
 
 
+def test_em_goes_on_with_the_noise_that_it_had(lesions, tmp_path, monkeypatch):
+    monkeypatch.setattr("privmed_protectors.em.Surrogate", lambda classes, width: BrightIsLesion())
+    settings = TINY | STEPS | {"rounds": 3, "batches": 4, "rate": 0.2}
+
+    def interrupt(stage, done, total, figures):
+        if done == 2:
+            raise KeyboardInterrupt
+
+    whole, parts = (privmed.protector("em", **settings) for _ in range(2))
+    whole.fit(zip(*lesions))
+    with pytest.raises(KeyboardInterrupt):
+        parts.fit(zip(*lesions), fitting=Fitting(interrupt, tmp_path / "fit.pt"))
+    parts.fit(zip(*lesions), fitting=Fitting(None, tmp_path / "fit.pt"))
+    assert parts.surrogate.gain == whole.surrogate.gain != 40
+    assert parts.surrogate.bias == whole.surrogate.bias
+
+
 def test_targeted_noise_is_made_on_a_model_that_has_learnt(lesions):
-    """The checkpoints of SEP are those of one training, each further on than the one before."""
-    scores, sep = scores_of("sep", lesions, epochs=12, checkpoints=3, rate=5e-3, steps=1)
+    """The checkpoints of SEP are those of one training: its first third is a whole one of a third of the length."""
+    scores, sep = scores_of("sep", lesions, epochs=12, checkpoints=3, rate=5e-3)
     assert scores[-1] > scores[0] + 0.2
-    early, later, last = (loss_of(member, *lesions) for member in sep.ensemble)
-    assert early > later > last
+    _, tap = scores_of("tap", lesions, epochs=4, rate=5e-3)
+    early, later, last = (member.state_dict() for member in sep.ensemble)
+    assert all(torch.equal(early[name], value) for name, value in tap.surrogate.state_dict().items())
+    weights = "net.head.weight"
+    assert not torch.equal(early[weights], later[weights])
+    assert not torch.equal(later[weights], last[weights])
 
 
 def test_both_players_of_umed_go_down_the_same_loss(lesions, monkeypatch):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from privmed_protectors.ar import autoregress
+from privmed_protectors.regions import by_class
 
 import privmed
 
@@ -50,6 +51,13 @@ def test_each_class_of_ar_is_one_process():
             left = innovations(b, pattern)
             assert left < 1e-4 if k == label else left > 0.1
     assert not torch.allclose(noise[0], noise[1], atol=1e-3), "two images have the same draw"
+
+
+def test_a_lesion_is_class_1_and_the_background_class_0():
+    zeros, ones = torch.zeros(2, 3, 8, 8), torch.ones(2, 3, 8, 8)
+    mask = (torch.arange(128) % 3 == 0).float().view(2, 1, 8, 8)
+    assert torch.equal(by_class([zeros, ones], mask), mask.expand(2, 3, 8, 8))
+    assert by_class([zeros, ones], torch.tensor([1, 0])).mean((1, 2, 3)).tolist() == [1, 0]
 
 
 @pytest.mark.parametrize(("name", "settings"), [("lsp", {"size": SIDE, "separation": 1e3}), ("ar", {})])

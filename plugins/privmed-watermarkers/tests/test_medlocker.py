@@ -7,6 +7,7 @@ from privmed_watermarkers.space import Space
 
 import privmed
 from privmed.errors import SettingsError
+from privmed.interfaces.placing import Job
 from privmed.testing.watermarker_checks import sample_image, sample_logo, steady
 
 
@@ -40,6 +41,40 @@ def test_searches_come_near_the_best_place(search):
     made = locker.embed(image, sample_logo(), spot((90, 40)), 0)
     x, y, width, height = made.record["place"]
     assert np.hypot(x + width / 2 - 90, y + height / 2 - 40) < 15
+
+
+def scores_of(**settings):
+    """What a search is told, turn by turn, where the true class is the likelier the farther a mark is from one place."""
+    blank = {"view": np.zeros((1, 128, 128), np.uint8), "colour": np.zeros((32, 32, 3), np.uint8)}
+    flat = {"opacity": np.full((32, 32), 255, np.uint8), "veil": np.zeros((32, 32), np.uint8)}
+    job = Job(**blank, **flat, label=0, places=np.ones((97, 97), bool))
+    search = privmed.watermarker("medlocker", **settings)._search(job, np.random.default_rng(0))
+    scores, wanted = [], next(search)
+    try:
+        while True:
+            scores.append(0.51 + 0.4 * np.hypot(wanted[:, 1] - 70, wanted[:, 2] - 20) / 130)
+            wanted = search.send(np.stack([scores[-1], 1 - scores[-1]], 1).astype(np.float32))
+    except StopIteration:
+        return scores
+
+
+def test_the_walk_goes_downhill_and_its_best_steps_are_what_mutates():
+    first, *walk, child = scores_of(generations=1, hops=15, step=3, crossover=1.0, temperature=1e-6)
+    assert len(walk) == 15
+    assert walk[-1].mean() < first.mean() - 0.05
+    assert (child <= first + 1e-6).all()
+    assert child.mean() < first.mean() - 0.05
+
+
+def test_a_warm_walk_goes_uphill_too():
+    cold, warm = (scores_of(generations=1, hops=15, step=3, temperature=t)[15].mean() for t in (1e-6, 100.0))
+    assert cold < warm - 0.05
+
+
+def test_the_fitter_are_selected():
+    """Where two genes of three come from what was selected and the third is drawn at random, the offspring gets better."""
+    first, *_, last = scores_of(search="random", generations=12, crossover=0.3)
+    assert last.mean() < first.mean() - 0.03
 
 
 def test_stops_at_the_first_success():
