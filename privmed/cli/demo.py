@@ -81,8 +81,9 @@ def _table(voice: Voice, results: list) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    head = ("hidden", "stego / cover", "SSIM", "recovered", "worst patch", "worst pixel", "response / cover", "Dice")
-    table = Table(*head, box=None, padding=(0, 2, 0, 0))
+    head = ("hidden", "stego", "SSIM", "recovered", "patch", "pixel", "response", "Dice")
+    caption = "stego, response: against the cover; patch, pixel: the worst of what is recovered, pixel in levels of 255"
+    table = Table(*head, box=None, padding=(0, 1, 0, 0), caption=caption, caption_justify="left")
     for r in results:
         f = r.figures
         table.add_row(
