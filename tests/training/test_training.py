@@ -118,6 +118,14 @@ def test_bare_and_covert_analysis_train(recipe, tmp_path):
     card = registry.create("analyzer", "hidemia", weights=tmp_path / "c/hidemia-tiny.safetensors").card
     tuned = registry.create("hider", "lightih", weights=tmp_path / "c/lightih-tiny.safetensors").card
     assert card["hider"] == {"name": "lightih", "weights": "tiny", "sha256": tuned["sha256"]}
+    assert {name: len(entry["mean"]) for name, entry in card["domain"].items()} == {
+        "secret": 10,
+        "answer": 10,
+        "nothing": 10,
+    }
+    assert not tuned["domain"]
+    alone = registry.create("analyzer", "unet", weights=tmp_path / "s/unet-tiny.safetensors").card
+    assert alone["domain"] == {"secret": card["domain"]["secret"]}  # the same images
 
 
 def test_classification_trains_bare_and_covert(tmp_path, data):
