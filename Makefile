@@ -5,10 +5,12 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 SETUP  := constraints.txt pyproject.toml $(wildcard plugins/*/pyproject.toml)
 TOOLS  := pytest pytest-benchmark ruff monai einops PyWavelets scikit-image pydicom pylibjpeg pylibjpeg-libjpeg pylibjpeg-openjpeg pylibjpeg-rle
+# Tables that a suite runs; the others come from scripts.
+PLANS  := $(shell grep -L '^suite: script' benchmarks/*.yaml)
 # Two threads gain nothing on the tiny images of the tests.
 QUICK  := OMP_NUM_THREADS=1
 
-.PHONY: demo test test-slow mutants lint bench results pictures clean
+.PHONY: demo test test-slow mutants lint bench models results documents pictures clean
 
 demo: $(READY)  ## hide scans in photographs, have them analysed there, and write demo/report.html
 	$(BIN)/privmed demo -o demo
@@ -25,16 +27,24 @@ mutants: $(READY)  ## deliberate mistakes in the methods, each of which some tes
 lint: $(READY)
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
 
-bench: $(READY)  ## speed, as ratios within one run: benchmarks/results/speed.json
+bench: $(READY)  ## speed, as ratios within one run: benchmarks/results/speed.jsonl
 	$(BIN)/python benchmarks/speed.py
 
+models: $(READY)  ## the classifiers that watermarks are held against, into runs/; needs DATA
+	for set in busi cxr; do for net in resnet18 resnet34 efficientnet-b0 senet50 resnet50 densenet121 vit; do \
+	  out=runs/diagnosis-$$set-$$net; test -f $$out/classifier-$$set-$$net.safetensors || \
+	  $(BIN)/privmed train recipes/diagnosis-$$set.yaml -o $$out --set data.root=$(DATA) --set name=$$set-$$net --set method=classifier:$$net; done; done
+
 results: $(READY)  ## the published tables (a day on two cores); needs DATA=folder with the data sets (see docs/training.md)
-	$(BIN)/python benchmarks/covert.py --data $(DATA)
-	$(BIN)/python benchmarks/protection.py --data $(DATA)
+	for plan in $(PLANS); do name=$$(basename $$plan .yaml); kept=benchmarks/results/$$name.jsonl; \
+	  $(BIN)/privmed bench run $$plan --data $(DATA) --models runs -o runs/bench && \
+	  $(BIN)/privmed bench merge $$kept runs/bench/$$name.jsonl -o $$kept --newer || exit 1; done
 	$(BIN)/python benchmarks/protect_time.py --data $(DATA)
-	$(BIN)/python benchmarks/watermark.py --data $(DATA) --part train attack lead places ablation
 	$(BIN)/python benchmarks/lock.py --data $(DATA)
-	$(BIN)/python benchmarks/render.py
+	$(MAKE) documents
+
+documents: $(READY)  ## put the tables of benchmarks/results into the documents that show them
+	$(BIN)/privmed bench table benchmarks/results --into README.md --into docs/results.md --into plugins/privmed-watermarkers/README.md
 
 pictures: $(READY)  ## the pictures of README, from the demo
 	$(BIN)/python benchmarks/pictures.py

@@ -2,7 +2,7 @@
 
     python benchmarks/lock.py --data DIR [--runs runs]
 
-Needs the ResNet-18 that ``benchmarks/watermark.py --part train`` makes of busi-cls. Writes ``benchmarks/results/watermark-lock.json``.
+Needs the ResNet-18 that ``make models`` trains on busi-cls. Writes ``benchmarks/results/watermark-lock.jsonl``.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ import numpy as np
 import torch
 
 import privmed
-from privmed.data.folders import ImageFolder
+from privmed.bench.attacks import Case, cases_of, tensor_of
+from privmed.bench.readers import read_dataset
+from privmed.bench.records import Measurement
+from privmed.bench.scripted import measured, publish
 from privmed.evaluation.metrics import psnr
-from privmed.evaluation.results import Figure, Results, figure, provenance
-from privmed.evaluation.watermark import Case, cases_of, tensor_of
-from privmed.evaluation.watermark_suite import share
 from privmed.imaging.logo import draw_logo
 from privmed.imaging.overlay import Overlay, blend, guess
 from privmed.interfaces.watermarker import Task
@@ -40,26 +40,15 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
     options = parser.parse_args()
     oracle = load_oracle(options.runs / "diagnosis-busi-resnet18/classifier-busi-resnet18.safetensors")
-    folder = ImageFolder(options.data / DATA)
-    cases = [c for c in cases_of(folder, oracle.classes, SIZE) if int(oracle(tensor_of(c.view)).argmax()) == c.label]
+    dataset = read_dataset(options.data / DATA)
+    cases = [c for c in cases_of(dataset, oracle.classes, SIZE) if int(oracle(tensor_of(c.view)).argmax()) == c.label]
     cases = [cases[n * len(cases) // LOCKED] for n in range(LOCKED)]
-    results = Results(
-        name="watermark-lock",
-        title="Watermarks: what the search costs, and what the lock is worth",
-        figures=[*speed(oracle, cases[:: LOCKED // SEARCHED]), *lock(oracle, cases)],
-        provenance=provenance(data={DATA: folder.digest("test")}, seeds=[0]),
-        notes=[
-            f"{len(cases)} images that the model has right, {SIZE} x {SIZE}, ResNet-18 at 112 x 112. The thief has the logo and the place "
-            "of the mark, not the key: he tries all opacities and keeps the one whose inside is smoothest across the edges of the "
-            "logo, or he paints the logo over (biharmonic inpainting). ResNet-18: one training, one seed; one search an image.",
-            "The ratio is of whole searches and not of equal work: ours asks each candidate once, in batches, and in bf16 where that is "
-            "fast; the 4,150 queries of the method's ancestor are asked one by one in float32, and are reckoned from 25 an image.",
-        ],
-    )
-    print(results.save(options.out / "watermark-lock.json"), file=sys.stderr)
+    found = [*speed(oracle, cases[:: LOCKED // SEARCHED]), *lock(oracle, cases)]
+    path = options.out / "watermark-lock.jsonl"
+    print(publish(path, found, data={DATA: dataset.digest("test")}), file=sys.stderr)
 
 
-def speed(oracle: Oracle, cases: list[Case]) -> list[Figure]:
+def speed(oracle: Oracle, cases: list[Case]) -> list[Measurement]:
     """The whole search on images that cannot be fooled, against one query at a time in float32, as the method's ancestor works."""
 
     def stubborn(images: torch.Tensor) -> torch.Tensor:
@@ -79,17 +68,24 @@ def speed(oracle: Oracle, cases: list[Case]) -> list[Figure]:
             seen["ancestor"].append(ancestor)
     seen["queries"] = [p.queries for p in placed]
     ratios = [b / a for a, b in zip(seen["ours"], seen["ancestor"])]
-    about = {"data": DATA, "better": "lower"}
+    whole = {"spread": (max(ratios) - min(ratios)) / 2, "n": len(ratios), "over": "turns", "unit": "x"}
+    what = "the whole search, against 4,150 single queries in float32"
     return [
-        Figure(
-            name="the whole search, against 4,150 single queries in float32", method="medlocker",
-            measured=statistics.median(ratios), spread=(max(ratios) - min(ratios)) / 2, over="turns", unit="x", n=len(ratios), target=30,
-            data=DATA, note="median of turns; the spread is half of their range",
+        measured("speedup", "medlocker", statistics.median(ratios), DATA, what=what, **whole),
+        averaged("queries", "medlocker", seen["queries"], what="of a search that fails"),
+        averaged(
+            "time", "medlocker", seen["ours"], "turns", what="of a search that fails, each of eight together", unit="s"
         ),
-        figure("distinct queries of a search that fails", "medlocker", seen["queries"], over="images", **about),
-        figure("time of a search that fails, each of eight together", "medlocker", seen["ours"], unit="s", over="turns", **about),
-        figure("time of 4,150 single queries (200 measured)", "ancestor", seen["ancestor"], unit="s", over="turns", **about),
-    ]  # fmt: skip
+        averaged(
+            "time", "ancestor", seen["ancestor"], "turns", what="of 4,150 single queries (200 measured)", unit="s"
+        ),
+    ]
+
+
+def averaged(metric: str, method: str, values: list[float], over: str = "images", **more: str) -> Measurement:
+    """A mean with its standard deviation."""
+    about = {"n": len(values), "spread": statistics.stdev(values), "over": over}
+    return measured(metric, method, statistics.fmean(values), DATA, **about, **more)
 
 
 def one_by_one(oracle: Oracle, case: Case, sample: int) -> float:
@@ -106,7 +102,7 @@ def one_by_one(oracle: Oracle, case: Case, sample: int) -> float:
     return time.perf_counter() - start
 
 
-def lock(oracle: Oracle, cases: list[Case]) -> list[Figure]:
+def lock(oracle: Oracle, cases: list[Case]) -> list[Measurement]:
     """What a thief gets without the key: by guessing one opacity, and by painting over the mark."""
     figures = []
     for veil in (0, 60):
@@ -123,15 +119,16 @@ def lock(oracle: Oracle, cases: list[Case]) -> list[Figure]:
             views = {"marked": values(made.image), "guess_right": guessed, "paint_right": painted}
             for name, view in views.items():
                 found[name].append(float(oracle(tensor_of(view)).argmax() == case.label))
-        label, about = f"veil {veil}", {"data": DATA, "over": "images", "better": "lower"}
+        label = f"veil {veil}"
+        guess, paint = "guessing one opacity", "inpainting"
         figures += [
-            figure("PSNR under the mark, guessing one opacity", label, found["guessed"], unit="dB", **about),
-            figure("PSNR under the mark, inpainting", label, found["painted"], unit="dB", **about),
-            figure("time to guess", label, found["seconds"], unit="s", data=DATA, over="images"),
-            share("accuracy on marked images", label, found["marked"], DATA, better="lower"),
-            share("accuracy after guessing", label, found["guess_right"], DATA, better="lower"),
-            share("accuracy after inpainting", label, found["paint_right"], DATA, better="lower"),
+            averaged("psnr-under", label, found["guessed"], attack=guess, unit="dB"),
+            averaged("psnr-under", label, found["painted"], attack=paint, unit="dB"),
+            averaged("time", label, found["seconds"], what="to guess", unit="s"),
         ]
+        for attack, key in (("none", "marked"), (guess, "guess_right"), (paint, "paint_right")):
+            right, count = statistics.fmean(found[key]), len(found[key])
+            figures.append(measured("accuracy", label, right, DATA, attack=attack, n=count, over="images"))
     return figures
 
 

@@ -4,7 +4,7 @@
 
 Runs ``privmed protect`` on a copy scaled to 224 x 224, with the defaults and all cores, and once more with the fitted protector. What
 the second run takes is reading, protecting, writing and proving; the rest of the first is the fit. A third run publishes the same images
-in colour, where UMed needs no fit: its tint fills the bound. Writes ``benchmarks/results/protect-time.json``.
+in colour, where UMed needs no fit: its tint fills the bound. Writes ``benchmarks/results/protect-time.jsonl``.
 """
 
 from __future__ import annotations
@@ -19,11 +19,12 @@ from pathlib import Path
 
 from PIL import Image
 
-from privmed import registry
+from privmed.bench.scripted import measured, publish
 from privmed.data.folders import ImageFolder
-from privmed.evaluation.results import Figure, Results, provenance
 
 SIZE = 224
+LOOKS = {"psnr": "dB", "ssim": ""}
+COLOUR = "umed in colour, without a fit"
 NO_FIT = ("--set", "cycles=0", "--set", "warm_up=0")
 
 
@@ -40,32 +41,16 @@ def main() -> None:
         whole, said = protect(data, Path(folder) / "a", "--save", fitted)
         later, _ = protect(data, Path(folder) / "b", "--load", fitted)
         coloured, tinted = protect(scaled(source, Path(folder) / "colour", "RGB"), Path(folder) / "c", *NO_FIT)
-    count = said["images"]
-    about = {"method": "umed", "data": f"busi, {count} training images of {SIZE} x {SIZE}"}
-    colour = {**about, "method": "umed in colour, without a fit"}
-    figures = [
-        Figure(name="time to protect, fit included", measured=whole, unit="s", better="lower", **about),
-        Figure(name="of that: the fit", measured=whole - later, unit="s", better="lower", **about),
-        Figure(name="of that: read, protect, write and prove", measured=later, unit="s", better="lower", **about),
-        Figure(name="PSNR of what is published", measured=said["psnr"], unit="dB", target=50.0, **about),
-        Figure(name="SSIM of what is published", measured=said["ssim"], target=0.996, **about),
-        Figure(name="time to protect", measured=coloured, unit="s", better="lower", **colour),
-        Figure(name="PSNR of what is published", measured=tinted["psnr"], unit="dB", target=50.0, **colour),
-        Figure(name="SSIM of what is published", measured=tinted["ssim"], target=0.996, **colour),
+    found = [
+        measured("time", "umed", whole, "busi", part="fit included", unit="s"),
+        measured("time", "umed", whole - later, "busi", part="of that: the fit", unit="s"),
+        measured("time", "umed", later, "busi", part="of that: read, protect, write and prove", unit="s"),
+        *(measured(k, "umed", said[k], "busi", unit=u) for k, u in LOOKS.items()),
+        measured("time", COLOUR, coloured, "busi", part="no fit", unit="s"),
+        *(measured(k, COLOUR, tinted[k], "busi", unit=u) for k, u in LOOKS.items()),
     ]
-    c = registry.load("protector", "umed").Config()
-    results = Results(
-        name="protect-time",
-        title="UMed: how long it takes to protect a set",
-        figures=figures,
-        provenance=provenance(data={"busi": source.digest("train")}, seeds=[0]),
-        notes=[
-            f"Every run is a whole process, imports included; {count} images each, one run, one seed. umed with its defaults: networks "
-            f"of width {c.width}, {c.warm_up} epochs of warm-up, {c.cycles} cycles of five epochs, batch {c.batch}; the paper's fit has "
-            "100 cycles, batch 16.",
-        ],
-    )
-    print(results.save(options.out / "protect-time.json"), file=sys.stderr)
+    path = options.out / "protect-time.jsonl"
+    print(publish(path, found, data={"busi": source.digest("train")}), file=sys.stderr)
 
 
 def scaled(source: ImageFolder, out: Path, mode: str = "L") -> Path:

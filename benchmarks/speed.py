@@ -1,4 +1,4 @@
-"""Run the speed benchmarks and publish them as ratios: ``python benchmarks/speed.py``. Writes ``benchmarks/results/speed.json``."""
+"""Run the speed benchmarks and publish them as ratios: ``python benchmarks/speed.py``. Writes ``benchmarks/results/speed.jsonl``."""
 
 from __future__ import annotations
 
@@ -10,10 +10,20 @@ from pathlib import Path
 
 import pytest
 
-from privmed.evaluation.results import Figure, Results, provenance
+from privmed.bench.records import Measurement
+from privmed.bench.scripted import measured, publish
 
 HERE = Path(__file__).parent
 GIGAFLOP = {"hinet": 101.4, "lightih": 25.4}  # 2 x MAC of one direction at 224
+ONE = " (one 224 x 224 image)"
+RATIOS = (
+    ("hinet", "hide: ours in bf16 over as printed in float32" + ONE, "hinet as printed, float32", "hinet, bf16"),
+    ("hinet", "hide: bf16 over float32" + ONE, "hinet, float32", "hinet, bf16"),
+    ("lightih", "hide: bf16 over float32" + ONE, "lightih, float32", "lightih, bf16"),
+    ("lightih", "hide: LightIH over HiNet, bf16" + ONE, "hinet, bf16", "lightih, bf16"),
+    ("lightih", "training step: pushed over concatenating dense block (8 crops of 64 pixels)", "as printed", "pushed"),
+    ("machine", "matrix product: bf16 over float32", "torch.float32", "torch.bfloat16"),
+)
 PRODUCT = 2 * 1536**3 / 1e9
 
 
@@ -29,75 +39,22 @@ def main() -> None:
         rows = json.loads(raw.read_text())["benchmarks"]
     median = {row["name"].partition("[")[2].rstrip("]"): row["stats"]["median"] for row in rows}
     spread = {row["name"].partition("[")[2].rstrip("]"): row["stats"]["iqr"] for row in rows}
-    result = Results(
-        name="speed",
-        title="Speed, as ratios within one run",
-        figures=figures(median, spread),
-        provenance=provenance(),
-        notes=[
-            f"Medians of pytest-benchmark; load average at the end {os.getloadavg()[0]:.1f}. Ratios compare within this run only."
-        ],
-    )
-    print(result.save(HERE / "results" / "speed.json"), file=sys.stderr)
+    note = f"load average at the end {os.getloadavg()[0]:.1f}"
+    print(publish(HERE / "results" / "speed.jsonl", measurements(median, spread), note=note), file=sys.stderr)
 
 
-def figures(median: dict[str, float], spread: dict[str, float]) -> list[Figure]:
+def measurements(median: dict[str, float], spread: dict[str, float]) -> list[Measurement]:
     """Ratios first, then the times they come from."""
-
-    def ratio(name: str, method: str, slow: str, fast: str, **more) -> Figure:
-        return Figure(
-            name=name, method=method, measured=median[slow] / median[fast], unit="x", data="one 224 x 224 image", **more
-        )
-
+    out = []
+    for method, what, slow, fast in RATIOS:
+        out.append(measured("speedup", method, median[slow] / median[fast], what=what, unit="x"))
     bf16 = PRODUCT / median["torch.bfloat16"]
-    rate = {m: GIGAFLOP[m] / median[f"{m}, bf16"] for m in GIGAFLOP}
-    out = [
-        ratio(
-            "hide: ours in bf16 over as printed in float32",
-            "hinet",
-            "hinet as printed, float32",
-            "hinet, bf16",
-            target=5,
-        ),
-        ratio("hide: bf16 over float32", "hinet", "hinet, float32", "hinet, bf16"),
-        ratio("hide: bf16 over float32", "lightih", "lightih, float32", "lightih, bf16"),
-        ratio("hide: LightIH over HiNet, bf16", "lightih", "hinet, bf16", "lightih, bf16"),
-        Figure(
-            name="training step: pushed over concatenating dense block",
-            method="lightih",
-            data="8 crops of 64 pixels",
-            unit="x",
-            measured=median["as printed"] / median["pushed"],
-        ),
-        Figure(
-            name="matrix product: bf16 over float32",
-            method="machine",
-            unit="x",
-            measured=median["torch.float32"] / median["torch.bfloat16"],
-        ),
-    ]
-    out += [
-        Figure(
-            name="share of the machine's bf16 matrix rate",
-            method=m,
-            data="hide, one image",
-            measured=r / bf16,
-            note=f"{r:.0f} of {bf16:.0f} GFLOP/s",
-        )
-        for m, r in rate.items()
-    ]
-    out += [
-        Figure(
-            name=f"time: {k}",
-            method="all",
-            measured=v * 1e3,
-            spread=spread[k] * 1e3,
-            over="interquartile range",
-            unit="ms",
-            better="lower",
-        )
-        for k, v in median.items()
-    ]
+    for method, flop in GIGAFLOP.items():
+        share = flop / median[f"{method}, bf16"] / bf16
+        out.append(measured("rate-share", method, share, what="hide, one image"))
+    for what, value in median.items():
+        about = {"what": what, "unit": "ms", "spread": spread[what] * 1e3, "over": "interquartile range"}
+        out.append(measured("time", "all", value * 1e3, **about))
     return out
 
 

@@ -2,7 +2,7 @@
 
     python benchmarks/watermark_pictures.py [--runs runs]
 
-Writes ``docs/images/watermarks.png`` (ultrasound phantoms, marked beside the lesion, with what the ResNet-18 of ``benchmarks/watermark.py``
+Writes ``docs/images/watermarks.png`` (ultrasound phantoms, marked beside the lesion, with what the ResNet-18 of ``make models``
 says of them) and ``docs/images/watermark-ablation.svg``. Phantoms, because images of the data sets are not ours to show.
 """
 
@@ -17,8 +17,8 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 
 import privmed
+from privmed.bench.records import Measurement, read_records
 from privmed.data.samples import ultrasound_phantom
-from privmed.evaluation.results import Curve, load
 from privmed.imaging.keepout import lesion_boxes, paint
 from privmed.imaging.logo import draw_logo
 from privmed.imaging.wire import to_bytes
@@ -36,7 +36,7 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, default=Path("runs"), help="where the classifier lies")
     options = parser.parse_args()
     sheet(options.runs).save(ROOT / "docs/images/watermarks.png", optimize=True)
-    curves = load(ROOT / "benchmarks/results/watermark-ablation.json").curves
+    curves = lines(read_records(ROOT / "benchmarks/results/watermark-ablation.jsonl").measurements)
     (ROOT / "docs/images/watermark-ablation.svg").write_text(diagrams(curves), encoding="utf-8")
 
 
@@ -66,19 +66,31 @@ def sheet(runs: Path) -> Image.Image:
     return made
 
 
-def diagrams(curves: list[Curve]) -> str:
+def lines(found: list[Measurement]) -> dict[str, list[tuple[float, float]]]:
+    """ASR along each setting; logos by their number."""
+    out: dict[str, list[tuple[float, float]]] = {}
+    for m in found:
+        if m.metric == "asr" and "class" not in m.dimensions:
+            (name,) = set(m.dimensions) - {"source", "where"}
+            value = m.dimensions[name]
+            points = out.setdefault(name if name != "logo" else "logo: shield, square, ring", [])
+            points.append((value if name != "logo" else len(points) + 1, m.value))
+    return out
+
+
+def diagrams(curves: dict[str, list[tuple[float, float]]]) -> str:
     """Small diagrams side by side, all from 0 to 1."""
     width, parts = len(curves) * (PANEL + EDGE) + 12, []
-    for n, curve in enumerate(curves):
+    for n, (name, points) in enumerate(curves.items()):
         left, top, bottom = n * (PANEL + EDGE) + EDGE, 24, PANEL
-        xs, ys = zip(*curve.points)
+        xs, ys = zip(*points)
         places = [left + (PANEL - 20) * i / (len(xs) - 1) for i in range(len(xs))]
         heights = [bottom - (bottom - top) * y for y in ys]
         for share in (0, 0.5, 1):
             y = bottom - (bottom - top) * share
             parts.append(f'<path d="M{left} {y}h{PANEL - 20}" stroke="{FAINT}"/>')
             parts.append(f'<text x="{left - 6}" y="{y + 4}" text-anchor="end">{share:g}</text>')
-        parts.append(f'<text x="{left}" y="14" font-weight="600">{html.escape(curve.name)}</text>')
+        parts.append(f'<text x="{left}" y="14" font-weight="600">{html.escape(name)}</text>')
         path = " ".join(f"{x:.1f},{y:.1f}" for x, y in zip(places, heights))
         parts.append(f'<polyline points="{path}" fill="none" stroke="{LINE}" stroke-width="2"/>')
         for x, y, value in zip(places, heights, xs):

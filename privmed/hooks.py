@@ -15,4 +15,9 @@ hookimpl = pluggy.HookimplMarker("privmed")
 
 @hookspec
 def privmed_register(register: Callable[[type], None]) -> None:
-    """Call ``register(MethodClass)`` once for each method of this module."""
+    """Call ``register(cls)`` once for each class of this module.
+
+    A class is a method (:class:`privmed.Hider`, ``Analyzer``, ``Protector``, ``Watermarker``) or takes part in comparisons: an
+    ``Exploiter``, ``Defence``, ``Metric``, ``Reader`` or ``Suite`` of :mod:`privmed.bench.contracts`. The group of the entry point
+    says which kind it is asked for: ``privmed.hiders``, ``privmed.exploiters``, ``privmed.readers``, and so on.
+    """

@@ -26,12 +26,23 @@ from privmed.settings import merge, structure
 if TYPE_CHECKING:
     from privmed.interfaces import Analyzer, Hider, Method, Protector, Watermarker
 
-GROUPS = {
+METHODS = {
     "hider": "privmed.hiders",
     "analyzer": "privmed.analyzers",
     "protector": "privmed.protectors",
     "watermarker": "privmed.watermarkers",
 }
+PARTS = {
+    "exploiter": "privmed.exploiters",
+    "defence": "privmed.defences",
+    "metric": "privmed.metrics",
+    "reader": "privmed.readers",
+    "suite": "privmed.suites",
+}
+"""What takes part in comparisons besides methods; see :mod:`privmed.bench.contracts`."""
+GROUPS = {**METHODS, **PARTS}
+CORE = "privmed"
+"""Distribution of the parts that come with the core."""
 FIRST_PARTY = {"privmed", "privmed-hiders", "privmed-analyzers", "privmed-protectors", "privmed-watermarkers"}
 """Distributions whose names of methods nobody else can take. Another one of such a name can only stand in its place."""
 BUNDLED = "bundled"
@@ -63,16 +74,17 @@ def available(kind: str) -> list[str]:
 
 
 def plugins(kind: str | None = None, *, check: bool = False) -> list[PluginInfo]:
-    """List installed methods, broken ones with their reason.
+    """List installed methods and parts of comparisons, broken ones with their reason.
 
     Args:
-        kind: ``"hider"``, ``"analyzer"``, ``"protector"``, ``"watermarker"``, or None for all.
+        kind: ``"hider"``, ``"analyzer"``, ``"protector"``, ``"watermarker"``, or ``"exploiter"``, ``"defence"``, ``"metric"``,
+            ``"reader"``, ``"suite"``; None for all methods.
         check: also import every plugin and hold it against the contract (imports torch; takes seconds).
 
     Raises:
         PluginError: with ``PRIVMED_STRICT=1``, for the first broken plugin.
     """
-    kinds = list(GROUPS) if kind is None else [_known_kind(kind)]
+    kinds = list(METHODS) if kind is None else [_known_kind(kind)]
     rows = [row for k in kinds for row in _discover(k)]
     if check:
         rows = [_checked(row) for row in rows]
@@ -135,6 +147,17 @@ def create(
     return method.eval()
 
 
+def part(kind: str, name: str, **settings: Any) -> Any:
+    """Create a part of a comparison: an exploiter, a defence, a metric or a reader.
+
+    Raises:
+        MethodNotFoundError, PluginError: see :func:`load`.
+        SettingsError: for settings that do not exist or are out of range, all at once.
+    """
+    cls = load(kind, name)
+    return cls(structure(cls.Config, settings, name))
+
+
 def hider(name: str, weights: Any = BUNDLED, **settings: Any) -> Hider:
     """Create a hider; see :func:`create`. Example: ``privmed.hider("lightih").hide(secret, cover)``."""
     return create("hider", name, weights, **settings)  # type: ignore[return-value]
@@ -177,15 +200,34 @@ def _discover(kind: str) -> list[PluginInfo]:
             rows.append(
                 PluginInfo(kind=kind, name=entry.name, distribution=name, version=ver, module=entry.value, entry=entry)
             )
-    rows = sorted(set(rows), key=lambda r: (r.name, r.distribution))
+    rows = sorted({*rows, *_built_in(kind)}, key=lambda r: (r.name, r.distribution))
     return [_screened(row, rows) for row in rows]
+
+
+def _built_in(kind: str) -> list[PluginInfo]:
+    """Entry points of the core's own parts."""
+    from privmed import __version__
+    from privmed.bench.builtin import BUILT_IN
+
+    return [
+        PluginInfo(
+            kind=kind,
+            name=name,
+            distribution=CORE,
+            version=__version__,
+            module=module,
+            entry=EntryPoint(name, module, GROUPS[kind]),
+        )
+        for name, module in BUILT_IN.get(kind, {}).items()
+    ]
 
 
 def _screened(row: PluginInfo, rows: list[PluginInfo]) -> PluginInfo:
     rivals = [r for r in rows if r.name == row.name]
     ours = [r for r in rivals if _normal(r.distribution) in FIRST_PARTY]
     if len(ours) == 1 and len(rivals) > 1:
-        taken = f"the name {row.name!r} is that of a method of {ours[0].origin}, which stays; choose another name"
+        what = "a method" if row.kind in METHODS else f"the {row.kind}"
+        taken = f"the name {row.name!r} is that of {what} of {ours[0].origin}, which stays; choose another name"
         return row if row is ours[0] else _broken(row, taken)
     if len(rivals) > 1:
         who = " and ".join(r.origin for r in rivals)
@@ -241,7 +283,10 @@ class _Refused(Exception):
 
 
 def _collect(row: PluginInfo) -> type[Method]:
-    """Import one plugin and take the one class it was asked for; nothing is kept unless all of it is in order."""
+    """Import one plugin and take the one class it was asked for; nothing is kept unless all of it is in order.
+
+    A module may register classes of several kinds; each is held against the contract of its own.
+    """
     module = row.entry.load()
     spoken = getattr(module, "privmed_api", hooks.API_VERSION)
     if spoken != hooks.API_VERSION:
@@ -257,24 +302,36 @@ def _collect(row: PluginInfo) -> type[Method]:
     found: list[Any] = []
     manager.hook.privmed_register(register=found.append)
     for cls in found:
-        _hold_against_contract(cls, row.kind)
-    mine = [cls for cls in found if cls.name == row.name]
+        _hold_against_contract(cls, getattr(cls, "kind", row.kind) if inspect.isclass(cls) else row.kind)
+    mine = [cls for cls in found if (cls.kind, cls.name) == (row.kind, row.name)]
     if len(mine) != 1:
-        names = ", ".join(sorted(cls.name for cls in found)) or "nothing"
+        names = ", ".join(sorted(cls.name for cls in found if cls.kind == row.kind)) or "nothing"
         raise _Refused(f"its entry point promises {row.name!r}, but {row.module} registers {names}")
     return mine[0]
 
 
-def _hold_against_contract(cls: Any, kind: str) -> None:
+def _contracts() -> dict[str, type]:
+    from privmed.bench import contracts
     from privmed.interfaces import KINDS
+
+    parts = (contracts.Exploiter, contracts.Defence, contracts.Metric, contracts.Reader, contracts.Suite)
+    return {**KINDS, **{p.kind: p for p in parts}}
+
+
+def _hold_against_contract(cls: Any, kind: str) -> None:
     from privmed.interfaces.abilities import ABILITIES, missing
 
-    base = KINDS[kind]
+    contracts = _contracts()
+    if kind not in contracts:
+        raise _Refused(f"{cls.__name__}.kind is {kind!r}; there are {', '.join(contracts)}")
+    base = contracts[kind]
     if not (inspect.isclass(cls) and issubclass(cls, base)):
-        raise _Refused(f"it registers {cls!r}, which is not a subclass of privmed.{base.__name__}")
-    if not (isinstance(cls.name, str) and re.fullmatch(r"[a-z0-9][a-z0-9_-]*", cls.name)):
-        raise _Refused(f"{cls.__name__}.name must be lower-case letters, digits, - and _, got {cls.name!r}")
-    if not attrs.has(cls.Config):
+        home = "privmed.bench.contracts" if kind in PARTS else "privmed"
+        raise _Refused(f"it registers {cls!r}, which is not a subclass of {home}.{base.__name__}")
+    name = getattr(cls, "name", None)
+    if not (isinstance(name, str) and re.fullmatch(r"[a-z0-9][a-z0-9_+-]*", name)):
+        raise _Refused(f"{cls.__name__}.name must be lower-case letters, digits, - and _, got {name!r}")
+    if not attrs.has(getattr(cls, "Config", None)):
         raise _Refused(f"{cls.__name__}.Config must be an attrs class")
     if attrs.fields(base.Config) and not issubclass(cls.Config, base.Config):
         raise _Refused(
@@ -282,7 +339,7 @@ def _hold_against_contract(cls: Any, kind: str) -> None:
         )
     if getattr(cls, "learns", False) and not issubclass(cls.Config, base.LearningConfig):
         raise _Refused(f"{cls.__name__} learns, so its Config must extend privmed.{base.__name__}.LearningConfig")
-    for ability, protocol in ABILITIES[kind].items():
+    for ability, protocol in ABILITIES.get(kind, {}).items():
         lacks = missing(cls, protocol)
         if lacks and hasattr(cls, ability):
             raise _Refused(f"{cls.__name__} claims the ability {ability!r} but does not implement {', '.join(lacks)}")

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from attrs import evolve
 from PIL import Image
+from torch import Tensor
 
 from privmed.data.folders import ImageFolder, Item
 from privmed.errors import InputError, KeyFileError, VerificationError
@@ -160,7 +161,12 @@ def unmarked(picture: Picture, entry: dict[str, Any]) -> Picture:
 
 def look_of(picture: Picture) -> str:
     """A difference hash of 256 bits: near for the same picture in another encoding."""
-    seen = (picture.tensor()[0].mean(0) * 255).round().byte().numpy()
+    return look(picture.tensor())
+
+
+def look(image: Tensor) -> str:
+    """The same of an image, (1, C, H, W) in [0, 1]."""
+    seen = (image[0].mean(0) * 255).round().byte().numpy()
     small = np.asarray(Image.fromarray(seen).resize((17, 16), Image.Resampling.BOX), np.int64)
     return np.packbits(small[:, 1:] > small[:, :-1]).tobytes().hex()
 

@@ -217,7 +217,7 @@ def around(world, monkeypatch):
     monkeypatch.chdir(world)
     monkeypatch.setattr("privmed.imaging.logo.draw_logo", lambda *_: torch.ones(1, 4, 16, 16))
     monkeypatch.setattr(oracles, "load_oracle", load_or_stand_in)
-    monkeypatch.setattr("privmed.evaluation.watermark_suite.load_oracle", load_or_stand_in)
+    monkeypatch.setattr("privmed.bench.suites.watermark.load_oracle", load_or_stand_in)
     monkeypatch.setattr(locks, "SCRYPT", {"n": 2**10, "r": 8, "p": 1})
     monkeypatch.setenv("PRIVMED_PASSPHRASE", "correct horse")
     yield

@@ -1,0 +1,17 @@
+"""What the core itself brings to comparisons: the same table of names and modules that a plugin writes into its entry points."""
+
+from __future__ import annotations
+
+BUILT_IN: dict[str, dict[str, str]] = {
+    "exploiter": dict.fromkeys(("unet", "attention-unet", "unet++", "transunet"), "privmed.bench.exploiters"),
+    "defence": dict.fromkeys(("none", "blur", "jpeg60", "jpeg30", "augment", "adversarial"), "privmed.bench.defences"),
+    "metric": dict.fromkeys(("dice", "jaccard", "psnr", "psnr-y", "ssim"), "privmed.bench.metrics"),
+    "reader": dict.fromkeys(("folder", "busi", "npz"), "privmed.bench.readers"),
+    "suite": {
+        "protection": "privmed.bench.suites.protection",
+        "watermark": "privmed.bench.suites.watermark",
+        "hiding": "privmed.bench.suites.hiding",
+        "covert": "privmed.bench.suites.covert",
+        "script": "privmed.bench.suites.script",
+    },
+}

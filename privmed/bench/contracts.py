@@ -1,0 +1,222 @@
+"""What a plugin can bring to a comparison besides methods: exploiters, defences, metrics, data-set readers, suites.
+
+Each is a small class with a ``name``, registered like a method: an entry point in its group (``privmed.exploiters``,
+``privmed.defences``, ``privmed.metrics``, ``privmed.readers``, ``privmed.suites``) whose module implements ``privmed_register``.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from attrs import Factory, frozen
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor, nn
+
+    from privmed.bench.data import Dataset
+    from privmed.bench.engine import Context
+    from privmed.bench.plan import Entry
+
+Loss = Callable[["Tensor"], "Tensor"]
+
+
+@frozen(kw_only=True)
+class NoSettings:
+    """Of a part that has nothing to set."""
+
+
+class Part(ABC):
+    """Something with a name and settings.
+
+    Attributes:
+        kind: what it is, set by its base class.
+        name: lower-case letters, digits, ``-``, ``_`` and ``+``; unique among its kind.
+        Config: attrs class of its settings.
+    """
+
+    kind: ClassVar[str]
+    name: ClassVar[str]
+    Config: ClassVar[type] = NoSettings
+
+    def __init__(self, config: Any = None) -> None:
+        self.config = self.Config() if config is None else config
+
+
+class Exploiter(Part):
+    """A network that is trained on protected images without permission."""
+
+    kind = "exploiter"
+
+    @abstractmethod
+    def network(self, width: int) -> nn.Module:
+        """A fresh network from images (B, 3, S, S) to logits (B, 1, S, S); S is a multiple of 16.
+
+        Args:
+            width: channels of its first level, so that all exploiters of a table are of one size.
+        """
+
+
+class Defence(Part):
+    """What an exploiter does to protected images in order to learn from them all the same; test images stay as they are.
+
+    All three steps leave everything as it is unless a defence says otherwise.
+    """
+
+    kind = "defence"
+
+    def prepare(self, images: Tensor) -> Tensor:
+        """Change all training images once, (N, 1 or 3, S, S) uint8 in and out."""
+        return images
+
+    def augment(self, images: Tensor, masks: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+        """Change a batch, (B, C, S, S) in [0, 1] and masks (B, 1, S, S), anew in each epoch."""
+        return images, masks
+
+    def harden(self, images: Tensor, loss: Loss) -> Tensor:
+        """Change a batch against the model in training; ``loss`` gives the model's loss on changed images."""
+        return images
+
+
+@frozen(kw_only=True)
+class Quantity:
+    """What a table says of a metric.
+
+    Attributes:
+        title: in column heads.
+        unit: "dB", "s", "" ...
+        better: "higher" or "lower", for the method that is compared.
+        share: whether it is a share of ``n``, with Wilson's interval as its spread.
+    """
+
+    title: str
+    unit: str = ""
+    better: str = "higher"
+    share: bool = False
+
+
+class Metric(Part):
+    """A figure of merit of each item of a batch.
+
+    Attributes:
+        measures: ``"images"`` compares an image with its reference; ``"masks"`` compares found probabilities with the truth.
+        title, unit, better: see :class:`Quantity`; ``better`` means: for images more alike, for masks better found.
+    """
+
+    kind = "metric"
+    measures: ClassVar[str] = "images"
+    title: ClassVar[str]
+    unit: ClassVar[str] = ""
+    better: ClassVar[str] = "higher"
+
+    @abstractmethod
+    def __call__(self, found: Tensor, truth: Tensor) -> Tensor:
+        """(B,) from two of (B, C, H, W) in [0, 1]; infinite values are left out of means, and counted."""
+
+
+class Reader(Part):
+    """Finds images, their truth and their split in a folder or file as a data set is published."""
+
+    kind = "reader"
+
+    @classmethod
+    def recognises(cls, path: Path) -> bool:
+        """Whether ``path`` looks like a data set of this kind; asked only when a plan names no reader."""
+        return False
+
+    @abstractmethod
+    def read(self, path: Path) -> Dataset:
+        """The data set.
+
+        Raises:
+            InputError: when it is not there or not of this kind.
+        """
+
+
+@frozen(kw_only=True)
+class Cell:
+    """One run of a plan."""
+
+    entry: Entry
+    data: str
+    dimensions: dict[str, Any] = Factory(dict)
+    seed: int = 0
+
+
+@frozen(kw_only=True)
+class Value:
+    """One number that a run gave; ``dimensions`` come beside those of the cell, or take one away where they say None."""
+
+    metric: str
+    value: float
+    n: int = 1
+    spread: float | None = None
+    over: str = ""
+    dimensions: dict[str, Any] = Factory(dict)
+
+
+class Suite(Part):
+    """A kind of comparison: says which runs a plan asks for, and turns one run into measurements.
+
+    Attributes:
+        methods: kind of the entries' methods (``"protector"``, ...).
+        grid: dimensions a plan may vary, with what they are where it does not say.
+        quantities: what the suite measures beside the installed metrics.
+        metrics: installed metrics that it computes where a plan does not say.
+        baselines: names that an entry may have in a method's place, which the suite knows itself.
+    """
+
+    kind = "suite"
+    methods: ClassVar[str]
+    grid: ClassVar[dict[str, list[Any]]] = {}
+    quantities: ClassVar[dict[str, Quantity]] = {}
+    metrics: ClassVar[tuple[str, ...]] = ()
+    baselines: ClassVar[tuple[str, ...]] = ()
+
+    def __init__(self, config: Any, context: Context) -> None:
+        super().__init__(config)
+        self.context = context
+
+    def prepare(self) -> None:
+        """Refuse a plan that cannot run, before the first run.
+
+        Raises:
+            SettingsError, InputError: with what is wrong.
+        """
+
+    def cells(self) -> Iterator[Cell]:
+        """All runs, in the order of the table: entries, data, seeds, then the grid."""
+        return self.context.expand()
+
+    @abstractmethod
+    def identity(self, cell: Cell) -> dict[str, Any]:
+        """All that the result of a run rests on beside the cell itself, as plain data: digests of data, code and weights."""
+
+    @abstractmethod
+    def measure(self, cell: Cell) -> list[Value]:
+        """Do one run."""
+
+    def weights(self) -> dict[str, str]:
+        """Digests of weights in use, for the provenance."""
+        return {}
+
+    def pictures(self) -> list[tuple[str, Path]]:
+        """Captions and picture files for the page."""
+        return []
+
+    @classmethod
+    def quantity(cls, metric: str) -> Quantity | None:
+        """What a table says of a metric: the suite's own word first, then the installed metric's; None if neither knows it."""
+        from privmed import registry
+        from privmed.errors import PrivmedError
+
+        if metric in cls.quantities:
+            return cls.quantities[metric]
+        try:
+            found = registry.load("metric", metric)
+        except PrivmedError:
+            return None
+        return Quantity(title=found.title, unit=found.unit, better=found.better)

@@ -1,0 +1,300 @@
+"""The engine: expands a plan's grid, asks its suite for what the log lacks, and gathers records.
+
+An interrupted run goes on where it stopped; machines can share the work by ``only`` and ``seeds`` and merge their logs afterwards.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from attrs import define, evolve, field, frozen
+
+from privmed import registry
+from privmed.bench.cache import Cache, digest
+from privmed.bench.contracts import Cell, Metric, Suite, Value
+from privmed.bench.data import Dataset
+from privmed.bench.plan import Plan
+from privmed.bench.provenance import commit, device_name, provenance
+from privmed.bench.records import Measurement, Provenance, Records, read_records
+from privmed.bench.runlog import RunLog
+from privmed.bench.summary import MARGIN, RATIO, averages, margins
+from privmed.errors import InputError, SettingsError, did_you_mean
+from privmed.files import inside, make_folder
+from privmed.settings import structure
+
+Progress = Callable[[int, int, str], None]
+LOG = "runs.jsonl"
+
+
+@define
+class Context:
+    """What a suite works with.
+
+    Attributes:
+        plan: what is run.
+        root: folder of the data sets.
+        out: folder of log, caches and pictures.
+        device: where networks compute.
+        models: folder of trained models.
+        trust: whether models that are programs may run.
+        progress: told how far it is.
+    """
+
+    plan: Plan
+    root: Path
+    out: Path
+    device: str = "cpu"
+    progress: Progress = lambda *_: None
+    models: Path | None = None
+    trust: bool = False
+    suite: Suite = field(init=False, default=None)  # type: ignore[assignment]
+    _sets: dict[str, Dataset] = field(init=False, factory=dict)
+
+    @property
+    def cache(self) -> Cache:
+        """Of expensive intermediates."""
+        return Cache(self.out / "cache")
+
+    def dataset(self, name: str) -> Dataset:
+        """A data set of the plan, read once."""
+        from privmed.bench.readers import read_dataset
+
+        if name not in self._sets:
+            self._sets[name] = read_dataset(self.within(self.root, name), self.plan.reader)
+        return self._sets[name]
+
+    def within(self, folder: Path, name: str) -> Path:
+        """The place that a name of the plan stands for; plans out of files may not name what lies elsewhere.
+
+        Raises:
+            InputError: when it would lie outside.
+        """
+        return inside(folder, name, self.plan.name) if self.plan.folder else folder / name
+
+    def metrics(self, measures: str) -> list[Metric]:
+        """The plan's metrics that compare ``"images"`` or ``"masks"``."""
+        found = [registry.part("metric", name) for name in self.plan.metrics or type(self.suite).metrics]
+        return [m for m in found if m.measures == measures]
+
+    def expand(self) -> Iterator[Cell]:
+        """The plan's grid: entries, data sets and seeds outside, since what they cost is shared by the rest."""
+        plan = self.plan
+        for entry in plan.entries:
+            grid = {**{k: list(v) for k, v in type(self.suite).grid.items()}, **plan.grid, **entry.grid}
+            for data, seed in itertools.product(plan.data, entry.seeds or plan.seeds):
+                for values in itertools.product(*grid.values()):
+                    yield Cell(entry=entry, data=data, seed=seed, dimensions=dict(zip(grid, values)))
+
+
+def open_suite(
+    plan: Plan,
+    root: Path,
+    out: Path,
+    *,
+    device: str = "cpu",
+    models: Path | None = None,
+    trust: bool = False,
+    progress: Progress = lambda *_: None,
+) -> Suite:
+    """The suite of a plan, its settings and methods checked.
+
+    Raises:
+        SettingsError: for settings, dimensions or metrics that do not exist.
+        MethodNotFoundError, PluginError: for methods or parts that cannot be used.
+    """
+    cls = registry.load("suite", plan.suite)
+    if unknown := set(plan.grid) - set(cls.grid):
+        first = sorted(unknown)[0]
+        raise SettingsError(
+            f"{plan.name or 'plan'}: suite {plan.suite} varies {', '.join(cls.grid) or 'nothing'}, not {first}."
+            f"{did_you_mean(first, cls.grid)}"
+        )
+    for metric in plan.metrics:
+        registry.load("metric", metric)
+    for entry in plan.entries:
+        if entry.method and entry.method not in cls.baselines:
+            registry.load(cls.methods, entry.method)
+    context = Context(plan, root, out, device=device, models=models, trust=trust, progress=progress)
+    suite = cls(structure(cls.Config, plan.settings, f"{plan.name or 'plan'}: settings"), context)
+    context.suite = suite
+    return suite
+
+
+@frozen
+class Finished:
+    """What came out of a plan: records, and pictures with their captions for the page."""
+
+    records: Records
+    pictures: list[tuple[str, Path]]
+
+
+def run_plan(
+    plan: Plan,
+    root: str | Path,
+    out: str | Path,
+    *,
+    only: list[str] | None = None,
+    seeds: list[int] | None = None,
+    collect: bool = False,
+    device: str = "cpu",
+    models: Path | None = None,
+    trust: bool = False,
+    progress: Progress = lambda *_: None,
+) -> Finished:
+    """Run what the log in ``out`` lacks, and gather the records of all that it holds.
+
+    Args:
+        plan: what is compared.
+        root: folder with the plan's data sets.
+        out: folder for the log, caches and records; one folder may serve many plans.
+        only: labels of entries that are run now; the others are gathered from the log alone.
+        seeds: run these instead of the plan's.
+        collect: run nothing.
+        device: where networks compute.
+        models: folder of trained models, for suites that need some.
+        trust: whether models that are programs may run, see :func:`privmed.oracles.load_oracle`.
+        progress: told how far it is.
+
+    Raises:
+        SettingsError: for labels that the plan does not have, and everything :func:`open_suite` refuses.
+    """
+    out = make_folder(Path(out))
+    if unknown := [label for label in only or [] if plan.entry(label) is None]:
+        there = [e.label for e in plan.entries]
+        raise SettingsError(
+            f"--only {unknown[0]!r}: {plan.name or 'the plan'} has no such entry; there are {'; '.join(there)}."
+        )
+    if seeds:
+        plan = evolve(plan, seeds=seeds, entries=[evolve(e, seeds=[]) for e in plan.entries])
+    suite = open_suite(plan, Path(root), out, device=device, models=models, trust=trust, progress=progress)
+    suite.prepare()
+    log = RunLog(out / LOG)
+    cells = list(suite.cells())
+    keys = [key_of(suite, cell) for cell in cells]
+    wanted = [(k, c) for k, c in zip(keys, cells) if not collect and (not only or c.entry.label in only)]
+    for done, (key, cell) in enumerate(wanted):
+        log.refresh()  # others may work in this folder
+        if key not in log:
+            progress(done, len(wanted), words(cell))
+            start = time.perf_counter()
+            values = checked(cell, suite.measure(cell))
+            log.add(key, **entry_of(suite, cell, values), seconds=round(time.perf_counter() - start, 3))
+    return Finished(gather(suite, log, dict(zip(keys, cells))), suite.pictures())
+
+
+def words(cell: Cell) -> str:
+    """A cell for people."""
+    return ", ".join([cell.entry.label, cell.data, *map(str, cell.dimensions.values()), f"seed {cell.seed}"])
+
+
+def key_of(suite: Suite, cell: Cell) -> str:
+    """What tells one run from all others. A label is only a word: two plans share the runs that they have in common."""
+    about = {
+        "suite": suite.name,
+        "method": cell.entry.method,
+        "settings": cell.entry.settings,
+        "weights": cell.entry.weights,
+        "data": cell.data,
+        "dimensions": cell.dimensions,
+        "seed": cell.seed,
+        **suite.identity(cell),
+    }
+    return digest(about)
+
+
+def checked(cell: Cell, values: list[Value]) -> list[Value]:
+    """The values of a run, all of them numbers.
+
+    Raises:
+        InputError: for one that is not finite, naming the metric and the cell.
+    """
+    for value in values:
+        if not math.isfinite(value.value):
+            raise InputError(f"{words(cell)}: {value.metric} is {value.value}, which is nothing to publish.")
+    return values
+
+
+def entry_of(suite: Suite, cell: Cell, values: list[Value]) -> dict[str, Any]:
+    """A run as the log keeps it."""
+    plain = [
+        {
+            k: v
+            for k, v in (
+                ("metric", x.metric),
+                ("value", x.value),
+                ("n", x.n),
+                ("spread", x.spread),
+                ("over", x.over),
+                ("dimensions", x.dimensions),
+            )
+            if v not in (None, "", {})
+        }
+        for x in values
+    ]
+    about = {"label": cell.entry.label, "method": cell.entry.method, "settings": cell.entry.settings}
+    run = {"suite": suite.name, "entry": about, "data": cell.data, "dimensions": cell.dimensions, "seed": cell.seed}
+    return {**run, "values": plain, "commit": commit(), "device": device_name()}
+
+
+def gather(suite: Suite, log: RunLog, cells: dict[str, Cell]) -> Records:
+    """Records of the runs that the log holds, margins over controls included."""
+    plan, found = suite.context.plan, Records()
+    made: dict[tuple, Provenance] = {}
+    for key, cell in cells.items():
+        if key not in log:
+            continue
+        run = log[key]
+        origin = (run.get("commit", "unknown"), run.get("device", ""))
+        if origin not in made:
+            digests = {name: suite.context.dataset(name).digest() for name in plan.data}
+            made[origin] = evolve(provenance(digests, suite.weights()), commit=origin[0], device=origin[1])
+            found.provenances[made[origin].id] = made[origin]
+        for value in run["values"]:
+            found.measurements.append(_measured(suite, cell, value, made[origin].id))
+    once = {(*m.cell, m.seed): m for m in found.measurements}  # what a cell's neighbours say too
+    more = averages(plan, list(once.values()))
+    return with_margins(plan, Records([*once.values(), *more], found.provenances), suite)
+
+
+def with_margins(plan: Plan, records: Records, suite: Suite | type[Suite]) -> Records:
+    """The records with the margins of their entries over their controls."""
+    more = margins(plan, records.measurements, suite.quantity)
+    return Records([*(m for m in records.measurements if m.metric not in (MARGIN, RATIO)), *more], records.provenances)
+
+
+def _measured(suite: Suite, cell: Cell, value: dict[str, Any], origin: str) -> Measurement:
+    quantity = suite.quantity(value["metric"])
+    settings = {"name": cell.entry.method, **cell.entry.settings} if cell.entry.method else {}
+    return Measurement(
+        metric=value["metric"],
+        method=cell.entry.label,
+        settings=settings,
+        data=cell.data,
+        dimensions={
+            k: v
+            for k, v in {**cell.dimensions, **cell.entry.dimensions, **value.get("dimensions", {})}.items()
+            if v is not None
+        },
+        seed=cell.seed,
+        value=value["value"],
+        unit=quantity.unit if quantity else "",
+        n=value.get("n", 1),
+        spread=value.get("spread"),
+        over=value.get("over", ""),
+        provenance=origin,
+    )
+
+
+def records_beside(out: Path, plan: Plan) -> Path:
+    """Where the records of a plan lie in an output folder."""
+    return out / f"{plan.name or 'plan'}.jsonl"
+
+
+def known_records(path: Path) -> Records:
+    """Records of an earlier edition; none where there is no file."""
+    return read_records(path) if path.is_file() else Records()

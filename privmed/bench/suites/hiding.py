@@ -1,0 +1,177 @@
+"""Hiders: how little hiding changes a photograph, and how well the scan comes back, after the 8-bit PNG.
+
+Every figure is averaged over the covers of an image, then over images; the spread is the standard deviation over images. Beside the mean
+stand the worst twentieth of all pairs, and the worst patch of an image.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import numpy as np
+import torch
+from attrs import frozen
+from torch import Tensor
+from torch.nn import functional as F
+
+from privmed import hookimpl, registry
+from privmed.bench.contracts import Cell, Metric, Quantity, Suite, Value
+from privmed.bench.data import Dataset, Sample, centre, picture
+from privmed.bench.fingerprint import fingerprint
+from privmed.imaging import quantise
+from privmed.interfaces import Hider
+from privmed.settings import at_least, setting, side
+
+WORST = 0.05
+PATCH = 32
+WORST_PATCH = "worst patch"
+
+
+@frozen(kw_only=True)
+class HidingConfig:
+    """Settings of :class:`Hiding`."""
+
+    size: int = setting(224, "side of all images", side())
+    covers: int = setting(5, "photographs an image is hidden in", at_least(1))
+    limit: int = setting(40, "an even sample of about so many test images of larger sets; 0 for all", at_least(0))
+
+
+class Photographs:
+    """Test photographs of a set, the same ones for the same image whatever the method.
+
+    Args:
+        dataset: the photographs.
+        size: side of the central square that is taken.
+        count: of an image.
+    """
+
+    def __init__(self, dataset: Dataset, size: int, count: int) -> None:
+        self.files, self.size, self.count = dataset.part("test"), size, min(count, len(dataset.part("test")))
+        self._kept: dict[int, Tensor] = {}
+
+    def of(self, index: int, seed: int = 0) -> Tensor:
+        """The covers of the index-th image, (count, 3, size, size) in [0, 1]."""
+        chosen = np.random.default_rng([seed, index]).choice(len(self.files), self.count, replace=False)
+        for n in map(int, chosen):
+            if n not in self._kept:
+                self._kept[n] = centre(self.files[n], self.size)
+        return torch.stack([self._kept[int(n)] for n in chosen]).float() / 255
+
+
+def sampled(samples: list[Sample], limit: int) -> list[Sample]:
+    """An even sample of large sets, whole sets below twice the limit."""
+    return samples[:: max(1, len(samples) // limit)] if limit else samples
+
+
+def secret_of(sample: Sample, size: int) -> Tensor:
+    """A scan as it is hidden, (1, 3, size, size) in [0, 1]."""
+    return picture(sample, size)[None].float() / 255
+
+
+class Hiding(Suite):
+    """Hiders on secrets in photographs."""
+
+    name = "hiding"
+    Config = HidingConfig
+    methods = "hider"
+    grid = {"cover": ["covers"], "refine": [0]}  # noqa: RUF012
+    metrics = ("psnr", "psnr-y", "ssim")
+    quantities = {"identical": Quantity(title="recovered without any change", share=True)}  # noqa: RUF012
+
+    def prepare(self) -> None:
+        for name in {*self.context.plan.data, *self.context.plan.grid.get("cover", ["covers"])}:
+            self.context.dataset(name).part("test")
+
+    @functools.cache  # noqa: B019  (a suite lives as long as its plan)
+    def hider(self, label: str) -> Hider:
+        """The hider of an entry, made once."""
+        entry = self.context.plan.entry(label)
+        return registry.create(
+            "hider", entry.method, entry.weights or registry.BUNDLED, self.context.device, **entry.settings
+        )
+
+    @functools.cache  # noqa: B019
+    def photographs(self, name: str) -> Photographs:
+        """Covers of one source."""
+        return Photographs(self.context.dataset(name), self.config.size, self.config.covers)
+
+    def identity(self, cell: Cell) -> dict[str, Any]:
+        method = self.hider(cell.entry.label)
+        metrics = self.context.metrics("images")
+        return {
+            "data": self.context.dataset(cell.data).digest("test"),
+            "covers": [self.context.dataset(cell.dimensions["cover"]).digest("test"), self.config.covers],
+            "size": self.config.size,
+            "limit": self.config.limit,
+            "weights": (method.card or {}).get("sha256", ""),
+            "code": fingerprint(type(method).__module__, __name__, *sorted({type(m).__module__ for m in metrics})),
+            "metrics": [m.name for m in metrics],
+        }
+
+    def measure(self, cell: Cell) -> list[Value]:
+        method, metrics = self.hider(cell.entry.label), self.context.metrics("images")
+        refine = {"refine": cell.dimensions["refine"]} if cell.dimensions["refine"] else {}
+        samples = sampled(self.context.dataset(cell.data).part("test"), self.config.limit)
+        seen: dict[tuple[str, str], list[Tensor]] = {}
+        for n, sample in enumerate(samples):
+            cover = self.photographs(cell.dimensions["cover"]).of(n)
+            secret = secret_of(sample, self.config.size).expand(len(cover), -1, -1, -1)
+            with torch.no_grad():
+                stego = quantise(method.hide(secret, cover, generator=cell.seed, **refine))
+                recovered = quantise(method.recover(stego, generator=cell.seed))
+            for pair, found, reference in (("stego-cover", stego, cover), ("secret-recovered", recovered, secret)):
+                for key, values in judged(metrics, found, reference).items():
+                    seen.setdefault((pair, key), []).append(values)
+            self.context.progress(n + 1, len(samples), f"{cell.entry.label} on {cell.data}")
+        out = [value for (pair, key), values in seen.items() for value in valued(key, pair, values, metrics)]
+        return [*out, identical("secret-recovered", seen["secret-recovered", WORST_PATCH])]
+
+    def weights(self) -> dict[str, str]:
+        cards = {e.label: self.hider(e.label).card for e in self.context.plan.entries}
+        return {label: card["sha256"][:12] for label, card in cards.items() if card}
+
+
+def judged(metrics: list[Metric], found: Tensor, reference: Tensor) -> dict[str, Tensor]:
+    """Each metric of each image of a batch, and the PSNR of its worst patch."""
+    out = {m.name: m(found, reference) for m in metrics}
+    return {**out, WORST_PATCH: worst_patch(found, reference)}
+
+
+def worst_patch(found: Tensor, reference: Tensor, side: int = PATCH) -> Tensor:
+    """PSNR of the square of each image that changed most, (B,)."""
+    error = F.avg_pool2d((found - reference).square().mean(1, keepdim=True), side, side // 2)
+    return -10 * torch.log10(error.flatten(1).amax(1))
+
+
+def valued(key: str, pair: str, values: list[Tensor], metrics: list[Metric]) -> list[Value]:
+    """Mean over images with its spread, and the worst twentieth of all pairs; infinite ones, of equal images, are left out."""
+    kept = [v.double()[torch.isfinite(v)] for v in values]
+    kept = [v for v in kept if len(v)]
+    if not kept:
+        return []
+    images = torch.stack([v.mean() for v in kept])
+    spread = float(images.std()) if len(images) > 1 else None
+    about = {"value": float(images.mean()), "n": len(images), "spread": spread, "over": "images"}
+    if key == WORST_PATCH:
+        return [Value(metric="psnr", dimensions={"pair": pair, "statistic": key}, **about)]
+    lower = next(m for m in metrics if m.name == key).better == "lower"
+    worst = torch.cat(kept).sort(descending=lower).values
+    worst = worst[: max(1, round(WORST * len(worst)))]
+    tail = {"pair": pair, "statistic": f"worst {100 * WORST:.0f} %"}
+    return [
+        Value(metric=key, dimensions={"pair": pair}, **about),
+        Value(metric=key, value=float(worst.mean()), n=len(worst), over="pairs", dimensions=tail),
+    ]
+
+
+def identical(pair: str, values: list[Tensor]) -> Value:
+    """How many images came through without any change."""
+    same = torch.cat(values).isinf()
+    about = {"n": len(same), "over": "pairs", "dimensions": {"pair": pair}}
+    return Value(metric="identical", value=float(same.double().mean()), **about)
+
+
+@hookimpl
+def privmed_register(register):
+    register(Hiding)

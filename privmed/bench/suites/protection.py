@@ -1,0 +1,209 @@
+"""Unlearnable data sets: networks trained on protected data and tested on clean images, for every exploiter and defence.
+
+Random noise within epsilon on the support of a protector gives the place of the lesion away and protects well all by itself, so what a
+protector is worth is how far it beats that control. The entry ``constant`` is one mask for all images, what a network reaches that
+looks at none.
+"""
+
+from __future__ import annotations
+
+import functools
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from attrs import Factory, asdict, evolve, frozen
+from torch import Tensor
+
+from privmed import hookimpl, registry
+from privmed.bench.cache import Made
+from privmed.bench.contracts import Cell, Quantity, Suite, Value
+from privmed.bench.data import Dataset, Sample, picture, truth
+from privmed.bench.exploiters import Protocol, constant_baseline, exploit
+from privmed.bench.fingerprint import fingerprint
+from privmed.bench.pictures import path_of, write_strip
+from privmed.data.folders import cut_validation
+from privmed.errors import InputError
+from privmed.interfaces.fitting import Fitting
+from privmed.settings import between, setting, side
+
+CONSTANT = "constant"
+EPSILON = 4 / 255  # full scale of a picture where the settings name none
+IDENTICAL = 99.0  # dB, of images that nothing changed
+OF_THE_SET = {"exploiter": None, "defence": None}  # likeness does not depend on who trains
+Images = tuple[Tensor, Tensor]  # (N, 1 or 3, S, S) and (N, 1, S, S), both uint8; masks 0 or 1
+
+
+@frozen(kw_only=True)
+class ProtectionConfig:
+    """Settings of :class:`Protection`."""
+
+    size: int = setting(128, "side of all images", side())
+    colour: bool = setting(False, "publish grey images in colour, where noise has more room")
+    holdout: float = setting(0.0, "judge on this part of the training images, for choosing settings", between(0, 0.9))
+    protocol: Protocol = setting(Factory(Protocol), "how exploiters train")
+
+
+class Protection(Suite):
+    """Protectors against exploiters and their defences."""
+
+    name = "protection"
+    Config = ProtectionConfig
+    methods = "protector"
+    baselines = (CONSTANT,)
+    grid = {"exploiter": ["unet"], "defence": ["none"]}  # noqa: RUF012
+    metrics = ("dice", "jaccard", "psnr", "ssim")
+    quantities = {  # noqa: RUF012
+        "fit-time": Quantity(title="time to fit", unit="s", better="lower"),
+        "protect-time": Quantity(title="time to protect", unit="s", better="lower"),
+    }
+
+    @classmethod
+    def quantity(cls, metric: str) -> Quantity | None:
+        """What an exploiter finds is the protector's loss."""
+        found = super().quantity(metric)
+        if found is None or metric in cls.quantities or registry.load("metric", metric).measures != "masks":
+            return found
+        return evolve(found, better="lower" if found.better == "higher" else "higher")
+
+    def prepare(self) -> None:
+        plan = self.context.plan
+        for name in plan.data:
+            self.sets(name)
+        for kind, dimension in (("exploiter", "exploiter"), ("defence", "defence")):
+            for one in {v for grid in (plan.grid, *(e.grid for e in plan.entries)) for v in grid.get(dimension, [])}:
+                registry.load(kind, one)
+
+    @functools.cache  # noqa: B019  (a suite lives as long as its plan)
+    def sets(self, name: str) -> tuple[Images, Images]:
+        """What is published and what exploiters are judged on.
+
+        Raises:
+            InputError: when there are no masks, or only empty ones, or one of the two is empty.
+        """
+        dataset, holdout = self.context.dataset(name), self.config.holdout
+        train = dataset.part("train")
+        train, judged = cut_validation(train, holdout) if holdout else (train, dataset.part("test"))
+        if not train or not judged:
+            raise InputError(
+                f"data set {dataset.origin}: holdout {holdout:g} leaves one side empty; take another part."
+            )
+        return self._load(dataset, train), self._load(dataset, judged)
+
+    def _load(self, dataset: Dataset, samples: list[Sample]) -> Images:
+        """Images and masks at one size; one channel if all are grey, unless ``colour``."""
+        if any(s.mask is None for s in samples):
+            raise InputError(f"data set {dataset.origin}: has no masks, which this suite needs.")
+        images = torch.stack([picture(s, self.config.size) for s in samples])
+        if not self.config.colour and bool((images == images[:, :1]).all()):
+            images = images[:, :1]
+        masks = torch.stack([truth(s, self.config.size) for s in samples]).byte()
+        if not masks.any():
+            raise InputError(
+                f"data set {dataset.origin}: all masks of {len(samples)} images are empty, so there is nothing to learn."
+            )
+        return images, masks
+
+    def identity(self, cell: Cell) -> dict[str, Any]:
+        metrics = [registry.load("metric", m) for m in self.context.plan.metrics or self.metrics]
+        parts = [registry.load(kind, cell.dimensions[kind]) for kind in ("exploiter", "defence")]
+        modules = {
+            "privmed.bench.exploiters",
+            "privmed.evaluation.metrics",
+            *(c.__module__ for c in (*metrics, *parts)),
+        }
+        return {
+            **self._published(cell),
+            "protocol": {k: v for k, v in asdict(self.config.protocol).items() if k != "seed"},
+            "judges": fingerprint(*sorted(modules)),
+            "metrics": [m.name for m in metrics],
+        }
+
+    def _published(self, cell: Cell) -> dict[str, Any]:
+        """What a published set rests on."""
+        entry, c = cell.entry, self.config
+        known = entry.method and entry.method != CONSTANT
+        code = fingerprint(registry.load("protector", entry.method).__module__) if known else ""
+        return {
+            "data": self.context.dataset(cell.data).digest(),
+            "channels": self.sets(cell.data)[0][0].shape[1],
+            "size": c.size,
+            "holdout": c.holdout,
+            "method": entry.method,
+            "settings": entry.settings,
+            "code": code,
+            "seed": cell.seed,
+        }
+
+    def measure(self, cell: Cell) -> list[Value]:
+        clean, test = self.sets(cell.data)
+        judges = self.context.metrics("masks")
+        if cell.entry.method == CONSTANT:
+            found = constant_baseline(clean[1], test[1])
+            return [Value(metric=m.name, value=float(m(found, test[1].float()).mean())) for m in judges]
+        published, looks = self.published(cell)
+        outcome = exploit(
+            cell.dimensions["exploiter"],
+            published,
+            test,
+            evolve(self.config.protocol, seed=cell.seed),
+            cell.dimensions["defence"],
+            metrics=judges,
+            device=self.context.device,
+            progress=self.context.progress,
+        )
+        last = [Value(metric=name, value=v) for name, v in outcome.last.items()]
+        best = [Value(metric=name, value=v, dimensions={"epoch": "best"}) for name, v in outcome.best.items()]
+        return [*last, *best, *(Value(metric=n, value=v, dimensions=OF_THE_SET) for n, v in looks.items())]
+
+    def published(self, cell: Cell) -> tuple[Images, dict[str, float]]:
+        """The training set as the entry publishes it, and how alike the images are."""
+        clean = self.sets(cell.data)[0]
+        if not cell.entry.method:
+            return clean, {}
+        about = {**self._published(cell), "metrics": [m.name for m in self.context.metrics("images")]}
+        tensors, looks = self.context.cache.get("published", about, lambda: self._protect(cell, clean))
+        if cell.seed == self.context.plan.seeds[0]:
+            epsilon = cell.entry.settings.get("epsilon", EPSILON)
+            write_strip(self.context.out / "pictures", cell.entry.label, clean[0], tensors["images"], epsilon)
+        return (tensors["images"], clean[1]), looks
+
+    def _protect(self, cell: Cell, clean: Images) -> Made:
+        images, masks = clean
+        report = self.context.progress
+        start = time.perf_counter()
+        known = {a.name for a in registry.load("protector", cell.entry.method).Config.__attrs_attrs__}
+        shared = {"seed": cell.seed, "size": self.config.size}
+        settings = {**{k: v for k, v in shared.items() if k in known}, **cell.entry.settings}
+        protector = registry.create("protector", cell.entry.method, cell.entry.weights or None, None, **settings)
+        pairs = ((x.float() / 255, m.float()) for x, m in zip(images, masks))
+        words = cell.entry.label
+        protector.fit(pairs, fitting=Fitting(lambda stage, n, total, _: report(n, total, f"{words}: {stage}")))
+        fitted = time.perf_counter()
+        metrics, out, seen = self.context.metrics("images"), [], []
+        for x, m in zip(images.split(16), masks.split(16)):
+            original = x.float() / 255
+            protected = protector.protect(original, m.float())
+            seen.append([metric(protected, original) for metric in metrics])
+            out.append((protected * 255).round().byte())
+        values = [torch.cat(column) for column in zip(*seen)] if metrics else []
+        looks = {m.name: _mean(v) for m, v in zip(metrics, values)}
+        looks |= {"fit-time": fitted - start, "protect-time": time.perf_counter() - fitted}
+        return {"images": torch.cat(out)}, looks
+
+    def pictures(self) -> list[tuple[str, Path]]:
+        folder = self.context.out / "pictures"
+        caption = "clean images, what is published, and the change (grey: none; black and white: epsilon)"
+        return [(f"{e.label}: {caption}", path_of(folder, e.label)) for e in self.context.plan.entries]
+
+
+def _mean(values: Tensor) -> float:
+    """Over the images that something changed."""
+    finite = values[torch.isfinite(values)]
+    return float(finite.mean()) if len(finite) else IDENTICAL
+
+
+@hookimpl
+def privmed_register(register):
+    register(Protection)

@@ -1,0 +1,143 @@
+"""Several values of one figure as one: mean and spread over seeds, Wilson's interval of a share, paired margins over controls."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from attrs import evolve, frozen
+
+from privmed.bench.contracts import Quantity
+from privmed.bench.plan import Plan
+from privmed.bench.records import Measurement
+
+MARGIN = "margin"
+RATIO = "ratio"
+CONFIDENCE = 0.95
+
+
+@frozen(kw_only=True)
+class Summary:
+    """One figure of a table."""
+
+    value: float
+    spread: float | None = None  # standard deviation, or half of a share's interval
+    n: int = 1
+    over: str = ""
+    interval: tuple[float, float] | None = None
+
+
+def summarise(found: Sequence[Measurement], quantity: Quantity | None = None, statistic: str = "mean") -> Summary:
+    """Sum up the measurements of one cell.
+
+    Args:
+        found: of one cell, a seed each; a single one may sum up several values itself.
+        quantity: whether it is a share, and which direction is better.
+        statistic: mean, median, best or worst over the seeds.
+    """
+    values = [m.value for m in found]
+    better = max if quantity is None or quantity.better == "higher" else min
+    worse = min if better is max else max
+    value = {"mean": statistics.fmean, "median": statistics.median, "best": better, "worst": worse}[statistic](values)
+    if quantity is not None and quantity.share:
+        n = sum(m.n for m in found)
+        low, high = wilson(round(sum(m.value * m.n for m in found)), n)
+        return Summary(value=value, spread=(high - low) / 2, n=n, over=found[0].over, interval=(low, high))
+    if len(found) == 1:
+        return Summary(value=value, spread=found[0].spread, n=found[0].n, over=found[0].over)
+    return Summary(value=value, spread=statistics.stdev(values), n=len(values), over="seeds")
+
+
+def wilson(hits: int, n: int) -> tuple[float, float]:
+    """Wilson's 95 % interval of a share (E. Wilson, JASA 1927); everything is possible where nothing was seen."""
+    from scipy.stats import binomtest
+
+    if not n:
+        return 0.0, 1.0
+    found = binomtest(hits, n).proportion_ci(CONFIDENCE, method="wilson")
+    return float(found.low), float(found.high)
+
+
+def averages(plan: Plan, measurements: Sequence[Measurement]) -> list[Measurement]:
+    """The means over a dimension that a plan asks for, of each seed that has all its values."""
+    out = []
+    for average in plan.averages:
+        groups: dict[tuple, dict[Any, Measurement]] = {}
+        for m in measurements:
+            if m.metric in average.metrics and m.dimensions.get(average.dimension) in average.values:
+                named = evolve(m, dimensions={**m.dimensions, average.dimension: average.name})
+                groups.setdefault((named.cell, m.seed), {})[m.dimensions[average.dimension]] = named
+        for found in groups.values():
+            if len(found) == len(average.values):
+                mean = statistics.fmean(m.value for m in found.values())
+                out.append(evolve(next(iter(found.values())), value=mean, n=1, spread=None, over=""))
+    return out
+
+
+def margins(
+    plan: Plan, measurements: Sequence[Measurement], quantity: Callable[[str], Quantity | None]
+) -> list[Measurement]:
+    """By how much each entry beats its control, or what share of it it reaches: seed by seed where both were run with the same seeds.
+
+    Where they share no seed the margin is the difference (or ratio) of the two means, without a spread. A margin is positive where the
+    entry is better. Measured ones that are there already stay where nothing can be paired.
+    """
+    cells: dict[tuple, list[Measurement]] = {}
+    for m in measurements:
+        cells.setdefault(m.cell, []).append(m)
+    kept = {m.cell for m in measurements if m.metric in (MARGIN, RATIO)}
+    out = []
+    for mine in cells.values():
+        entry = plan.entry(mine[0].method)
+        if entry is None or not entry.control:
+            continue
+        for kind, wanted in ((MARGIN, plan.margins), (RATIO, plan.ratios)):
+            if mine[0].metric in wanted:
+                out += _against(kind, mine, _rival(cells, mine[0], entry.control), entry.control, kept, quantity)
+    made = {m.cell for m in out}
+    return [*(m for m in measurements if m.metric in (MARGIN, RATIO) and m.cell not in made), *out]
+
+
+def _rival(cells: dict[tuple, list[Measurement]], first: Measurement, control: str) -> list[Measurement]:
+    """The control's measurements of the same cell; of a control that lacks some dimensions, those where the others agree."""
+    exact = evolve(first, method=control)
+    if exact.cell in cells:
+        return cells[exact.cell]
+    alike = [
+        found
+        for found in cells.values()
+        if (found[0].metric, found[0].method, found[0].data) == (first.metric, control, first.data)
+        and found[0].dimensions.items() <= first.dimensions.items()
+    ]
+    return max(alike, key=lambda found: len(found[0].dimensions), default=[])
+
+
+def _against(
+    kind: str,
+    mine: list[Measurement],
+    rival: list[Measurement],
+    control: str,
+    kept: set[tuple],
+    quantity: Callable[[str], Quantity | None],
+) -> list[Measurement]:
+    first = mine[0]
+    dimensions = {**first.dimensions, "of": first.metric, "over": control}
+    about = evolve(first, metric=kind, dimensions=dimensions, spread=None, unit=first.unit if kind == MARGIN else "")
+    found = quantity(first.metric)
+    sign = -1 if found is not None and found.better == "lower" else 1
+
+    def compare(a: float, b: float) -> float:
+        return sign * (a - b) if kind == MARGIN else a / b
+
+    if not rival or (kind == RATIO and not all(m.value for m in rival)):
+        return []
+    seeds = {m.seed: m.value for m in rival if m.seed is not None}
+    paired = [m for m in mine if m.seed in seeds]
+    if paired:
+        return [evolve(about, seed=m.seed, value=compare(m.value, seeds[m.seed]), n=1, over="") for m in paired]
+    if about.cell in kept:
+        return []
+    means = [statistics.fmean(m.value for m in some) for some in (mine, rival)]
+    count = first.n if len(mine) == 1 else len(mine)
+    return [evolve(about, seed=None, value=compare(*means), n=count, over="unpaired")]

@@ -1,0 +1,302 @@
+"""Tables are views of records: which fields go down, which across, which are shown; Markdown, and the leaderboard for programs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from attrs import frozen
+
+from privmed.bench.contracts import Quantity
+from privmed.bench.plan import Plan, Target, View
+from privmed.bench.records import Measurement, Provenance, Records
+from privmed.bench.reported import Reported, cited
+from privmed.bench.summary import MARGIN, RATIO, Summary, summarise
+from privmed.errors import SettingsError, did_you_mean
+
+Describe = Callable[[str], Quantity | None]
+LIST = View(down=["method", "metric", "data"])
+
+
+@frozen(kw_only=True)
+class Figure:
+    """One cell: a summary, what papers report beside it, and what we aim at."""
+
+    fields: dict[str, Any]
+    settings: dict[str, Any]
+    summary: Summary
+    unit: str
+    title: str
+    better: str
+    reported: Reported | None = None
+    target: Target | None = None
+    provenances: tuple[str, ...] = ()
+    judged: bool = True  # what exploiters reach on unprotected images is nobody's achievement
+
+    def reaches(self, value: float) -> bool:
+        """Whether it is at least as good as a value."""
+        return self.summary.value >= value if self.better == "higher" else self.summary.value <= value
+
+    @property
+    def paper_met(self) -> bool | None:
+        """Whether the paper's figure was met; None without one, and where it is of something else."""
+        if self.reported is None or self.reported.unlike or not self.judged:
+            return None
+        return self.reaches(self.reported.value)
+
+    @property
+    def target_met(self) -> bool | None:
+        """Whether our own target was met; None without one."""
+        if self.target is None:
+            return None
+        if self.target.at_least is not None:
+            return self.summary.value >= self.target.at_least
+        return self.summary.value <= self.target.at_most  # type: ignore[operator]
+
+
+def figures(records: Records, plan: Plan, describe: Describe, statistic: str = "mean") -> list[Figure]:
+    """All cells of the records, joined with what is reported and aimed at."""
+    cells: dict[tuple, list[Measurement]] = {}
+    for m in records.measurements:
+        cells.setdefault(m.cell, []).append(m)
+    papers = cited(plan)
+    return [_figure(found, plan, papers, describe, statistic) for found in cells.values()]
+
+
+def _figure(found: list[Measurement], plan: Plan, papers: list[Reported], describe: Describe, statistic: str) -> Figure:
+    first = found[0]
+    fields, entry = first.fields, plan.entry(first.method)
+    quantity = describe(first.metric) or Quantity(title=first.metric, unit=first.unit)
+    title = quantity.title
+    if first.metric in (MARGIN, RATIO):
+        of = describe(str(fields.get("of"))) or quantity
+        words = "margin over" if first.metric == MARGIN else "relative to"
+        better = of.better if first.metric == RATIO else "higher"
+        quantity = Quantity(title=f"{of.title}, {words} {fields.get('over')}", better=better)
+        title = quantity.title
+    word = entry.paper if entry is not None and entry.paper else first.method
+    printed = {**fields, "method": word}
+    return Figure(
+        fields=fields,
+        settings=first.settings,
+        summary=summarise(found, quantity, statistic),
+        unit=first.unit,
+        title=title,
+        better=quantity.better,
+        reported=next((r for r in papers if r.fits(printed)), None),
+        target=next((t for t in plan.targets if _meant(t, fields)), None),
+        judged=entry is None or bool(entry.method),
+        provenances=tuple(dict.fromkeys(m.provenance for m in found)),
+    )
+
+
+def _meant(target: Target, fields: dict[str, Any]) -> bool:
+    wanted = {"metric": target.metric, **target.dimensions}
+    wanted |= {k: v for k, v in (("method", target.method), ("data", target.data)) if v}
+    return all(fields.get(k, "") == v for k, v in wanted.items())
+
+
+def view_of(plan: Plan, name: str | None) -> View:
+    """A view by name; the plan's first one without, and a plain list where there is none.
+
+    Raises:
+        SettingsError: for a name that the plan does not have.
+    """
+    if name is None:
+        return next(iter(plan.views.values()), LIST)
+    if name not in plan.views:
+        raise SettingsError(
+            f"{plan.name}: no view {name!r}; there are {', '.join(plan.views) or 'none'}.{did_you_mean(name, plan.views)}"
+        )
+    return plan.views[name]
+
+
+def shown(records: Records, plan: Plan, view: View, describe: Describe) -> list[Figure]:
+    """The figures that a view shows."""
+    found = [f for f in figures(records, plan, describe, view.statistic) if _passes(f, view)]
+    order = _order(plan, view)
+    return sorted(found, key=lambda f: [_place(order, name, f) for name in (*view.down, *view.across)])
+
+
+def _passes(figure: Figure, view: View) -> bool:
+    fields = figure.fields
+    if any(fields.get(k, "") not in _listed(v) for k, v in view.where.items()):
+        return False
+    if any(fields.get(k, "") in _listed(v) for k, v in view.without.items()):
+        return False
+    return not view.compared or figure.reported is not None or figure.target is not None
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def _order(plan: Plan, view: View) -> dict[str, list[Any]]:
+    order = {"method": [e.label for e in plan.entries], "data": plan.data, **plan.grid}
+    return order | {k: v for k, v in view.where.items() if isinstance(v, list)}
+
+
+def _place(order: dict[str, list[Any]], name: str, figure: Figure) -> int:
+    known, value = order.get(name, []), figure.fields.get(name, "")
+    return known.index(value) if value in known else len(known)
+
+
+def rows(records: Records, plan: Plan, view: View, describe: Describe) -> list[list[str]]:
+    """A table as text cells; the first row is its head."""
+    found = shown(records, plan, view, describe)
+    if not view.across:
+        return _list(found, view)
+    across = _unique(_key(f, view.across) for f in found)
+    down = _unique(_key(f, view.down) for f in found)
+    heads = _headings(view.across, across)
+    cells = {(_key(f, view.down), _key(f, view.across)): f for f in found}
+    first = [view.head, *[""] * (len(view.down) - 1)] if view.head else view.down
+    seeds = {d: _seeds([f for f in found if _key(f, view.down) == d]) for d in down}
+    counted = any(seeds.values())
+    body = [
+        [*map(_word, d), *([seeds[d] or "–"] if counted else []), *(cell(cells.get((d, a))) for a in across)]
+        for d in down
+    ]
+    return [[*first, *(["seeds"] if counted else []), *heads], *body]
+
+
+def _seeds(found: list[Figure]) -> str:
+    """How many seeds stand behind a row, as far as its cells are means over seeds."""
+    counts = sorted({f.summary.n for f in found if f.summary.over == "seeds"})
+    return "" if not counts else f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+
+
+def _list(found: list[Figure], view: View) -> list[list[str]]:
+    head = [*view.down, "n", "paper", "measured here", "own target"]
+    body = []
+    for f in found:
+        names = [f.title if name == "metric" else _word(f.fields.get(name, "")) for name in view.down]
+        counted = f"{f.summary.n} {f.summary.over}" if f.summary.n > 1 and f.summary.over else "–"
+        paper = "–" if f.reported is None else _paper(f)
+        aim = "–" if f.target is None else _aim(f)
+        body.append([*names, counted, paper, _measured(f), aim])
+    return [head, *body]
+
+
+def cell(figure: Figure | None) -> str:
+    """One value with its spread and what it is held against, or a dash.
+
+    That is the paper's value; our own target where there is none, or where it is of something else.
+    """
+    if figure is None:
+        return "–"
+    beside = [f"paper {_paper(figure)}"] if figure.reported is not None else []
+    if figure.target is not None and (figure.reported is None or figure.reported.unlike):
+        beside.append(f"own target {_aim(figure)}")
+    return _measured(figure) + (f" ({'; '.join(beside)})" if beside else "")
+
+
+def _paper(figure: Figure) -> str:
+    """The paper's value: with what it is of where that is something else, or with whether it was met."""
+    one = figure.reported
+    return number(one.value) + (f", {one.unlike}" if one.unlike else _mark(figure.paper_met))
+
+
+def _mark(met: bool | None) -> str:
+    """A tick, a cross, or nothing."""
+    return "" if met is None else " ✓" if met else " ✗"
+
+
+def _measured(figure: Figure) -> str:
+    s = figure.summary
+    return number(s.value, figure.unit) + (f" ± {number(s.spread)}" if s.spread is not None else "")
+
+
+def _aim(figure: Figure) -> str:
+    target = figure.target
+    sign = "≥" if target.at_least is not None else "≤"
+    return f"{sign} {number(target.value)}{_mark(figure.target_met)}"
+
+
+def number(value: float | None, unit: str = "") -> str:
+    """A number as it is printed: as many digits as mean something."""
+    if value is None:
+        return "–"
+    digits = 3 if abs(value) < 2 else 2 if abs(value) < 100 else 0
+    return f"{value:.{digits}f}{' ' + unit if unit else ''}"
+
+
+def _key(figure: Figure, names: Sequence[str]) -> tuple:
+    """Values of some fields; a metric is named by its title, so that margins over several controls are columns of their own."""
+    return tuple(figure.title if n == "metric" else figure.fields.get(n, "") for n in names)
+
+
+def _unique(keys: Iterable[tuple]) -> list[tuple]:
+    return list(dict.fromkeys(keys))
+
+
+def _headings(names: list[str], across: list[tuple]) -> list[str]:
+    """Column heads: what is the same in all columns is left out, unless nothing would be left."""
+    vary = [n for n in range(len(names)) if names[n] == "metric" or len({a[n] for a in across if a[n] != ""}) > 1]
+    return [", ".join(_word(a[n]) for n in (vary or range(len(names))) if a[n] != "") for a in across]
+
+
+def _word(value: Any) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def to_markdown(records: Records, plan: Plan, view: View, describe: Describe) -> str:
+    """A Markdown table with notes and provenance underneath."""
+    first, *body = rows(records, plan, view, describe)
+    lines = ["| " + " | ".join(map(_escaped, row)) + " |" for row in (first, *body)]
+    lines.insert(1, "|" + "---|" * len(first))
+    found = shown(records, plan, view, describe)
+    below = [*plan.notes, *origins(found, records.provenances)]
+    return "\n".join([*lines, "", *(f"{text}\n" for text in below)]).rstrip("\n")
+
+
+def _escaped(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+def origins(found: list[Figure], provenances: dict[str, Provenance]) -> list[str]:
+    """Where the figures of a table come from: one sentence a provenance, which names its rows where there are several."""
+    methods: dict[str, dict[str, None]] = {}
+    for f in found:
+        for key in f.provenances:
+            methods.setdefault(key, {})[f.fields["method"]] = None
+    several = len(methods) > 1
+    out = []
+    for key, names in methods.items():
+        if key in provenances:
+            out.append((f"{'; '.join(n or 'all' for n in names)}: " if several else "") + f"{provenances[key]}.")
+    return out
+
+
+def leaderboard(records: Records, plan: Plan, describe: Describe) -> dict[str, Any]:
+    """All figures for programs, ranked within their column."""
+    found = figures(records, plan, describe)
+    columns: dict[tuple, list[Figure]] = {}
+    for f in found:
+        columns.setdefault(tuple(sorted((k, str(v)) for k, v in f.fields.items() if k != "method")), []).append(f)
+    out = []
+    for rivals in columns.values():
+        ranked = sorted(rivals, key=lambda f: f.summary.value, reverse=rivals[0].better == "higher")
+        out += [_line(f, 1 + ranked.index(f)) for f in rivals]
+    return {"name": plan.name, "title": plan.title, "suite": plan.suite, "figures": out}
+
+
+def _line(figure: Figure, rank: int) -> dict[str, Any]:
+    s, line = figure.summary, {**figure.fields, "settings": figure.settings, "title": figure.title, "rank": rank}
+    line |= {
+        "value": s.value,
+        "spread": s.spread,
+        "n": s.n,
+        "over": s.over,
+        "unit": figure.unit,
+        "better": figure.better,
+    }
+    if s.interval is not None:
+        line["interval"] = list(s.interval)
+    if figure.reported is not None:
+        line["reported"] = {"value": figure.reported.value, "source": figure.reported.source, "met": figure.paper_met}
+        more = {"note": figure.reported.note, "unlike": figure.reported.unlike}
+        line["reported"] |= {k: v for k, v in more.items() if v}
+    if figure.target is not None:
+        line["own target"] = {"value": figure.target.value, "met": figure.target_met}
+    return line

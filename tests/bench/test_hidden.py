@@ -1,0 +1,155 @@
+"""The suites of hiding and of covert analysis, on toys whose figures are known."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from privmed import registry
+from privmed.bench.data import Dataset, Sample
+from privmed.bench.engine import run_plan
+from privmed.bench.plan import make_plan
+from privmed.bench.suites.hiding import Photographs, sampled, worst_patch
+from privmed.errors import WeightsError
+
+TOYS = '''
+import torch
+from privmed import Analyzer, Hider, hookimpl
+from privmed.bench.contracts import NoSettings
+
+
+class Faint(Hider):
+    """Changes a cover by two grey levels, and keeps the secret aside."""
+
+    name, Config = "faint", NoSettings
+    kept = {}
+
+    def _hide(self, secret, cover, generator):
+        self.kept["secret"] = secret
+        return torch.where(cover > 0.5, cover - 2 / 255, cover + 2 / 255)
+
+    def _recover(self, stego, generator):
+        return self.kept["secret"]
+
+
+class Bright(Analyzer):
+    """Finds what is bright; answers with the stego as it is."""
+
+    name, Config = "bright", NoSettings
+
+    def _analyze(self, stego, generator):
+        return stego
+
+    def _decode(self, recovered):
+        return 100 * (recovered.mean(1, keepdim=True) - 0.5)
+
+    def segment(self, image):
+        return 100 * (image.mean(1, keepdim=True) - 0.9)
+
+
+@hookimpl
+def privmed_register(register):
+    register(Faint)
+    register(Bright)
+'''
+
+
+@pytest.fixture
+def toys(install, tmp_path):
+    site = install("toys", "hiders", {"faint": "toy_methods"}, {"toy_methods": TOYS})
+    path = site / "toys-1.0.dist-info/entry_points.txt"
+    path.write_text(path.read_text() + "[privmed.analyzers]\nbright = toy_methods\n")
+    rng = np.random.default_rng(0)
+    for part in ("images", "masks"):
+        (tmp_path / "scans" / part).mkdir(parents=True)
+    (tmp_path / "photos").mkdir()
+    for n in range(3):
+        mask = np.zeros((64, 64), np.uint8)
+        mask[16 : 32 + n, 16:48] = 255
+        scan = np.where(mask, 230, 20).astype(np.uint8)
+        scan[16:20, 16:48] = 180  # too dark for the analyzer of bare images
+        Image.fromarray(scan).save(tmp_path / f"scans/images/{n}.png")
+        Image.fromarray(mask).save(tmp_path / f"scans/masks/{n}.png")
+        Image.fromarray(rng.integers(20, 235, (80, 64, 3), np.uint8)).save(tmp_path / f"photos/{n}.png")
+    for name in ("scans", "photos"):
+        (tmp_path / name / "split.csv").write_text("file,split\n" + "".join(f"{n}.png,test\n" for n in range(3)))
+    return tmp_path
+
+
+def values(plan, root):
+    records = run_plan(plan, root, root / "out").records
+    return {
+        tuple(m.fields.get(k, "") for k in ("metric", "method", "pair", "statistic")): m for m in records.measurements
+    }
+
+
+def test_hiding_is_measured_after_the_file(toys):
+    plain = {"suite": "hiding", "data": "scans", "entries": [{"label": "faint", "method": "faint"}]}
+    plan = make_plan({**plain, "grid": {"cover": ["photos"]}, "settings": {"size": 64, "covers": 2}})
+    found = values(plan, toys)
+    two_levels = -20 * math.log10(2 / 255)
+    assert found["psnr", "faint", "stego-cover", ""].value == pytest.approx(two_levels, abs=1e-3)
+    assert found["psnr", "faint", "stego-cover", ""].n == 3
+    assert found["psnr", "faint", "stego-cover", "worst 5 %"].value == pytest.approx(two_levels, abs=1e-3)
+    assert found["psnr", "faint", "stego-cover", "worst patch"].value == pytest.approx(two_levels, abs=1e-2)
+    assert found["psnr-y", "faint", "stego-cover", ""].value > two_levels
+    assert found["ssim", "faint", "secret-recovered", ""].value == pytest.approx(1, abs=1e-4)
+
+
+def test_identical_images_have_no_finite_psnr_to_publish(toys):
+    plain = {"suite": "hiding", "data": "scans", "entries": [{"label": "faint", "method": "faint"}]}
+    plan = make_plan({**plain, "grid": {"cover": ["photos"]}, "settings": {"size": 64, "covers": 2}})
+    found = values(plan, toys)
+    assert ("psnr", "faint", "secret-recovered", "") not in found
+    assert found["identical", "faint", "secret-recovered", ""].value == 1
+    assert found["identical", "faint", "secret-recovered", ""].n == 6
+
+
+def test_covert_analysis_beside_bare_images(toys):
+    entries = [
+        {"label": "bare", "method": "bright", "grid": {"hider": ["none"]}},
+        {"label": "covert", "method": "bright", "control": "bare"},
+    ]
+    plain = {"suite": "covert", "data": "scans", "entries": entries, "ratios": ["dice"]}
+    grid = {"cover": ["photos"], "hider": ["faint"]}
+    found = values(make_plan({**plain, "grid": grid, "settings": {"size": 64, "covers": 2}}), toys)
+    assert found["dice", "covert", "", ""].value == pytest.approx(1)
+    bare = found["dice", "bare", "", ""]
+    assert 0 < bare.value < 1
+    assert bare.dimensions == {}
+    assert found["ratio", "covert", "", ""].value == pytest.approx(1 / bare.value)
+    assert found["psnr", "covert", "response-cover", ""].value == pytest.approx(-20 * math.log10(2 / 255), abs=1e-3)
+
+
+def test_an_analyzer_without_trained_weights_is_refused(toys):
+    pytest.importorskip("privmed_analyzers", reason="needs the plugin privmed-analyzers")
+    plain = {"suite": "covert", "data": "scans", "entries": [{"label": "unet", "method": "unet"}]}
+    plan = make_plan({**plain, "grid": {"cover": ["photos"]}, "settings": {"size": 64}})
+    if registry.analyzer("unet").card is None:
+        with pytest.raises(WeightsError, match="no trained weights"):
+            run_plan(plan, toys, toys / "out")
+
+
+def test_the_same_image_gets_the_same_covers():
+    pictures = [
+        Sample(name=str(n), image=lambda n=n: torch.full((1, 3, 32, 40), n / 9), split="test") for n in range(9)
+    ]
+    first, second = (Photographs(Dataset("p", pictures), 32, 4) for _ in range(2))
+    assert torch.equal(first.of(7), second.of(7))
+    assert len({float(x.mean()) for x in first.of(7)}) == 4
+    assert not torch.equal(first.of(7), first.of(8))
+
+
+def test_large_sets_are_sampled_evenly():
+    assert sampled(list(range(100)), 40) == list(range(0, 100, 2))
+    assert sampled(list(range(100)), 0) == list(range(100))
+    assert sampled(list(range(30)), 40) == list(range(30))
+
+
+def test_the_worst_patch_by_hand():
+    image = torch.zeros(1, 3, 64, 64)
+    changed = image.clone()
+    changed[..., :32, :32] = 0.1
+    assert float(worst_patch(changed, image)) == pytest.approx(20, abs=1e-4)
