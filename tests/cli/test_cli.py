@@ -74,6 +74,7 @@ def bad(files):
         (["hide", f("clear.png"), photo, "-o", out], 3, "transparent"),
         (["hide", scan, photo, "-o", f("out.jpg")], 2, "must be a PNG"),
         (["hide", scan, photo, "-o", f("no/where.png")], 2, "there is no folder"),
+        (["hide", scan, photo, "-o", f("clear.png")], 2, "exists already"),
         (["hide", scan, photo, "-o", scan], 2, "is the input"),
         (["hide", scan, photo, "-o", out, "--hider", "lightihh"], 2, "Did you mean 'lightih'?"),
         (["hide", scan, photo, "-o", out, "--weights", "nope"], 4, "no bundled weights"),
@@ -91,7 +92,7 @@ def bad(files):
     ]
 
 
-@pytest.mark.parametrize("case", range(22))
+@pytest.mark.parametrize("case", range(23))
 def test_bad_input_gets_one_sentence_a_code_and_no_file(files, capsys, case):
     arguments, code, words = bad(files)[case]
     before = {p: p.read_bytes() for p in files.iterdir() if p.is_file()}
