@@ -219,7 +219,7 @@ def make_folder(path: Path) -> Path:
 def whole_folder(path: str | os.PathLike[str], *, overwrite: bool = False) -> Iterator[Path]:
     """Give a temporary folder beside ``path``; on success it becomes ``path``, on any failure nothing of it is left.
 
-    A folder that is there already is kept, and the new files move into it at the end, one by one.
+    A folder that is there already is kept: the new files are made in a hidden folder inside it, and move at the end, one by one.
 
     Raises:
         OutputError: when ``path`` is a file, or cannot be written.
@@ -227,10 +227,11 @@ def whole_folder(path: str | os.PathLike[str], *, overwrite: bool = False) -> It
     path = Path(path)
     check_folder(path)
     made = _missing_folders(path.parent)
-    temporary = _temporary(path.parent)
+    place = path if path.is_dir() else path.parent  # the parent of one that is there may be read-only, or another disk
+    temporary = _temporary(place)
     done = False
     try:
-        make_folder(path.parent)
+        make_folder(place)
         temporary.mkdir()
         yield temporary
         _become(temporary, path, overwrite)

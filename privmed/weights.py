@@ -68,7 +68,7 @@ def identity(method: Method) -> dict[str, str | None]:
     if method.source is None:
         return {"method": method.name, "weights": None, "sha256": None}
     known = {path: name for name, path in bundled(type(method)).items()}
-    digest = (method.card or {}).get("sha256") or hashlib.sha256(method.source.read_bytes()).hexdigest()
+    digest = (method.card or {}).get("sha256") or hashlib.sha256(read_bytes(method.source)).hexdigest()
     return {"method": method.name, "weights": known.get(method.source, str(method.source)), "sha256": digest}
 
 

@@ -38,6 +38,7 @@ def test_a_folder_that_is_there_keeps_what_is_in_it(tmp_path):
         (folder / "mine.txt").write_text("theirs")
     assert [p.name for p in out.iterdir()] == ["mine.txt"]
     with whole_folder(out, overwrite=True) as folder:
+        assert folder.parent == out  # the folder above may be read-only
         (folder / "mine.txt").write_text("theirs")
         (folder / "new.txt").write_text("new")
     assert sorted((p.name, p.read_text()) for p in out.iterdir()) == [("mine.txt", "theirs"), ("new.txt", "new")]
