@@ -16,7 +16,7 @@ demo: $(READY)  ## hide scans in photographs, have them analysed there, and writ
 	$(BIN)/privmed demo -o demo
 
 test: $(READY)  ## fast tests of the core and of all plugins
-	$(QUICK) $(BIN)/python -m pytest
+	$(QUICK) $(BIN)/python -m pytest -n 2 --dist loadfile
 
 test-slow: $(READY)  ## all tests
 	$(QUICK) $(BIN)/python -m pytest -m "slow or not slow"

@@ -30,11 +30,12 @@ LARGEST_SEED = 2**32 - 1  # what every generator takes, whatever is added to it
 
 
 def setting(default: Any, doc: str, *checks: Check) -> Any:
-    """Declare one setting with its default, its one-line description and its validators."""
+    """Declare one setting with its default, its one-line description and its validators.
+
+    A default that hangs on a setting declared before is an ``attrs.Factory(..., takes_self=True)``.
+    """
     if isinstance(default, (list, dict)):
         default = attrs.Factory(lambda shared=default: copy.deepcopy(shared))
-    if isinstance(default, attrs.Factory):  # type: ignore[arg-type]
-        return attrs.field(factory=default.factory, validator=list(checks), metadata={"doc": doc})
     return attrs.field(default=default, validator=list(checks), metadata={"doc": doc})
 
 
@@ -170,7 +171,7 @@ def describe(cls: type) -> list[dict[str, Any]]:
     hints = typing.get_type_hints(cls)
     rows = []
     for a in attrs.fields(cls):
-        default = a.default.factory() if isinstance(a.default, attrs.Factory) else a.default  # type: ignore[arg-type]
+        default = _default(cls, a)
         rows.append(
             {
                 "name": a.name,
@@ -242,6 +243,13 @@ def _validators(attribute: attrs.Attribute) -> list[Check]:
     return [] if v is None else list(getattr(v, "_validators", (v,)))
 
 
+def _default(cls: type, attribute: attrs.Attribute) -> Any:
+    default: Any = attribute.default
+    if not isinstance(default, attrs.Factory):  # type: ignore[arg-type]
+        return default
+    return getattr(cls(), attribute.name) if default.takes_self else default.factory()
+
+
 def _type_name(hint: Any) -> str:
     return hint.__name__ if isinstance(hint, type) else str(hint).replace("typing.", "")
 
@@ -260,7 +268,11 @@ def _mistakes(error: BaseException, cls: Any, path: str) -> typing.Iterator[str]
     """Walk an exception tree of cattrs and yield one sentence a leaf."""
     if isinstance(error, cattrs.ForbiddenExtraKeysError):
         known = [a.name for a in attrs.fields(error.cl)]
+        removed = getattr(error.cl, "removed", {})
         for name in sorted(error.extra_fields):
+            if name in removed:
+                yield f"no setting {_at(path, name)!r} any more; {removed[name]}."
+                continue
             yield f"no setting {_at(path, name)!r}; there are {', '.join(sorted(known))}.{did_you_mean(name, known)}"
     elif isinstance(error, BaseExceptionGroup):
         for sub in error.exceptions:

@@ -1,5 +1,7 @@
 """Settings: strict, complete in their complaints, and the same after a round trip."""
 
+from typing import ClassVar
+
 import pytest
 from attrs import Factory, frozen
 
@@ -91,6 +93,27 @@ def test_assignments_need_a_name_and_a_sign():
     for bad in ("a", "=3"):
         with pytest.raises(SettingsError, match="expected name=value"):
             parse_assignments([bad])
+
+
+@frozen(kw_only=True)
+class Hanging:
+    quick: bool = setting(False, "less")
+    epochs: int = setting(Factory(lambda made: 1 if made.quick else 9, takes_self=True), "how many", at_least(1))
+
+    removed: ClassVar[dict[str, str]] = {"speed": "say quick instead"}
+
+
+def test_a_default_can_hang_on_another_setting():
+    assert structure(Hanging, {}, "here").epochs == 9
+    assert unstructure(structure(Hanging, {"quick": True}, "here")) == {"quick": True, "epochs": 1}
+    assert structure(Hanging, {"quick": True, "epochs": 5}, "here").epochs == 5
+    assert {r["name"]: r["default"] for r in describe(Hanging)} == {"quick": False, "epochs": 9}
+
+
+def test_a_setting_that_was_removed_says_what_to_do_instead():
+    with pytest.raises(SettingsError) as caught:
+        structure(Hanging, {"speed": 3}, "here")
+    assert str(caught.value) == "here: no setting 'speed' any more; say quick instead."
 
 
 def test_lists_are_not_shared_between_objects():

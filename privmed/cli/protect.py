@@ -29,7 +29,7 @@ from privmed.cli.common import (
 def command(
     dataset: Annotated[Path, typer.Argument(help="Folder: images/ and masks/, or one sub-folder per class.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the protected data set.")],
-    protector: Annotated[str, typer.Option(help="Method.")] = "umed",
+    protector: Annotated[str, typer.Option(help="Method.")] = "tint",
     epsilon: Annotated[
         str | None,
         typer.Option(
@@ -76,7 +76,8 @@ def command(
         check_save(save, output, method, force, resume)
     if classes and load is not None:  # numbers mean what they meant in the fit, whatever lies in this folder
         classes = (method.card or {}).get("classes", classes)
-    about = {"protector": protector, "config": unstructure(method.config), **({"classes": classes} if classes else {})}
+    more = {"classes": classes, "note": method.note}
+    about = {"protector": protector, "config": unstructure(method.config), **{k: v for k, v in more.items() if v}}
     voice, unread = Voice(json, quiet), []
 
     def skip(item, error) -> None:
@@ -159,6 +160,7 @@ def report(voice: Voice, release, failed: list[tuple[str, str]], outcome) -> Non
         "psnr": fmean(line["psnr"] for line in lines) if lines else None,
         "ssim": fmean(line["ssim"] for line in lines) if lines else None,
         "largest_change": max((line["largest_change"] for line in lines), default=None),
+        "note": release.about.get("note", ""),
         "failed": [{"file": name, "reason": why} for name, why in failed],
     }
     rows = [("images", str(len(lines)) + (f" ({outcome.kept} from before)" if outcome.kept else ""))]
@@ -166,5 +168,7 @@ def report(voice: Voice, release, failed: list[tuple[str, str]], outcome) -> Non
         rows += [("PSNR", f"{summary['psnr']:.2f} dB"), ("SSIM", f"{summary['ssim']:.4f}")]
         rows += [("largest change", f"{summary['largest_change'] * 255:.2f} / 255")]
     voice.table(f"protected data set in {release.out}", rows)
+    if summary["note"]:
+        voice.say(summary["note"])
     voice.left_out(failed)
     voice.finish(summary)

@@ -5,6 +5,8 @@ A hider or an analyzer needs no settings; without a ``Config`` of its own a meth
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from attrs import frozen
 
 from privmed.settings import at_least, between, setting, side
@@ -12,7 +14,13 @@ from privmed.settings import at_least, between, setting, side
 
 @frozen(kw_only=True)
 class MethodConfig:
-    """No settings: the base of all settings of methods."""
+    """No settings: the base of all settings of methods.
+
+    Attributes:
+        removed: names of settings that there were, each with what to do instead: the message of who still gives them.
+    """
+
+    removed: ClassVar[dict[str, str]] = {}
 
 
 @frozen(kw_only=True)

@@ -54,6 +54,11 @@ class Protector(Method):
         """The largest change of any pixel; ``epsilon``, unless a setting asks for a ball of another norm."""
         return self.config.epsilon
 
+    @property
+    def note(self) -> str:
+        """What whoever uses the result has to know, a sentence, e.g. that a fit was shortened; it is told and kept in the manifest."""
+        return ""
+
     @final
     def fit(self, dataset: Iterable[Pair], *, fitting: Fitting | None = None) -> Protector:
         """Learn from a data set; methods that have nothing to learn accept the call and leave it unread.

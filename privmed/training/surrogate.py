@@ -59,15 +59,24 @@ def agreement(logits: Tensor, truth: Tensor) -> Tensor:
     return (2 * (found * y).sum(1) + 1e-5) / (found.sum(1) + y.sum(1) + 1e-5)
 
 
-def descend(loss: Tensor, optimizer: torch.optim.Optimizer, clip: float = 5.0) -> None:
+def descend(
+    loss: Tensor, optimizer: torch.optim.Optimizer, clip: float = 5.0, rates: tuple[str, ...] = ("rate",)
+) -> None:
     """One optimizer step.
+
+    Args:
+        loss: what goes down.
+        optimizer: of the parameters that move.
+        clip: largest norm of their gradients together.
+        rates: settings that hold the learning rates of all that is fitted, for the message.
 
     Raises:
         TrainingError: when the loss is not finite.
     """
     if not math.isfinite(float(loss.detach())):
         raise TrainingError(
-            "the surrogate diverged (its loss is not finite). Lower its learning rate with --set rate=..., and start afresh."
+            "the surrogate diverged (its loss is not finite). Lower its learning rate with "
+            f"{' or '.join(f'--set {name}=...' for name in rates)}, and start afresh."
         )
     optimizer.zero_grad(set_to_none=True)
     loss.backward()

@@ -63,6 +63,27 @@ def test_names_depth_and_masks_are_kept_and_the_bound_holds(folder, tmp_path, ca
     assert all(line["psnr"] > 36 and line["config"]["where"] == "roi" for line in manifest(out))
 
 
+def test_by_default_a_fixed_pattern_is_published_that_says_what_it_is(folder, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert run(["protect", str(folder), "-o", str(out)]) == 0
+    assert "undoes it" in " ".join(capsys.readouterr().out.split())
+    assert {line["protector"] for line in manifest(out)} == {"tint"}
+    assert all("undoes it" in line["note"] for line in manifest(out))
+
+
+def test_a_shortened_fit_says_so_in_result_and_manifest(folder, tmp_path, capsys):
+    out, tiny = (
+        tmp_path / "out",
+        [f"{k}={v}" for k, v in {"quick": "true", "width": 1, "size": 32, "cycles": 1}.items()],
+    )
+    options = [x for setting in tiny for x in ("--set", setting)]
+    assert run(["protect", str(folder), "-o", str(out), "--protector", "umed", *options, "--json"]) == 0
+    assert "the fit is shortened: width 1 instead of 64" in json.loads(capsys.readouterr().out)["note"]
+    for line in manifest(out):
+        assert "cycles 1 instead of 100" in line["note"]
+        assert (line["config"]["quick"], line["config"]["cycles"], line["config"]["batch"]) == (True, 1, 8)
+
+
 def test_resumed_run_equals_an_uninterrupted_one(folder, tmp_path):
     whole, parts = tmp_path / "whole", tmp_path / "parts"
     assert run(["protect", str(folder), "-o", str(whole), *NOISE]) == 0

@@ -26,10 +26,12 @@ METHODS = {
     "tap-classes": ("tap", {**TINY, "epochs": 2, "steps": 2, "classes": 2}),
     "sep": ("sep", {**TINY, "epochs": 2, "checkpoints": 2, "steps": 2}),
     "umed": ("umed", {**TINY, "cycles": 2}),
-    "umed-vanilla": ("umed", {**TINY, "cycles": 2, "contour": "vanilla", "texture": "none", "warm_up": 1}),
+    "umed-vanilla": ("umed", {**TINY, "cycles": 2, "contour": "vanilla", "texture": "none"}),
     "umed-full": ("umed", {**TINY, "cycles": 2, "contour": "none", "texture": "full", "robust": True}),
-    "umed-blue": ("umed", {**TINY, "cycles": 2, "carrier": "blue-checkerboard"}),
-    "umed-robust": ("umed", {**TINY, "cycles": 2, "robust": True}),
+    "umed-robust": ("umed", {**TINY, "cycles": 2, "robust": True, "texture": "smooth"}),
+    "tint": ("tint", {}),
+    "tint-red": ("tint", {"pattern": "red"}),
+    "tint-smooth": ("tint", {"pattern": "checkerboard", "texture": "smooth", "contour_kernel": 5}),
 }
 
 

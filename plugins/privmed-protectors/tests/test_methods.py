@@ -47,13 +47,10 @@ def test_a_surrogate_that_diverges_says_what_to_change(name):
         privmed.protector(name, **SMALL, rate=1e30).fit(zip(images, masks))
 
 
-def test_generators_that_diverge_stay_within_the_bound():
-    """Their tanh saturates where another network would overflow."""
+def test_generators_that_diverge_say_what_to_change():
     images, masks = phantoms(4)
-    protector = privmed.protector("umed", **SMALL, cycles=1, warm_up=1, generator_rate=1e30).fit(zip(images, masks))
-    with torch.no_grad():
-        change = (protector.perturb(images, masks) - images).abs()  # as it comes out of them: protect() would cut it
-    assert 3.9 / 255 < float(change.max()) <= 4 / 255 + 1e-6
+    with pytest.raises(TrainingError, match="or --set generator_rate="):
+        privmed.protector("umed", **SMALL, cycles=1, generator_rate=1e30).fit(zip(images, masks))
 
 
 def test_lsp_is_one_pattern_at_every_size():
@@ -69,7 +66,7 @@ def test_lsp_is_one_pattern_at_every_size():
 
 
 def test_umed_fits_grey_images_of_a_mixed_set_as_it_publishes_them():
-    """A colour image in the set must not turn the carrier of the grey ones into a tint, which they are not published with."""
+    """A colour image in the set must not turn the noise of the grey ones into colour, which they are not published with."""
     images, masks = phantoms(2)
     protector = privmed.protector("umed", **SMALL).eval()
     grey = torch.tensor([True, False])

@@ -1,7 +1,5 @@
 """Which way each protector pushes: down the right loss, or towards the wrong answer."""
 
-import itertools
-
 import pytest
 import torch
 from torch import nn
@@ -176,7 +174,7 @@ def test_both_players_of_umed_go_down_the_same_loss(lesions, monkeypatch):
     """Seen on what is published, turn by turn: the surrogate learns it, and the generators make it easier to learn."""
     monkeypatch.setattr("privmed_protectors.umed.Surrogate", lambda classes, width: BrightIsLesion())
     images, masks = lesions
-    settings = {"carrier": "none", "contour": "none", "texture": "full", "warm_up": 4, "cycles": 1}
+    settings = {"contour": "none", "texture": "full", "cycles": 2}
     tiny = TINY | {"width": 2, "batch": 1, "rate": 0.5, "generator_rate": 0.03}
     protector, turns = privmed.protector("umed", **tiny, **settings), []
 
@@ -186,11 +184,11 @@ def test_both_players_of_umed_go_down_the_same_loss(lesions, monkeypatch):
             turns.append((who, loss_of(protector.surrogate, protector.perturb(images, masks), masks)))
 
     protector.fit(zip(images, masks), fitting=Fitting(watch))
-    assert [who for who, _ in turns] == 4 * ["surrogate"] + 4 * ["generators"] + ["surrogate"]
+    assert [who for who, _ in turns] == 2 * (4 * ["generators"] + ["surrogate"])
     losses = [loss for _, loss in turns]
-    assert all(after < before - 0.05 for before, after in itertools.pairwise(losses[:4]))
-    assert losses[7] < losses[3] - 0.03
-    assert losses[8] < losses[7] - 0.05
+    assert losses[3] < losses[0] - 0.03
+    assert losses[4] < losses[3] - 0.1
+    assert losses[9] < losses[8] - 0.05
     inside = protector.support(images, masks)
     change = (protector.protect(images, masks, levels=None) - images)[inside]
     assert change.min() > 0.5 * EPSILON, "what the surrogate takes for lesion is not brighter"

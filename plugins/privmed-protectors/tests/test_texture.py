@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from privmed_protectors.umed.texture import local_binary_pattern, texture_map
+from privmed_protectors.texture import local_binary_pattern, texture_map
 from skimage.feature import local_binary_pattern as reference
 
 from privmed.errors import SettingsError

@@ -25,7 +25,8 @@ AROUND = (
     (1, 1),
 )  # E, NE, N, NW, W, SW, S, SE: bits 0 to 7
 LEVEL = 1 / 255
-KINDS = ("code", "count", "transitions")
+KINDS = ("code", "count", "transitions", "smooth", "full")
+SMOOTH, RAISED = 7, 1.4  # side of the average of a smooth map, and what it is raised by
 
 
 def grey(image: Tensor) -> Tensor:
@@ -65,7 +66,9 @@ def texture_map(image: Tensor, kind: str = "code") -> Tensor:
     Args:
         image: (B, 1 or 3, H, W) in [0, 1].
         kind: ``"code"``, the code over 255 (UMed does not say how x_t is scaled); ``"count"``, the share of set bits; ``"transitions"``,
-            the share of changes around the circle. The last two do not depend on the orientation.
+            the share of changes around the circle; these two do not depend on the orientation. ``"smooth"``, the count averaged and
+            raised: from pixel to pixel a map jumps, and so does what it bounds, which is what JPEG and blur take first. ``"full"``, 1
+            everywhere.
 
     Returns:
         (B, 1, H, W) in [0, 1].
@@ -75,6 +78,11 @@ def texture_map(image: Tensor, kind: str = "code") -> Tensor:
     """
     if kind not in KINDS:
         raise SettingsError(f"texture must be one of {', '.join(KINDS)}, got {kind!r}.")
+    if kind == "full":
+        return torch.ones_like(image[:, :1])
+    if kind == "smooth":
+        around = F.pad(texture_map(image, "count"), (SMOOTH // 2,) * 4, mode="reflect")
+        return (RAISED * F.avg_pool2d(around, SMOOTH, 1)).clamp(max=1)
     x = grey(image)
     padded = F.pad(x, (1, 1, 1, 1), mode="replicate")
     height, width = x.shape[-2:]
