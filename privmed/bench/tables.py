@@ -250,6 +250,30 @@ def to_markdown(records: Records, plan: Plan, view: View, describe: Describe) ->
     return "\n".join([*lines, "", *(f"{text}\n" for text in below)]).rstrip("\n")
 
 
+def digest(tables: Sequence[tuple[Records, Plan, View, Describe]]) -> str:
+    """Figures of several tables as one Markdown table, a row each, without notes: for a page that has room for no more."""
+    lines = ["| method | figure | data | n | paper | measured here |", "|---|---|---|---|---|---|"]
+    for records, plan, view, describe in tables:
+        for f in shown(records, plan, view, describe):
+            more = [
+                _word(f.fields[k])
+                for k in view.down
+                if k not in ("method", "metric", "data") and f.fields.get(k, "") != ""
+            ]
+            counted = f"{f.summary.n} {f.summary.over}" if f.summary.n > 1 and f.summary.over else "–"
+            paper = "–" if f.reported is None else _paper(f)
+            cells = [
+                str(f.fields["method"]),
+                ", ".join([f.title, *more]),
+                str(f.fields.get("data", "")),
+                counted,
+                paper,
+                _measured(f),
+            ]
+            lines.append("| " + " | ".join(map(_escaped, cells)) + " |")
+    return "\n".join(lines)
+
+
 def _escaped(text: str) -> str:
     return text.replace("|", "\\|")
 

@@ -203,6 +203,22 @@ def test_documents_are_filled_between_marks(records, plan, tmp_path):
         fill_file(path, [one])
 
 
+def test_a_digest_lists_figures_of_several_tables_without_notes(records, plan, tmp_path):
+    path, one = tmp_path / "page.md", Published(plan, records, QUANTITIES.get)
+    path.write_text("<!-- digest: table/list table/main -->\nold\n<!-- /digest -->\n")
+    assert fill_file(path, [one])
+    lines = path.read_text().splitlines()
+    assert lines[1] == "| method | figure | data | n | paper | measured here |"
+    assert lines[3] == "| theirs | Dice, unet | busi | 2 seeds | 0.009 ✗ | 0.020 ± 0.014 |"
+    assert sum(line.startswith("| theirs | Dice") for line in lines) == 2 + 1  # in both tables, and its margin
+    assert "abc" not in path.read_text()  # provenance stands in the tables
+    assert not fill_file(path, [one])
+    for mark, words in (("gone/list", "no records of 'gone'"), ("table/gone", "no view 'gone'")):
+        path.write_text(f"<!-- digest: {mark} --><!-- /digest -->")
+        with pytest.raises(SettingsError, match=words):
+            fill_file(path, [one])
+
+
 def test_a_plan_is_kept_beside_its_records(records, plan, tmp_path):
     out = tmp_path / "out"
     records.save(out / "table.jsonl")
