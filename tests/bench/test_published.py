@@ -16,7 +16,16 @@ ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "benchmarks/results"
 PLANS = sorted((ROOT / "benchmarks").glob("*.yaml"))
 DOCUMENTS = ("README.md", "docs/results.md", "plugins/privmed-watermarkers/README.md")
+NEW = ("hiding-sets",)  # tables that the first release did not have
 BEFORE = json.loads((Path(__file__).parent / "figures.json").read_text(encoding="utf-8"))
+# Rows of an earlier umed whose images were its starting pattern's: they stand under the name of what they are, without the paper's figures.
+RENAMED = {
+    "umed": "tint",
+    "umed, robust": "tint, robust fit",
+    "umed, 8/255": "tint, 8/255",
+    "umed in colour, without a fit": "tint, in colour",
+}
+RENAMED_IN = {"protect-time": {**RENAMED, "umed": "tint, with its former fit"}}
 
 
 def loaded(plan):
@@ -33,14 +42,16 @@ def test_no_figure_got_lost_or_changed(plan):
     one = loaded(plan)
     found = {tuple(sorted(f.fields.items(), key=str)): f for f in figures(one.records, one.plan, one.describe)}
     mine = [row for row in BEFORE if row[0] == plan.stem and row[3]]
-    assert mine or plan.stem == "curves"
+    assert mine or plan.stem in ("curves", *NEW)
+    renamed = RENAMED_IN.get(plan.stem, RENAMED)
     for _, name, _method, fields, measured, spread, n, reported, target in mine:
-        key = tuple(sorted({k: v for k, v in fields.items()}.items(), key=str))
+        method = fields.get("method")
+        key = tuple(sorted({**fields, "method": renamed.get(method, method)}.items(), key=str))
         f = found[key]
         shares = f.summary.interval is not None
         assert (f.summary.value, f.summary.n) == (close(measured), n), name
         assert f.summary.spread == (pytest.approx(spread, abs=1e-6) if shares else close(spread)), name
-        if reported is not None:
+        if reported is not None and method not in renamed:
             assert f.reported is not None, name
             assert f.reported.value == close(reported), name
         assert (f.target.value if f.target else None) == close(target), name
@@ -48,7 +59,7 @@ def test_no_figure_got_lost_or_changed(plan):
 
 def test_every_figure_has_its_table():
     assert len(BEFORE) > 900
-    assert {row[0] for row in BEFORE} == {p.stem for p in PLANS}
+    assert {row[0] for row in BEFORE} == {p.stem for p in PLANS} - set(NEW)
 
 
 def test_learning_curves_are_whole():

@@ -24,9 +24,8 @@ from privmed.settings import one_of, setting
 from privmed_protectors.regions import PATTERNS, TINTS, pattern
 from privmed_protectors.texture import KINDS, texture_map
 
-FILL = math.tanh(
-    2.5
-)  # part of its bound that the pattern takes, in all that was published: half a level of 8 bits is rounded down
+# Part of its bound that the pattern takes, in all that was published with it: half a level of 8 bits is rounded down.
+FILL = math.tanh(2.5)
 FAINT = 0.01  # an image whose channels differ by less, on average, is a grey one published in colour
 
 
