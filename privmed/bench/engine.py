@@ -9,6 +9,7 @@ import itertools
 import math
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -163,7 +164,7 @@ def run_plan(
     Raises:
         SettingsError: for labels that the plan does not have, and everything :func:`open_suite` refuses.
     """
-    out = make_folder(Path(out))
+    out = Path(out)
     if unknown := [label for label in only or [] if plan.entry(label) is None]:
         there = [e.label for e in plan.entries]
         raise SettingsError(
@@ -172,7 +173,28 @@ def run_plan(
     if seeds:
         plan = evolve(plan, seeds=seeds, entries=[evolve(e, seeds=[]) for e in plan.entries])
     suite = open_suite(plan, Path(root), out, device=device, models=models, trust=trust, progress=progress)
-    suite.prepare()
+    with _emptied_again(out):
+        suite.prepare()
+        return _finish(suite, out, only, collect, progress)
+
+
+@contextmanager
+def _emptied_again(out: Path) -> Iterator[None]:
+    """Make the folder of the results, and take it away again where an error leaves nothing in it."""
+    first = next((p for p in (*reversed(out.absolute().parents), out.absolute()) if not p.exists()), None)
+    make_folder(out)
+    try:
+        yield
+    except BaseException:
+        place = out.absolute()
+        while first is not None and place.is_relative_to(first) and not any(place.iterdir()):
+            place.rmdir()
+            place = place.parent
+        raise
+
+
+def _finish(suite: Suite, out: Path, only: list[str] | None, collect: bool, progress: Progress) -> Finished:
+    """Run the cells that the log lacks, and gather."""
     log = RunLog(out / LOG)
     cells = list(suite.cells())
     keys = [key_of(suite, cell) for cell in cells]

@@ -93,7 +93,7 @@ def test_tables_that_are_only_copied_are_read_all_the_same(folder, bad_name):
 
 def test_a_table_loses_the_line_of_what_was_left_out_however_it_is_written(folder, tmp_path):
     (folder / "labels.csv").write_text("file,label\n./p0.png,a\n.//p1.png,b\n")
-    Table(folder / "labels.csv").copy(tmp_path / "out.csv", {"p0.png"})
+    Table(folder / "labels.csv").copy(tmp_path / "out.csv", {"p0.png"}, tmp_path)
     assert (tmp_path / "out.csv").read_text() == "file,label\n.//p1.png,b\n"
 
 

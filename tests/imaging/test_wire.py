@@ -36,7 +36,7 @@ def test_jpeg_is_refused(tmp_path, image):
     Image.fromarray(np.zeros((40, 40, 3), np.uint8)).save(tmp_path / "stego.jpg")
     with pytest.raises(InputError, match="compression destroys what is hidden"):
         read_wire(tmp_path / "stego.jpg")
-    with pytest.raises(InputError, match=r"Name it x\.png"):
+    with pytest.raises(OutputError, match=r"Name it x\.png"):
         write_wire(tmp_path / "x.jpg", image)
 
 
