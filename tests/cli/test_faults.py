@@ -142,6 +142,15 @@ def test_names_that_are_no_text_are_names(folder, tmp_path, capsys, json_too):
     assert run(["keygen", "-o", str(tmp_path / f"key {strange}"), *more]) == 0
 
 
+@pytest.fixture
+def listening():
+    """Ctrl-C does what it does in a terminal, even where these tests run in the background, which shells have ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("listening")
 def test_ctrl_c_is_one_sentence_whatever_a_library_makes_of_it(tmp_path, capsys, monkeypatch):
     """It may arrive in a callback of a library, and come out as another error; or while commands are imported."""
 
