@@ -108,12 +108,12 @@ def test_bands_are_undone():
     torch.testing.assert_close(image(bands(x)), x, atol=1e-6, rtol=0)
 
 
-@pytest.mark.parametrize("name", ["lightih", "hinet"])
-def test_bundled_weights_hide_and_give_back_after_8_bits(name):
+@pytest.mark.parametrize(("name", "weights"), [("lightih", "general"), ("lightih", "broad"), ("hinet", "general")])
+def test_bundled_weights_hide_and_give_back_after_8_bits(name, weights):
     """The shipped weights on images they have never seen: smooth shapes, through the 8-bit wire."""
     from privmed.imaging import quantise
 
-    hider = privmed.hider(name)
+    hider = privmed.hider(name, weights=weights)
     secret, cover = sample_images(1, size=(64, 64), seed=3)
     stego = quantise(hider.hide(secret, cover))
     recovered = hider.recover(stego)
