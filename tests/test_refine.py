@@ -110,3 +110,24 @@ def test_refine_is_auto_or_a_number():
     for text in ("", "-1", "2.5", "on", "99999", "²"):
         with pytest.raises(SettingsError, match="--refine must be auto or a number"):
             steps_of(text)
+
+
+def test_steps_that_are_far_too_long_leave_the_stego_as_good_as_it_was(mixing, pair):
+    secret, cover = pair
+    plain = mixing.hide(secret, cover)
+    wild = mixing.hide(secret, cover, refine=Refinement(steps=3, rate=120, bound=255))
+    before, after = (mse(mixing.recover(quantise(x), clamp=False), secret) for x in (plain, wild))
+    assert (after <= before + 1e-6).all()
+
+
+def test_recovery_is_asked_of_what_the_file_will_hold():
+    seen = []
+
+    def recover(stego):
+        seen.append(stego.detach() * 255)
+        return stego
+
+    images = torch.rand(1, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+    refine(recover, images, 1 - images, images, Refinement(steps=2))
+    assert len(seen) == 3
+    assert all(torch.allclose(x, x.round(), atol=1e-3) for x in seen)
