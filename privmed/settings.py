@@ -14,6 +14,7 @@ import copy
 import math
 import re
 import typing
+import warnings
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
@@ -220,6 +221,10 @@ def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]
     return out
 
 
+class RenamedSetting(DeprecationWarning):
+    """A setting was given under its old name."""
+
+
 class _OutOfRange(ValueError):
     """What a validator said; the message begins with the setting's name."""
 
@@ -315,6 +320,7 @@ def _make_converter() -> cattrs.Converter:
         def hook(values: Any, target: Any) -> Any:
             if not isinstance(values, Mapping):
                 raise ValueError(f"must be settings by name, got {values!r}")
+            values = _with_new_names(cls, values)
             with attrs.validators.disabled():
                 try:
                     made, early = inner(values, target), None
@@ -329,6 +335,16 @@ def _make_converter() -> cattrs.Converter:
 
     converter.register_structure_hook_factory(attrs.has, checked)
     return converter
+
+
+def _with_new_names(cls: type, values: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Settings under the names that they have now; ``renamed`` of a settings class names the old ones, each with its successor."""
+    renamed = {old: new for old, new in getattr(cls, "renamed", {}).items() if old in values}
+    for old, new in renamed.items():
+        if new in values:
+            raise ValueError(f"{new} is given twice, once under its old name {old}")
+        warnings.warn(f"the setting {old!r} is called {new!r} now.", RenamedSetting, stacklevel=2)
+    return {renamed.get(name, name): value for name, value in values.items()}
 
 
 def _validate(cls: type, made: Any, values: Mapping[str, Any]) -> typing.Iterator[Exception]:

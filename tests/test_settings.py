@@ -7,6 +7,7 @@ from attrs import Factory, frozen
 
 from privmed.errors import SettingsError
 from privmed.settings import (
+    RenamedSetting,
     at_least,
     between,
     describe,
@@ -132,3 +133,24 @@ def test_merge_descends():
 def test_describe_tells_default_range_and_meaning():
     rows = {r["name"]: r for r in describe(Outer)}
     assert rows["size"] == {"name": "size", "type": "int", "default": 3, "allowed": "at least 1", "doc": "how many"}
+
+
+@frozen(kw_only=True)
+class Renamed:
+    learning_rate: float = setting(0.1, "a learning rate", positive())
+    renamed: ClassVar[dict[str, str]] = {"rate": "learning_rate"}
+
+
+@frozen(kw_only=True)
+class Around:
+    one: Renamed = setting(Factory(Renamed), "nested")
+
+
+def test_old_names_of_settings_are_taken_with_a_warning():
+    with pytest.warns(RenamedSetting, match="'rate' is called 'learning_rate' now"):
+        assert structure(Around, {"one": {"rate": 0.5}}, "here").one.learning_rate == 0.5
+    with pytest.warns(RenamedSetting), pytest.raises(SettingsError, match="learning_rate must be a number greater"):
+        structure(Renamed, {"rate": -1}, "here")
+    with pytest.raises(SettingsError, match="learning_rate is given twice, once under its old name rate"):
+        structure(Renamed, {"rate": 1, "learning_rate": 1}, "here")
+    assert issubclass(RenamedSetting, DeprecationWarning)

@@ -43,11 +43,32 @@ def _invoke(arguments: list[str]) -> int:
             stream.reconfigure(errors="backslashreplace")
     command = get_command(app)
     try:
-        with command.make_context("privmed", arguments) as context:
+        with _naming_new_settings(), command.make_context("privmed", arguments) as context:
             command.invoke(context)
     except typer.Exit as done:
         return done.exit_code
     return 0
+
+
+@contextmanager
+def _naming_new_settings() -> Iterator[None]:
+    """Say in a line that a setting was given under its old name; Python keeps silent about it."""
+    import warnings
+
+    from privmed.settings import RenamedSetting
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", RenamedSetting)
+        others = warnings.showwarning
+
+        def show(message, category, *place, **more) -> None:
+            if issubclass(category, RenamedSetting):
+                print(f"warning: {message}", file=sys.stderr)
+            else:
+                others(message, category, *place, **more)
+
+        warnings.showwarning = show
+        yield
 
 
 @contextmanager

@@ -116,9 +116,10 @@ def fit_in(folder: Path, method: Protector, pairs: Iterable[tuple[Tensor, Tensor
         method.load_state_dict(state)
         method.requires_grad_(False).eval()
         return
-    method.fit(pairs, fitting=Fitting(report, folder / CHECKPOINT))
+    fitting = Fitting(report, folder / CHECKPOINT)
+    method.fit(pairs, fitting=fitting)
     done.keep(method.state_dict())
-    (folder / CHECKPOINT).unlink(missing_ok=True)
+    fitting.forget()
 
 
 def protect_file(protector: Protector, item: Item, draft: Path, classes: list[str]) -> dict[str, Any]:

@@ -30,13 +30,17 @@ class Fitting:
             would have given.
 
     Attributes:
-        of: what is fitted to what (method, settings, data); a checkpoint of anything else is refused. ``Protector.fit`` sets it.
+        of: what is fitted to what (method, settings, data), as plain data; a checkpoint of anything else is refused.
+            ``Protector.fit`` sets it.
+        afresh: the way out where a checkpoint cannot be gone on with, a sentence.
     """
+
+    afresh = "Delete it to start afresh."
 
     def __init__(self, report: Report | None = None, checkpoint: str | os.PathLike[str] | None = None) -> None:
         self._report = report
         self._checkpoint = Path(checkpoint) if checkpoint else None
-        self.of = ""
+        self.of: Any = ""
 
     def tell(self, stage: str, done: int, total: int, **figures: float) -> None:
         """Say how far a stage is."""
@@ -53,17 +57,26 @@ class Fitting:
             return None
         try:
             kept = load_checkpoint(self._checkpoint)
-            of, state = kept["of"], kept["state"]
         except WeightsError:
             raise
         except Exception as error:  # a damaged archive can fail in any way
-            raise WeightsError(f"checkpoint {self._checkpoint}: cannot be read. Delete it to start afresh.") from error
-        if of != self.of:
-            raise WeightsError(
-                f"checkpoint {self._checkpoint}: was made with another method, other settings or other images. Go on with those, "
-                "or delete it to start afresh."
-            )
-        return state
+            raise WeightsError(f"checkpoint {self._checkpoint}: cannot be read. {self.afresh}") from error
+        if not isinstance(kept, dict) or kept.keys() != {"of", "state"}:
+            raise WeightsError(self.of_another_version())
+        if kept["of"] != self.of:
+            raise self.of_something_else(kept["of"])
+        return kept["state"]
+
+    def of_something_else(self, of: Any) -> Exception:
+        """What is raised for a checkpoint of another fit."""
+        return WeightsError(
+            f"checkpoint {self._checkpoint}: was made with another method, other settings or other images. Go on with those, "
+            "or delete it to start afresh."
+        )
+
+    def of_another_version(self) -> str:
+        """What is said of a checkpoint that holds other things than this version keeps."""
+        return f"checkpoint {self._checkpoint}: was made by another version of privmed, which alone can go on with it. {self.afresh}"
 
     def keep(self, state: dict[str, Any]) -> None:
         """Keep plain data and tensors for a resumed run."""
@@ -71,6 +84,11 @@ class Fitting:
             from privmed.files import write_tensors
 
             write_tensors(self._checkpoint, {"of": self.of, "state": state})
+
+    def forget(self) -> None:
+        """Remove the checkpoint, once what was fitted is kept elsewhere."""
+        if self._checkpoint is not None:
+            self._checkpoint.unlink(missing_ok=True)
 
 
 class TrainingPairs:

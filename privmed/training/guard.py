@@ -24,7 +24,7 @@ class Guard:
         self.rollbacks = 0
 
     def judge(self, loss: float) -> str:
-        """Return ``"step"`` to go on, ``"skip"`` to leave this step out, ``"rollback"`` to restore and halve the rate."""
+        """Return ``"step"`` to go on, ``"skip"`` to leave this step out, ``"rollback"`` to restore and halve the learning rate."""
         usual = statistics.median(self.recent) if len(self.recent) >= 8 else math.inf
         if math.isfinite(loss) and loss <= self.factor * usual:
             return "step"
@@ -41,15 +41,15 @@ class Guard:
         self.in_a_row = 0
 
     @property
-    def rate(self) -> float:
+    def learning_rate_factor(self) -> float:
         """Factor on the learning rate: halved by every rollback."""
         return 0.5**self.rollbacks
 
-    def state(self) -> dict:
+    def state_dict(self) -> dict:
         """Plain data for a checkpoint."""
         return {"recent": list(self.recent), "in_a_row": self.in_a_row, "rollbacks": self.rollbacks}
 
-    def restore(self, state: dict) -> None:
-        """Undo :meth:`state`."""
+    def load_state_dict(self, state: dict) -> None:
+        """Undo :meth:`state_dict`."""
         self.recent = deque(state["recent"], maxlen=WINDOW)
         self.in_a_row, self.rollbacks = state["in_a_row"], state["rollbacks"]

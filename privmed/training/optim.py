@@ -1,4 +1,4 @@
-"""Muon: momentum whose direction is orthogonalised, for kernels; Adam for everything else.
+"""Optimizers and the schedule of a recipe. Muon: momentum whose direction is orthogonalised, for kernels; Adam for everything else.
 
 K. Jordan et al., "Muon: An optimizer for hidden layers in neural networks", 2024, with the step scaled to that of Adam as in
 J. Liu et al., "Muon is Scalable for LLM Training", 2025.
@@ -12,6 +12,8 @@ from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
+
+from privmed.training.recipe import OptimizerRecipe, ScheduleRecipe
 
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)  # coefficients of the quintic iteration (Jordan 2024)
 
@@ -89,3 +91,18 @@ class Muon(torch.optim.Optimizer):
             state["square"].lerp_(p.grad.square(), 1 - beta2)
             correction = math.sqrt(1 - beta2 ** state["step"]) / (1 - beta1 ** state["step"])
             p.addcdiv_(state["mean"], state["square"].sqrt().add_(1e-8), value=-group["lr"] * correction)
+
+
+def make_optimizer(recipe: OptimizerRecipe, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
+    """The optimizer a recipe names."""
+    if recipe.name == "muon":
+        return Muon(parameters, recipe.rate, recipe.vector_rate)
+    return torch.optim.AdamW(parameters, recipe.rate, betas=(0.9, 0.99), weight_decay=recipe.decay)
+
+
+def schedule(step: int, recipe: ScheduleRecipe) -> float:
+    """Factor on the learning rate: linear warm-up, constant, and a cosine down to zero in the last part."""
+    warm = min(1.0, (step + 1) / recipe.warmup) if recipe.warmup else 1.0
+    length = recipe.cooldown * recipe.steps
+    left = recipe.steps - step
+    return warm * (1.0 if left >= length else 0.5 * (1 - math.cos(math.pi * left / length)))

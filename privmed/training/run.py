@@ -56,12 +56,12 @@ def run(
     load_start(task)
     make_folder(folder)
     trainer = Trainer(task, folder)
-    if resume:
-        trainer.resume()
     note(folder, plan)
-    with Progress(folder / "metrics.jsonl", plan.schedule.steps, trainer.step, quiet) as progress:
+    done = trainer.loop.done  # 0, unless it goes on from a checkpoint
+    with Progress(folder / "metrics.jsonl", plan.schedule.steps, done, quiet) as progress:
         figures = trainer.fit(progress)
-    return {"name": plan.name, "out": str(folder), "steps": trainer.step, "seconds": round(trainer.seconds), **figures}
+    steps, seconds = trainer.loop.done, round(trainer.seconds)
+    return {"name": plan.name, "out": str(folder), "steps": steps, "seconds": seconds, **figures}
 
 
 def prepare(folder: Path, resume: bool) -> None:

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from privmed.errors import TrainingError
 from privmed.nn.unet import LEVELS, UNet
 
 Loss = Callable[[Tensor], Tensor]  # images (B, C, H, W) to a loss an image (B,)
@@ -41,7 +39,7 @@ class Surrogate(nn.Module):
         return self.head(x.mean((2, 3)))
 
 
-def supervised(logits: Tensor, truth: Tensor) -> Tensor:
+def task_loss(logits: Tensor, truth: Tensor) -> Tensor:
     """Loss of each image, (B,): soft Dice plus cross-entropy of a mask, cross-entropy of a class."""
     logits = logits.float()
     if truth.ndim == 1:
@@ -51,38 +49,12 @@ def supervised(logits: Tensor, truth: Tensor) -> Tensor:
     return dice + F.binary_cross_entropy_with_logits(logits, truth, reduction="none").flatten(1).mean(1)
 
 
-def agreement(logits: Tensor, truth: Tensor) -> Tensor:
-    """How right each answer is, (B,): Dice of a mask, 1 or 0 for a class."""
+def task_score(logits: Tensor, truth: Tensor) -> Tensor:
+    """How right each output is, (B,): Dice of a mask, 1 or 0 for a class."""
     if truth.ndim == 1:
         return (logits.argmax(1) == truth).float()
     found, y = (logits > 0).float().flatten(1), truth.flatten(1)
     return (2 * (found * y).sum(1) + 1e-5) / (found.sum(1) + y.sum(1) + 1e-5)
-
-
-def descend(
-    loss: Tensor, optimizer: torch.optim.Optimizer, clip: float = 5.0, rates: tuple[str, ...] = ("rate",)
-) -> None:
-    """One optimizer step.
-
-    Args:
-        loss: what goes down.
-        optimizer: of the parameters that move.
-        clip: largest norm of their gradients together.
-        rates: settings that hold the learning rates of all that is fitted, for the message.
-
-    Raises:
-        TrainingError: when the loss is not finite.
-    """
-    if not math.isfinite(float(loss.detach())):
-        raise TrainingError(
-            "the surrogate diverged (its loss is not finite). Lower its learning rate with "
-            f"{' or '.join(f'--set {name}=...' for name in rates)}, and start afresh."
-        )
-    optimizer.zero_grad(set_to_none=True)
-    loss.backward()
-    parameters = [p for group in optimizer.param_groups for p in group["params"]]
-    nn.utils.clip_grad_norm_(parameters, clip)
-    optimizer.step()
 
 
 def signed_descent(

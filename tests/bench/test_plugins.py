@@ -101,7 +101,7 @@ entries:
 grid: {exploiter: [linear, unet], defence: [none, darken]}
 metrics: [dice, area, psnr]
 margins: [dice]
-settings: {size: 32, protocol: {epochs: 1, width: 2, batch: 4, rate: 1e-3}}
+settings: {size: 32, protocol: {epochs: 1, width: 2, batch: 4, learning_rate: 1e-3}}
 views:
   main: {across: [metric, exploiter, defence], without: {epoch: best}}
 """

@@ -24,7 +24,7 @@ from privmed.data.folders import ImageFolder
 from privmed.errors import InputError, SettingsError
 from privmed.training.surrogate import Surrogate
 
-QUICK = {"epochs": 1, "rate": 1e-3, "batch": 2, "width": 2}
+QUICK = {"epochs": 1, "learning_rate": 1e-3, "batch": 2, "width": 2}
 SPLIT = "train train train test"
 LSP = [{"label": "noise", "method": "noise"}, {"label": "lsp", "method": "lsp", "control": "noise"}]
 

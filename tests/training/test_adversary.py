@@ -71,8 +71,7 @@ def test_the_adversarial_term_trains_both_and_only_the_hider_is_saved(recipe, tm
     task = make_task(read_recipe(recipe(method="hider:hidden"), TINY), "cpu")
     trainer = Trainer(task, tmp_path)
     before = {k: v.clone() for k, v in task.models.state_dict().items()}
-    trainer.good = trainer.state()
-    seen = trainer.advance()
+    seen = trainer.advance(0)
     errors = sum(10 ** (-seen[name] / 10) for name in ("stego", "secret"))
     assert (
         0 < seen["loss"] - errors < 0.02
@@ -88,14 +87,13 @@ def test_the_adversarial_term_trains_both_and_only_the_hider_is_saved(recipe, tm
 def test_statistics_stay_from_the_step_on_that_the_recipe_names(recipe, tmp_path):
     task = make_task(read_recipe(recipe(method="hider:hidden"), [*TINY, "schedule.statistics=1"]), "cpu")
     trainer = Trainer(task, tmp_path)
-    trainer.good = trainer.state()
     statistics = lambda: torch.cat([m.running_mean for m in norms(task.method)]).clone()  # noqa: E731
     start = statistics()
-    trainer.advance()
+    trainer.advance(0)
     followed = statistics()
     assert not torch.equal(start, followed)
     trainer.validate()  # which puts everything back into training mode
-    trainer.advance()
+    trainer.advance(1)
     assert torch.equal(followed, statistics())
     assert all(m.training for m in norms(task.discriminator))
 

@@ -221,10 +221,10 @@ def test_guard_tells_explosions_from_noise():
     step(1.0)
     assert guard.judge(float("nan")) == "skip"
     assert guard.judge(float("inf")) == "rollback"
-    assert guard.rate == 0.5
+    assert guard.learning_rate_factor == 0.5
     twin = Guard(4, 2)
-    twin.restore(guard.state())
-    assert twin.state() == guard.state()
+    twin.load_state_dict(guard.state_dict())
+    assert twin.state_dict() == guard.state_dict()
 
 
 def test_an_explosion_rolls_back_to_the_checkpoint_at_half_the_rate(recipe, tmp_path, monkeypatch):

@@ -10,8 +10,10 @@ from PIL import Image
 
 from privmed.cli import run as cli
 from privmed.errors import InputError, SettingsError, TrainingError, WeightsError
-from privmed.training import run
+from privmed.files import write_tensors
+from privmed.training import read_recipe, run
 from privmed.training.loop import Trainer
+from privmed.training.make import make_task
 
 pytest.importorskip("privmed_hiders", reason="needs the plugin privmed-hiders")
 SMALL = [
@@ -58,8 +60,8 @@ def test_dropout_does_not_break_a_resume(recipe, tmp_path, monkeypatch):
     honest = Trainer.advance
     drawn = []
 
-    def advance(self):
-        seen = honest(self)
+    def advance(self, step):
+        seen = honest(self, step)
         drawn.append(float(torch.rand(())))
         return seen
 
@@ -81,6 +83,36 @@ def test_a_run_goes_on_with_its_own_recipe_only(recipe, tmp_path):
             train(recipe(extra=BLOCKS), out, *other, resume=True)
     assert (out / "recipe.yaml").read_text() == before
     assert train(recipe(extra=BLOCKS), out, steps=4, resume=True)["steps"] == 4
+
+
+def test_a_checkpoint_of_an_older_version_is_refused_before_anything_is_written(recipe, tmp_path):
+    out = tmp_path / "o"
+    train(recipe(extra=BLOCKS), out, steps=2)
+    before = (out / "recipe.yaml").read_text()
+    write_tensors(out / "checkpoint.pt", {"step": 2, "models": {}, "average": {}, "recipe": {}})
+    with pytest.raises(
+        WeightsError, match=r"checkpoint\.pt: was made by another version.*Train afresh in another folder"
+    ):
+        train(recipe(extra=BLOCKS), out, steps=4, resume=True)
+    assert (out / "recipe.yaml").read_text() == before
+
+
+def test_learning_rates_follow_the_schedule_wherever_the_training_jumps(recipe, tmp_path):
+    """Warm-up, plateau and cosine, times what the guard leaves of them."""
+    more = [
+        "schedule.steps=10",
+        "schedule.warmup=4",
+        "schedule.cooldown=0.5",
+        "optimizer.rate=1e-3",
+        "optimizer.name=muon",
+    ]
+    trainer = Trainer(make_task(read_recipe(recipe(extra=BLOCKS), [*SMALL, *more]), "cpu"), tmp_path)
+    trainer.guard.rollbacks = 1
+    found = []
+    for step in (0, 3, 5, 9):
+        trainer.learning_rates_from(step)
+        found.append(trainer.optimizer.param_groups[0]["lr"])
+    assert found == pytest.approx([1e-3 / 8, 1e-3 / 2, 1e-3 / 2, 1e-3 / 4 * (1 - np.cos(np.pi / 5))])
 
 
 def test_what_an_interruption_cut_off_is_dropped_or_told(recipe, tmp_path):

@@ -8,6 +8,7 @@ to segmentation, the loss is Dice plus cross-entropy of a U-Net.
 from __future__ import annotations
 
 import tempfile
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -18,7 +19,8 @@ from privmed import Protector, hookimpl
 from privmed.errors import SettingsError
 from privmed.interfaces.fitting import Fitting, TrainingPairs
 from privmed.settings import at_least, between, one_of, positive, setting, side
-from privmed.training.surrogate import Surrogate, agreement, descend, signed_descent, supervised
+from privmed.training.fitting import Loop, optimizer_step, reset
+from privmed.training.surrogate import Surrogate, signed_descent, task_loss, task_score
 from privmed_protectors.regions import WHERE, region
 from privmed_protectors.targets import check_classes
 
@@ -35,10 +37,12 @@ class EMConfig(Protector.LearningConfig):
     rounds: int = setting(10, "turns of the two players at most", at_least(1))
     batches: int = setting(10, "batches the surrogate trains on in a turn (M)", at_least(1))
     batch: int = setting(8, "images in a batch", at_least(1))
-    rate: float = setting(1e-3, "learning rate of the surrogate (Adam)", positive())
+    learning_rate: float = setting(1e-3, "learning rate of the surrogate (Adam)", positive())
     steps: int = setting(20, "steps of the noise in a turn (T)", at_least(1))
     step: float = setting(0.1, "length of such a step, in epsilon", positive())
     enough: float = setting(0.99, "training Dice or accuracy at which the game ends", between(0, 1))
+
+    renamed: ClassVar[dict[str, str]] = {"rate": "learning_rate"}
 
 
 class EM(Protector):
@@ -76,31 +80,18 @@ class EM(Protector):
 
     def _fit(self, pairs: TrainingPairs, fitting: Fitting) -> None:
         check_classes(self.name, self.config.classes, pairs)
-        c, done = self.config, 0
-        torch.manual_seed(c.seed)
-        self.surrogate.load_state_dict(Surrogate(c.classes, c.width).state_dict())
-        optimizer = torch.optim.Adam(self.surrogate.parameters(), c.rate)
+        c = self.config
+        reset(self, lambda: type(self)(c), c.seed)
+        optimizer = torch.optim.Adam(self.surrogate.parameters(), c.learning_rate)
         with NoiseTable(len(pairs), pairs.channels, c.size, c.epsilon) as table:
-            if (state := fitting.restore()) is not None:
-                done = c.rounds if state["ended"] else state["round"]
-                self.load_state_dict(state["model"])
-                optimizer.load_state_dict(state["optimizer"])
-                table.restore(state["noise"])
-            for turn in range(done, c.rounds):
+            loop = Loop(c.rounds, {"model": self, "optimizer": optimizer, "noise": table}, fitting)
+            for turn in loop:
                 score = self._train(pairs, table, optimizer, turn)
-                self._descend(pairs, table)
-                fitting.keep(
-                    {
-                        "round": turn + 1,
-                        "ended": score >= c.enough,
-                        "model": self.state_dict(),
-                        "optimizer": optimizer.state_dict(),
-                        "noise": table.state(),
-                    }
-                )
-                fitting.tell("min-min game", turn + 1, c.rounds, score=score)
+                self._improve_all(pairs, table)
                 if score >= c.enough:
-                    break
+                    loop.stop()
+                loop.keep()
+                loop.report("min-min game", score=score)
 
     def _train(self, pairs: TrainingPairs, table: NoiseTable, optimizer: torch.optim.Optimizer, turn: int) -> float:
         """The surrogate's turn; returns how well it does on what it trains on."""
@@ -111,11 +102,11 @@ class EM(Protector):
             image, truth = pairs.batch(chosen)
             with self.subnets():
                 logits = self.surrogate((image + self._noise(table, chosen, truth, pairs.channels)).to(self.device))
-            descend(supervised(logits, truth.to(self.device)).mean(), optimizer)
-            scores.append(float(agreement(logits.detach().float(), truth.to(self.device)).mean()))
+            optimizer_step(task_loss(logits, truth.to(self.device)).mean(), optimizer)
+            scores.append(float(task_score(logits.detach().float(), truth.to(self.device)).mean()))
         return sum(scores) / len(scores)
 
-    def _descend(self, pairs: TrainingPairs, table: NoiseTable) -> None:
+    def _improve_all(self, pairs: TrainingPairs, table: NoiseTable) -> None:
         """The noise's turn, on every image."""
         self.surrogate.eval()
         sums = torch.zeros_like(self.class_noise[:, : pairs.channels])
@@ -142,7 +133,7 @@ class EM(Protector):
 
         def loss(changed: Tensor) -> Tensor:
             with self.subnets():
-                return supervised(self.surrogate(changed), truth)
+                return task_loss(self.surrogate(changed), truth)
 
         support = region(c.where, image, truth)
         steps = 1 if c.classwise else c.steps
@@ -174,13 +165,13 @@ class NoiseTable:
         """Keep their new noise."""
         self._data[chosen] = (noise / self.unit).round().clamp(-127, 127).to(torch.int8).cpu().numpy()
 
-    def state(self) -> Tensor:
+    def state_dict(self) -> dict[str, Tensor]:
         """All of it, for a checkpoint."""
-        return torch.from_numpy(np.array(self._data))
+        return {"noise": torch.from_numpy(np.array(self._data))}
 
-    def restore(self, state: Tensor) -> None:
-        """Undo :meth:`state`."""
-        self._data[:] = state.numpy()
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
+        """Undo :meth:`state_dict`."""
+        self._data[:] = state["noise"].numpy()
 
 
 @hookimpl

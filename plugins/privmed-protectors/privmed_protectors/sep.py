@@ -6,6 +6,8 @@ UMed compares with; as UMed adapts it to segmentation, the target is the inverte
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from attrs import frozen
 from torch import Tensor, nn
@@ -14,8 +16,8 @@ from privmed import Protector, hookimpl
 from privmed.errors import SettingsError
 from privmed.interfaces.fitting import Fitting, TrainingPairs
 from privmed.settings import at_least, positive, setting, side
-from privmed.training.surrogate import Surrogate, signed_descent, supervised
-from privmed_protectors.targets import check_classes, train_clean, wrong_answer
+from privmed.training.surrogate import Surrogate, signed_descent, task_loss
+from privmed_protectors.targets import check_classes, train_clean, wrong_target
 
 
 @frozen(kw_only=True)
@@ -27,10 +29,12 @@ class SEPConfig(Protector.LearningConfig):
     size: int = setting(224, "side of the images the surrogate is trained on", side())
     epochs: int = setting(30, "epochs of the surrogate, on clean images", at_least(1))
     batch: int = setting(8, "images in a batch", at_least(1))
-    rate: float = setting(1e-3, "learning rate of the surrogate (Adam)", positive())
+    learning_rate: float = setting(1e-3, "learning rate of the surrogate (Adam)", positive())
     checkpoints: int = setting(15, "members of the ensemble, equally spaced over the epochs (n)", at_least(1))
     steps: int = setting(30, "steps of the noise", at_least(1))
     step: float = setting(0.25, "length of such a step, in epsilon", positive())
+
+    renamed: ClassVar[dict[str, str]] = {"rate": "learning_rate"}
 
 
 class SEP(Protector):
@@ -67,12 +71,12 @@ class SEP(Protector):
 
     def _protect(self, image: Tensor, mask: Tensor, generators: list[torch.Generator]) -> Tensor:
         c = self.config
-        target = wrong_answer(mask, c.classes, shift=max(1, c.classes // 2))
+        target = wrong_target(mask, c.classes, shift=max(1, c.classes // 2))
         self.ensemble.eval()
 
         def loss(changed: Tensor) -> Tensor:
             with self.subnets():
-                return sum(supervised(member(changed), target) for member in self.ensemble) / c.checkpoints
+                return sum(task_loss(member(changed), target) for member in self.ensemble) / c.checkpoints
 
         start = torch.zeros_like(image)
         return image + signed_descent(loss, image, start, epsilon=c.epsilon, step=c.step * c.epsilon, steps=c.steps)

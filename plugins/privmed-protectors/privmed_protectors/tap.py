@@ -6,6 +6,8 @@ mask.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from attrs import frozen
 from torch import Tensor
@@ -13,8 +15,8 @@ from torch import Tensor
 from privmed import Protector, hookimpl
 from privmed.interfaces.fitting import Fitting, TrainingPairs
 from privmed.settings import at_least, positive, setting, side
-from privmed.training.surrogate import Surrogate, signed_descent, supervised
-from privmed_protectors.targets import check_classes, train_clean, wrong_answer
+from privmed.training.surrogate import Surrogate, signed_descent, task_loss
+from privmed_protectors.targets import check_classes, train_clean, wrong_target
 
 
 @frozen(kw_only=True)
@@ -26,10 +28,12 @@ class TAPConfig(Protector.LearningConfig):
     size: int = setting(224, "side of the images the surrogate is trained on", side())
     epochs: int = setting(40, "epochs of the surrogate, on clean images", at_least(1))
     batch: int = setting(8, "images in a batch", at_least(1))
-    rate: float = setting(1e-3, "learning rate of the surrogate (Adam)", positive())
+    learning_rate: float = setting(1e-3, "learning rate of the surrogate (Adam)", positive())
     steps: int = setting(250, "steps of the noise", at_least(1))
     step: float = setting(0.05, "length of such a step, in epsilon", positive())
     restarts: int = setting(1, "starting points; the one of lowest loss is kept (the authors use 8)", at_least(1))
+
+    renamed: ClassVar[dict[str, str]] = {"rate": "learning_rate"}
 
 
 class TAP(Protector):
@@ -53,12 +57,12 @@ class TAP(Protector):
         train_clean(self, self.surrogate, pairs, fitting)
 
     def _protect(self, image: Tensor, mask: Tensor, generators: list[torch.Generator]) -> Tensor:
-        target = wrong_answer(mask, self.config.classes, shift=1)
+        target = wrong_target(mask, self.config.classes, shift=1)
         self.surrogate.eval()
 
         def loss(changed: Tensor) -> Tensor:
             with self.subnets():
-                return supervised(self.surrogate(changed), target)
+                return task_loss(self.surrogate(changed), target)
 
         best, lowest = image, torch.full((len(image),), torch.inf, device=image.device)
         for _ in range(self.config.restarts):

@@ -1,8 +1,7 @@
-"""The wrong answer that targeted noise teaches, and the surrogate it is made on."""
+"""The wrong output that targeted noise teaches, and the surrogate it is made on."""
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 
 import torch
@@ -11,10 +10,11 @@ from torch import Tensor
 from privmed.errors import InputError
 from privmed.interfaces import Protector
 from privmed.interfaces.fitting import Fitting, TrainingPairs
-from privmed.training.surrogate import Surrogate, agreement, descend, supervised
+from privmed.training.fitting import Loop, optimizer_step, reset
+from privmed.training.surrogate import Surrogate, task_loss, task_score
 
 
-def wrong_answer(truth: Tensor, classes: int, shift: int) -> Tensor:
+def wrong_target(truth: Tensor, classes: int, shift: int) -> Tensor:
     """The inverted mask, or the class ``shift`` further on."""
     return 1 - truth if truth.ndim == 4 else (truth + shift) % classes
 
@@ -26,7 +26,7 @@ def train_clean(
     fitting: Fitting,
     keep: Callable[[int], None] = lambda _: None,
 ) -> None:
-    """Train a surrogate on clean pairs, by the protector's settings epochs, batch, rate and seed.
+    """Train a surrogate on clean pairs, by the protector's settings epochs, batch, learning_rate and seed.
 
     Args:
         protector: whose settings and precision count, and whose state is checkpointed.
@@ -35,28 +35,22 @@ def train_clean(
         fitting: progress and checkpoints.
         keep: called after every epoch with its number.
     """
-    c, done = protector.config, 0
-    torch.manual_seed(c.seed)
-    surrogate.load_state_dict(Surrogate(c.classes, c.width).state_dict())
-    optimizer = torch.optim.Adam(surrogate.parameters(), c.rate)
-    if (state := fitting.restore()) is not None:
-        done = state["epoch"]
-        protector.load_state_dict(state["model"])
-        optimizer.load_state_dict(state["optimizer"])
-    for epoch in range(done, c.epochs):
+    c = protector.config
+    reset(surrogate, lambda: Surrogate(c.classes, c.width), c.seed)
+    optimizer = torch.optim.Adam(surrogate.parameters(), c.learning_rate)
+    loop = Loop(c.epochs, {"model": protector, "optimizer": optimizer}, fitting)
+    for epoch in loop:
         surrogate.train()
         scores: list[Tensor] = []
         for chosen in pairs.epoch(c.batch, c.seed, epoch):
             image, truth = (x.to(protector.device) for x in pairs.batch(chosen))
             with protector.subnets():
                 logits = surrogate(image)
-            descend(supervised(logits, truth).mean(), optimizer)
-            scores.append(agreement(logits.detach().float(), truth))
+            optimizer_step(task_loss(logits, truth).mean(), optimizer)
+            scores.append(task_score(logits.detach().float(), truth))
         keep(epoch)
-        fitting.keep(
-            {"epoch": epoch + 1, "model": copy.deepcopy(protector.state_dict()), "optimizer": optimizer.state_dict()}
-        )
-        fitting.tell("surrogate", epoch + 1, c.epochs, score=float(torch.cat(scores).mean()))
+        loop.keep()
+        loop.report("surrogate", score=float(torch.cat(scores).mean()))
 
 
 def check_classes(name: str, classes: int, pairs: TrainingPairs) -> None:

@@ -21,7 +21,7 @@ def phantoms(count=6, side=64):
 def test_umed_changes_what_eight_bits_can_hold():
     """Its generators must not start silent: an answer of nearly zero rounds to no protection at all."""
     images, masks = phantoms()
-    settings = {**SMALL, "batch": 2, "rate": 5e-3, "generator_rate": 5e-3, "cycles": 3}
+    settings = {**SMALL, "batch": 2, "learning_rate": 5e-3, "generator_learning_rate": 5e-3, "cycles": 3}
     protector = privmed.protector("umed", **settings).fit(zip(images, masks))
     change = (protector.protect(images, masks) - images).abs() * 255
     band = contour(masks, 3).bool()
@@ -43,14 +43,14 @@ def test_umed_ablations_keep_to_their_part(settings, region):
 @pytest.mark.parametrize("name", ["umed", "em", "tap"])
 def test_a_surrogate_that_diverges_says_what_to_change(name):
     images, masks = phantoms(4)
-    with pytest.raises(TrainingError, match="Lower its learning rate with --set rate="):
-        privmed.protector(name, **SMALL, rate=1e30).fit(zip(images, masks))
+    with pytest.raises(TrainingError, match="Lower its learning rate with --set learning_rate="):
+        privmed.protector(name, **SMALL, learning_rate=1e30).fit(zip(images, masks))
 
 
 def test_generators_that_diverge_say_what_to_change():
     images, masks = phantoms(4)
-    with pytest.raises(TrainingError, match="or --set generator_rate="):
-        privmed.protector("umed", **SMALL, cycles=1, generator_rate=1e30).fit(zip(images, masks))
+    with pytest.raises(TrainingError, match="or --set generator_learning_rate="):
+        privmed.protector("umed", **SMALL, cycles=1, generator_learning_rate=1e30).fit(zip(images, masks))
 
 
 def test_lsp_is_one_pattern_at_every_size():

@@ -7,7 +7,7 @@ from torch import nn
 import privmed
 from privmed.data.samples import ultrasound_phantom
 from privmed.interfaces.fitting import Fitting
-from privmed.training.surrogate import supervised
+from privmed.training.surrogate import task_loss
 
 TINY = {"size": 32, "width": 4, "batch": 4, "epsilon": 16 / 255}
 STEPS = {"steps": 5, "step": 0.5}
@@ -106,12 +106,12 @@ def test_tap_keeps_the_best_of_its_starts(plain):
 
 @torch.no_grad()
 def per_image(published, truth):
-    return supervised(BrightIsLesion()(published), truth)
+    return task_loss(BrightIsLesion()(published), truth)
 
 
 @torch.no_grad()
 def loss_of(surrogate, images, truth):
-    return float(supervised(surrogate.eval()(images), truth).mean())
+    return float(task_loss(surrogate.eval()(images), truth).mean())
 
 
 def scores_of(name, pairs, **settings):
@@ -125,7 +125,7 @@ def test_em_leaves_its_surrogate_nothing_to_learn(lesions, monkeypatch):
     """What the surrogate ends up with is easier on protected images than on clean ones, or than with random noise of that size."""
     monkeypatch.setattr("privmed_protectors.em.Surrogate", lambda classes, width: BrightIsLesion())
     images, masks = lesions
-    em = privmed.protector("em", **TINY, **STEPS, rounds=6, batches=10, rate=0.2).fit(zip(images, masks))
+    em = privmed.protector("em", **TINY, **STEPS, rounds=6, batches=10, learning_rate=0.2).fit(zip(images, masks))
     signs = torch.randint(0, 2, images.shape, generator=torch.Generator().manual_seed(0)) * 2.0 - 1
     noisy = (images + EPSILON * signs).clamp(0, 1)
     clean, random, protected = (loss_of(em.surrogate, x, masks) for x in (images, noisy, em.protect(images, masks)))
@@ -137,13 +137,13 @@ def test_the_surrogate_of_em_sees_the_noise(plain, monkeypatch):
     """One that stands still finds nothing in even images, and everything once the noise has had its turn."""
     monkeypatch.setattr("privmed_protectors.em.Surrogate", lambda classes, width: BrightIsLesion())
     images, masks, _ = plain
-    scores, _ = scores_of("em", (images - 1 / 255, masks), **STEPS, rounds=2, batches=1, rate=1e-9)
+    scores, _ = scores_of("em", (images - 1 / 255, masks), **STEPS, rounds=2, batches=1, learning_rate=1e-9)
     assert scores == pytest.approx([0, 1], abs=1e-3)
 
 
 def test_em_goes_on_with_the_noise_that_it_had(lesions, tmp_path, monkeypatch):
     monkeypatch.setattr("privmed_protectors.em.Surrogate", lambda classes, width: BrightIsLesion())
-    settings = TINY | STEPS | {"rounds": 3, "batches": 4, "rate": 0.2}
+    settings = TINY | STEPS | {"rounds": 3, "batches": 4, "learning_rate": 0.2}
 
     def interrupt(stage, done, total, figures):
         if done == 2:
@@ -160,9 +160,9 @@ def test_em_goes_on_with_the_noise_that_it_had(lesions, tmp_path, monkeypatch):
 
 def test_targeted_noise_is_made_on_a_model_that_has_learnt(lesions):
     """The checkpoints of SEP are those of one training: its first third is a whole one of a third of the length."""
-    scores, sep = scores_of("sep", lesions, epochs=12, checkpoints=3, rate=5e-3)
+    scores, sep = scores_of("sep", lesions, epochs=12, checkpoints=3, learning_rate=5e-3)
     assert scores[-1] > scores[0] + 0.2
-    _, tap = scores_of("tap", lesions, epochs=4, rate=5e-3)
+    _, tap = scores_of("tap", lesions, epochs=4, learning_rate=5e-3)
     early, later, last = (member.state_dict() for member in sep.ensemble)
     assert all(torch.equal(early[name], value) for name, value in tap.surrogate.state_dict().items())
     weights = "net.head.weight"
@@ -175,7 +175,7 @@ def test_both_players_of_umed_go_down_the_same_loss(lesions, monkeypatch):
     monkeypatch.setattr("privmed_protectors.umed.Surrogate", lambda classes, width: BrightIsLesion())
     images, masks = lesions
     settings = {"contour": "none", "texture": "full", "cycles": 2}
-    tiny = TINY | {"width": 2, "batch": 1, "rate": 0.5, "generator_rate": 0.03}
+    tiny = TINY | {"width": 2, "batch": 1, "learning_rate": 0.5, "generator_learning_rate": 0.03}
     protector, turns = privmed.protector("umed", **tiny, **settings), []
 
     def watch(who, done, total, figures):

@@ -17,7 +17,14 @@ def made(**settings):
 
 def test_defaults_are_the_papers():
     """Algorithm 1: 400 epochs of the generators and 100 of the surrogate, both at 1e-4, batch 16, four grey levels, LBP and CDC."""
-    paper = {"epsilon": 4 / 255, "width": 64, "cycles": 100, "batch": 16, "rate": 1e-4, "generator_rate": 1e-4}
+    paper = {
+        "epsilon": 4 / 255,
+        "width": 64,
+        "cycles": 100,
+        "batch": 16,
+        "learning_rate": 1e-4,
+        "generator_learning_rate": 1e-4,
+    }
     ours = {"robust": False, "quick": False}
     settings = unstructure(UMedConfig())
     assert settings == {**settings, **paper, **ours, "contour": "cdc", "texture": "code", "size": 224}
@@ -26,10 +33,10 @@ def test_defaults_are_the_papers():
 
 def test_a_quick_fit_says_what_is_short_of_the_paper():
     quick = made(quick=True)
-    assert (quick.config.width, quick.config.cycles, quick.config.batch, quick.config.rate) == (8, 10, 8, 1e-3)
+    assert (quick.config.width, quick.config.cycles, quick.config.batch, quick.config.learning_rate) == (8, 10, 8, 1e-3)
     assert quick.note == (
         "umed: the fit is shortened: width 8 instead of 64, cycles 10 instead of 100, batch 8 instead of 16, "
-        "rate 0.001 instead of 0.0001, generator_rate 0.001 instead of 0.0001."
+        "learning_rate 0.001 instead of 0.0001, generator_learning_rate 0.001 instead of 0.0001."
     )
     assert made(cycles=99).note == "umed: the fit is shortened: cycles 99 instead of 100."
     assert made(batch=8).note == "umed: the fit is not the paper's: batch 8 instead of 16."

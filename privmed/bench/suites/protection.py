@@ -17,7 +17,7 @@ from attrs import Factory, asdict, evolve, frozen
 from torch import Tensor
 
 from privmed import hookimpl, registry
-from privmed.bench.cache import Made
+from privmed.bench.cache import Made, digest
 from privmed.bench.contracts import Cell, Quantity, Suite, Value
 from privmed.bench.data import Dataset, Sample, picture, truth
 from privmed.bench.exploiters import Protocol, constant_baseline, exploit
@@ -25,6 +25,7 @@ from privmed.bench.fingerprint import fingerprint
 from privmed.bench.pictures import path_of, write_strip
 from privmed.data.folders import cut_validation
 from privmed.errors import InputError
+from privmed.files import make_folder
 from privmed.interfaces.fitting import Fitting
 from privmed.settings import between, setting, side
 
@@ -143,6 +144,7 @@ class Protection(Suite):
             found = constant_baseline(clean[1], test[1])
             return [Value(metric=m.name, value=float(m(found, test[1].float()).mean())) for m in judges]
         published, looks = self.published(cell)
+        fitting = self._fitting(cell)
         outcome = exploit(
             cell.dimensions["exploiter"],
             published,
@@ -151,11 +153,20 @@ class Protection(Suite):
             cell.dimensions["defence"],
             metrics=judges,
             device=self.context.device,
-            progress=self.context.progress,
+            fitting=fitting,
         )
+        fitting.forget()
         last = [Value(metric=name, value=v) for name, v in outcome.last.items()]
         best = [Value(metric=name, value=v, dimensions={"epoch": "best"}) for name, v in outcome.best.items()]
         return [*last, *best, *(Value(metric=n, value=v, dimensions=OF_THE_SET) for n, v in looks.items())]
+
+    def _fitting(self, cell: Cell) -> Fitting:
+        """The surroundings of one exploiter, whose training a later run goes on with."""
+        name = digest({**self.identity(cell), "dimensions": cell.dimensions})
+        folder = make_folder(self.context.cache.folder / "exploiters")
+        fitting = Fitting(lambda stage, n, total, _: self.context.progress(n, total, stage), folder / f"{name}.pt")
+        fitting.of = name
+        return fitting
 
     def published(self, cell: Cell) -> tuple[Images, dict[str, float]]:
         """The training set as the entry publishes it, and how alike the images are."""

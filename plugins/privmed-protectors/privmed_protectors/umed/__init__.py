@@ -15,7 +15,6 @@ in the loop; gradients are clipped to a norm of 5. ``robust``, and ``texture`` o
 
 from __future__ import annotations
 
-import copy
 import itertools
 from typing import Any, ClassVar
 
@@ -30,14 +29,16 @@ from privmed.imaging.quantise import quantise
 from privmed.interfaces.fitting import Fitting, TrainingPairs
 from privmed.nn.unet import UNet, convolution
 from privmed.settings import Check, at_least, one_of, positive, setting
-from privmed.training.surrogate import Surrogate, agreement, descend, supervised
+from privmed.training.fitting import Loop, optimizer_step, reset
+from privmed.training.surrogate import Surrogate, task_loss, task_score
 from privmed_protectors.texture import KINDS, texture_map
 from privmed_protectors.transformations import random_transformation
 from privmed_protectors.umed.cdc import CentralDifference
 
 GENERATOR_EPOCHS = 4  # of every five; the fifth is the surrogate's
-PAPER = {"width": 64, "cycles": 100, "batch": 16, "rate": 1e-4, "generator_rate": 1e-4}
-QUICK = {"width": 8, "cycles": 10, "batch": 8, "rate": 1e-3, "generator_rate": 1e-3}
+PAPER = {"width": 64, "cycles": 100, "batch": 16, "learning_rate": 1e-4, "generator_learning_rate": 1e-4}
+QUICK = {"width": 8, "cycles": 10, "batch": 8, "learning_rate": 1e-3, "generator_learning_rate": 1e-3}
+REMEDY = "Lower its learning rate with --set learning_rate=... or --set generator_learning_rate=..."
 
 
 def of_fit(name: str, doc: str, check: Check) -> Any:
@@ -70,9 +71,12 @@ class UMedConfig(Protector.LearningConfig):
     width: int = of_fit("width", "channels of the first level of all three networks", at_least(1))
     cycles: int = of_fit("cycles", "cycles of four epochs of the generators and one of the surrogate F_s", at_least(1))
     batch: int = of_fit("batch", "images in a batch", at_least(1))
-    rate: float = of_fit("rate", "learning rate of the surrogate (Adam)", positive())
-    generator_rate: float = of_fit("generator_rate", "learning rate of the generators (Adam)", positive())
+    learning_rate: float = of_fit("learning_rate", "learning rate of the surrogate (Adam)", positive())
+    generator_learning_rate: float = of_fit(
+        "generator_learning_rate", "learning rate of the generators (Adam)", positive()
+    )
 
+    renamed: ClassVar[dict[str, str]] = {"rate": "learning_rate", "generator_rate": "generator_learning_rate"}
     removed: ClassVar[dict[str, str]] = {
         "carrier": "a fixed pattern is the protector tint, whose setting pattern chooses it, and umed starts from nothing, as in the paper",
         "warm_up": "the surrogate learns in its own epochs alone, as in the paper",
@@ -124,8 +128,8 @@ class UMed(Protector):
         perturbation = torch.zeros_like(image)
         for name, bound in self.bounds(image, mask).items():
             with self.subnets():
-                answer = self.generators[name](image.expand(-1, 3, -1, -1))
-            perturbation = perturbation + answer.float()[:, : image.shape[1]].tanh() * bound
+                output = self.generators[name](image.expand(-1, 3, -1, -1))
+            perturbation = perturbation + output.float()[:, : image.shape[1]].tanh() * bound
         return image + perturbation
 
     def _published(self, image: Tensor, mask: Tensor, grey: Tensor) -> Tensor:
@@ -145,25 +149,18 @@ class UMed(Protector):
     def _fit(self, pairs: TrainingPairs, fitting: Fitting) -> None:
         """Alternate by epoch: four of the generators, one of the surrogate, all down the same loss (Algorithm 1)."""
         c = self.config
-        torch.manual_seed(c.seed)
-        self.load_state_dict(type(self)(c).state_dict())
-        players = {"generators": self.generators, "surrogate": self.surrogate}
-        rates = {"generators": c.generator_rate, "surrogate": c.rate}
-        optimizers = {name: torch.optim.Adam(player.parameters(), rates[name]) for name, player in players.items()}
-        done = 0
-        if (state := fitting.restore()) is not None:
-            done = state["epoch"]
-            self.load_state_dict(state["model"])
-            for name, optimizer in optimizers.items():
-                optimizer.load_state_dict(state[name])
-        total = c.cycles * (GENERATOR_EPOCHS + 1)
-        for epoch in range(done, total):
+        reset(self, lambda: type(self)(c), c.seed)
+        optimizers = {
+            "generators": torch.optim.Adam(self.generators.parameters(), c.generator_learning_rate),
+            "surrogate": torch.optim.Adam(self.surrogate.parameters(), c.learning_rate),
+        }
+        loop = Loop(c.cycles * (GENERATOR_EPOCHS + 1), {"model": self, **optimizers}, fitting)
+        for epoch in loop:
             who = "surrogate" if epoch % (GENERATOR_EPOCHS + 1) == GENERATOR_EPOCHS else "generators"
             score = self._epoch(pairs, epoch, who, optimizers[who])
-            if who == "surrogate" or epoch + 1 == total:
-                states = {name: optimizer.state_dict() for name, optimizer in optimizers.items()}
-                fitting.keep({"epoch": epoch + 1, "model": copy.deepcopy(self.state_dict()), **states})
-            fitting.tell(who, epoch + 1, total, score=score)
+            if who == "surrogate" or loop.done == loop.total:
+                loop.keep()
+            loop.report(who, score=score)
 
     def _epoch(self, pairs: TrainingPairs, epoch: int, who: str, optimizer: torch.optim.Optimizer) -> float:
         """One epoch of one player; the other is frozen and in evaluation mode. Returns the surrogate's training Dice."""
@@ -179,8 +176,8 @@ class UMed(Protector):
                 )
             with self.subnets():
                 logits = self.surrogate(changed)
-            descend(supervised(logits, truth).mean(), optimizer, rates=("rate", "generator_rate"))
-            scores.append(float(agreement(logits, truth).mean().detach()))
+            optimizer_step(task_loss(logits, truth).mean(), optimizer, remedy=REMEDY)
+            scores.append(float(task_score(logits, truth).mean().detach()))
         return sum(scores) / len(scores)
 
 
