@@ -30,14 +30,15 @@ Check = Callable[[Any, attrs.Attribute, Any], None]
 LARGEST_SEED = 2**32 - 1  # what every generator takes, whatever is added to it
 
 
-def setting(default: Any, doc: str, *checks: Check) -> Any:
+def setting(default: Any, doc: str, *checks: Check, formerly: str = "") -> Any:
     """Declare one setting with its default, its one-line description and its validators.
 
-    A default that hangs on a setting declared before is an ``attrs.Factory(..., takes_self=True)``.
+    A default that hangs on a setting declared before is an ``attrs.Factory(..., takes_self=True)``. ``formerly`` is a name that it
+    had, which goes on working with a warning.
     """
     if isinstance(default, (list, dict)):
         default = attrs.Factory(lambda shared=default: copy.deepcopy(shared))
-    return attrs.field(default=default, validator=list(checks), metadata={"doc": doc})
+    return attrs.field(default=default, validator=list(checks), metadata={"doc": doc, "formerly": formerly})
 
 
 def required(doc: str, *checks: Check) -> Any:
@@ -320,7 +321,7 @@ def _make_converter() -> cattrs.Converter:
         def hook(values: Any, target: Any) -> Any:
             if not isinstance(values, Mapping):
                 raise ValueError(f"must be settings by name, got {values!r}")
-            values = _with_new_names(cls, values)
+            values = _renamed(cls, values)
             with attrs.validators.disabled():
                 try:
                     made, early = inner(values, target), None
@@ -337,14 +338,15 @@ def _make_converter() -> cattrs.Converter:
     return converter
 
 
-def _with_new_names(cls: type, values: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Settings under the names that they have now; ``renamed`` of a settings class names the old ones, each with its successor."""
-    renamed = {old: new for old, new in getattr(cls, "renamed", {}).items() if old in values}
-    for old, new in renamed.items():
-        if new in values:
-            raise ValueError(f"{new} is given twice, once under its old name {old}")
-        warnings.warn(f"the setting {old!r} is called {new!r} now.", RenamedSetting, stacklevel=2)
-    return {renamed.get(name, name): value for name, value in values.items()}
+def _renamed(cls: type, values: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Settings by their present names; a former one is warned of."""
+    present = {a.metadata["formerly"]: a.name for a in attrs.fields(cls) if a.metadata.get("formerly")}
+    for former, name in present.items():
+        if former in values and name in values:
+            raise ValueError(f"{name} is given twice, once under its old name {former}")
+        if former in values:
+            warnings.warn(f"the setting {former!r} is called {name!r} now.", RenamedSetting, stacklevel=2)
+    return {present.get(name, name): value for name, value in values.items()}
 
 
 def _validate(cls: type, made: Any, values: Mapping[str, Any]) -> typing.Iterator[Exception]:

@@ -137,8 +137,7 @@ def test_describe_tells_default_range_and_meaning():
 
 @frozen(kw_only=True)
 class Renamed:
-    learning_rate: float = setting(0.1, "a learning rate", positive())
-    renamed: ClassVar[dict[str, str]] = {"rate": "learning_rate"}
+    learning_rate: float = setting(0.1, "a learning rate", positive(), formerly="rate")
 
 
 @frozen(kw_only=True)

@@ -18,10 +18,8 @@ class MethodConfig:
 
     Attributes:
         removed: names of settings that there were, each with what to do instead: the message of who still gives them.
-        renamed: old names of settings, each with the new one; they are taken for one release more, with a warning.
     """
 
-    renamed: ClassVar[dict[str, str]] = {}
     removed: ClassVar[dict[str, str]] = {}
 
 

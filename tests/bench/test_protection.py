@@ -22,6 +22,7 @@ from privmed.bench.shorthand import parsed, protectors
 from privmed.cli import run
 from privmed.data.folders import ImageFolder
 from privmed.errors import InputError, SettingsError
+from privmed.interfaces.fitting import Fitting
 from privmed.training.surrogate import Surrogate
 
 QUICK = {"epochs": 1, "learning_rate": 1e-3, "batch": 2, "width": 2}
@@ -64,6 +65,28 @@ def test_a_run_resumes_where_it_stopped(folder, tmp_path):
     assert {m.metric for m in first.measurements} >= {"dice", "jaccard", "psnr", "ssim", "fit-time"}
     likeness = [m for m in first.measurements if m.metric == "psnr"]
     assert all(not m.dimensions for m in likeness)
+
+
+def test_a_killed_run_goes_on_with_its_exploiter(folder, tmp_path, monkeypatch):
+    """From its last checkpoint, which goes when the run is done."""
+    plan, honest, kept = plan_of(protocol={**QUICK, "epochs": 3}), Fitting.keep, []
+
+    def keep(fitting, state):
+        honest(fitting, state)
+        kept.append(state["done"])
+        if len(kept) == 2:
+            raise KeyboardInterrupt
+
+    whole, parts = (tmp_path / name for name in ("whole", "parts"))
+    first = run_plan(plan, tmp_path, whole).records
+    monkeypatch.setattr(Fitting, "keep", keep)
+    with pytest.raises(KeyboardInterrupt):
+        run_plan(plan, tmp_path, parts)
+    assert len(list((parts / "cache/exploiters").iterdir())) == 1
+    again = run_plan(plan, tmp_path, parts).records
+    assert kept == [1, 2, 3]
+    assert [(m.cell, m.value) for m in first.measurements] == [(m.cell, m.value) for m in again.measurements]
+    assert not list((parts / "cache/exploiters").iterdir())
 
 
 def test_the_work_can_be_shared(folder, tmp_path):

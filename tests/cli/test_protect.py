@@ -237,3 +237,11 @@ def test_dicom_keeps_its_tags_and_the_bound_is_in_what_is_seen(tmp_path):
     assert 0 < change.max() <= EPSILON + 1e-6
     stored = [d.pixel_array.astype(int) for d in (before, after)]
     assert np.array_equal(stored[0][mask == 0], stored[1][mask == 0])
+
+
+def test_a_setting_under_its_old_name_is_taken_and_said(folder, tmp_path, capsys):
+    small = ["size=32", "width=2", "epochs=1", "steps=1", "rate=2e-3"]
+    words = [word for text in small for word in ("--set", text)]
+    assert run(["protect", str(folder), "-o", str(tmp_path / "out"), "--protector", "tap", "-q", *words]) == 0
+    assert capsys.readouterr().err == "warning: the setting 'rate' is called 'learning_rate' now.\n"
+    assert {line["config"]["learning_rate"] for line in manifest(tmp_path / "out")} == {2e-3}

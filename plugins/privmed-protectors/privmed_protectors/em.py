@@ -8,7 +8,6 @@ to segmentation, the loss is Dice plus cross-entropy of a U-Net.
 from __future__ import annotations
 
 import tempfile
-from typing import ClassVar
 
 import numpy as np
 import torch
@@ -37,12 +36,10 @@ class EMConfig(Protector.LearningConfig):
     rounds: int = setting(10, "turns of the two players at most", at_least(1))
     batches: int = setting(10, "batches the surrogate trains on in a turn (M)", at_least(1))
     batch: int = setting(8, "images in a batch", at_least(1))
-    learning_rate: float = setting(1e-3, "learning rate of the surrogate (Adam)", positive())
+    learning_rate: float = setting(1e-3, "learning rate of the surrogate (Adam)", positive(), formerly="rate")
     steps: int = setting(20, "steps of the noise in a turn (T)", at_least(1))
     step: float = setting(0.1, "length of such a step, in epsilon", positive())
     enough: float = setting(0.99, "training Dice or accuracy at which the game ends", between(0, 1))
-
-    renamed: ClassVar[dict[str, str]] = {"rate": "learning_rate"}
 
 
 class EM(Protector):

@@ -6,8 +6,6 @@ UMed compares with; as UMed adapts it to segmentation, the target is the inverte
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import torch
 from attrs import frozen
 from torch import Tensor, nn
@@ -29,12 +27,10 @@ class SEPConfig(Protector.LearningConfig):
     size: int = setting(224, "side of the images the surrogate is trained on", side())
     epochs: int = setting(30, "epochs of the surrogate, on clean images", at_least(1))
     batch: int = setting(8, "images in a batch", at_least(1))
-    learning_rate: float = setting(1e-3, "learning rate of the surrogate (Adam)", positive())
+    learning_rate: float = setting(1e-3, "learning rate of the surrogate (Adam)", positive(), formerly="rate")
     checkpoints: int = setting(15, "members of the ensemble, equally spaced over the epochs (n)", at_least(1))
     steps: int = setting(30, "steps of the noise", at_least(1))
     step: float = setting(0.25, "length of such a step, in epsilon", positive())
-
-    renamed: ClassVar[dict[str, str]] = {"rate": "learning_rate"}
 
 
 class SEP(Protector):

@@ -6,8 +6,6 @@ mask.
 
 from __future__ import annotations
 
-from typing import ClassVar
-
 import torch
 from attrs import frozen
 from torch import Tensor
@@ -28,12 +26,10 @@ class TAPConfig(Protector.LearningConfig):
     size: int = setting(224, "side of the images the surrogate is trained on", side())
     epochs: int = setting(40, "epochs of the surrogate, on clean images", at_least(1))
     batch: int = setting(8, "images in a batch", at_least(1))
-    learning_rate: float = setting(1e-3, "learning rate of the surrogate (Adam)", positive())
+    learning_rate: float = setting(1e-3, "learning rate of the surrogate (Adam)", positive(), formerly="rate")
     steps: int = setting(250, "steps of the noise", at_least(1))
     step: float = setting(0.05, "length of such a step, in epsilon", positive())
     restarts: int = setting(1, "starting points; the one of lowest loss is kept (the authors use 8)", at_least(1))
-
-    renamed: ClassVar[dict[str, str]] = {"rate": "learning_rate"}
 
 
 class TAP(Protector):

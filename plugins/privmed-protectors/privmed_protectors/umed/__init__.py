@@ -41,10 +41,10 @@ QUICK = {"width": 8, "cycles": 10, "batch": 8, "learning_rate": 1e-3, "generator
 REMEDY = "Lower its learning rate with --set learning_rate=... or --set generator_learning_rate=..."
 
 
-def of_fit(name: str, doc: str, check: Check) -> Any:
+def of_fit(name: str, doc: str, check: Check, formerly: str = "") -> Any:
     """A setting of the fit, whose default is the paper's, or that of ``quick``."""
     default = Factory(lambda config: (QUICK if config.quick else PAPER)[name], takes_self=True)
-    return setting(default, f"{doc}; {QUICK[name]:g} if quick", check)
+    return setting(default, f"{doc}; {QUICK[name]:g} if quick", check, formerly=formerly)
 
 
 @frozen(kw_only=True)
@@ -71,12 +71,11 @@ class UMedConfig(Protector.LearningConfig):
     width: int = of_fit("width", "channels of the first level of all three networks", at_least(1))
     cycles: int = of_fit("cycles", "cycles of four epochs of the generators and one of the surrogate F_s", at_least(1))
     batch: int = of_fit("batch", "images in a batch", at_least(1))
-    learning_rate: float = of_fit("learning_rate", "learning rate of the surrogate (Adam)", positive())
+    learning_rate: float = of_fit("learning_rate", "learning rate of the surrogate (Adam)", positive(), "rate")
     generator_learning_rate: float = of_fit(
-        "generator_learning_rate", "learning rate of the generators (Adam)", positive()
+        "generator_learning_rate", "learning rate of the generators (Adam)", positive(), "generator_rate"
     )
 
-    renamed: ClassVar[dict[str, str]] = {"rate": "learning_rate", "generator_rate": "generator_learning_rate"}
     removed: ClassVar[dict[str, str]] = {
         "carrier": "a fixed pattern is the protector tint, whose setting pattern chooses it, and umed starts from nothing, as in the paper",
         "warm_up": "the surrogate learns in its own epochs alone, as in the paper",
