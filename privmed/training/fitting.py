@@ -28,6 +28,8 @@ from torch.optim.swa_utils import AveragedModel
 from privmed.errors import TrainingError, WeightsError
 from privmed.interfaces.fitting import Fitting
 
+FIELDS = {"done", "stopped", "parts", "notes", "draws"}  # of the state of a loop
+
 
 class Stateful(Protocol):
     """What a checkpoint can hold: networks, optimizers, averages, guards."""
