@@ -319,12 +319,14 @@ def _contracts() -> dict[str, type]:
 
 
 def _hold_against_contract(cls: Any, kind: str) -> None:
+    from privmed.interfaces import OTHERS
     from privmed.interfaces.abilities import ABILITIES, missing
 
     contracts = _contracts()
     if kind not in contracts:
         raise _Refused(f"{cls.__name__}.kind is {kind!r}; there are {', '.join(contracts)}")
-    base = contracts[kind]
+    others = [other for other in OTHERS.get(kind, ()) if inspect.isclass(cls) and issubclass(cls, other)]
+    base = others[0] if others else contracts[kind]
     if not (inspect.isclass(cls) and issubclass(cls, base)):
         home = "privmed.bench.contracts" if kind in PARTS else "privmed"
         raise _Refused(f"it registers {cls!r}, which is not a subclass of {home}.{base.__name__}")

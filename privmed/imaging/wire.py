@@ -49,7 +49,7 @@ def write_view(path: str | Path, image: Tensor, *, overwrite: bool = False) -> P
 def write_wire(
     path: str | Path, image: Tensor, *, overwrite: bool = False, check: Callable[[Tensor], None] | None = None
 ) -> Tensor:
-    """Write what is transmitted, and read it back.
+    """Write what is transmitted in colour, and read it back.
 
     Args:
         path: a name that ends in ``.png``.
@@ -61,6 +61,22 @@ def write_wire(
         What the file holds, (1, 3, H, W) float32.
 
     Raises:
+        InputError, OutputError, VerificationError: as :func:`write_pixels`.
+    """
+    colour = image.expand(-1, 3, -1, -1) if image.ndim == 4 and image.shape[1] == 1 else image
+    again = None if check is None else lambda held: check(from_bytes(held))
+    return from_bytes(write_pixels(path, colour, overwrite=overwrite, check=again))
+
+
+def write_pixels(
+    path: str | Path, image: Tensor, *, overwrite: bool = False, check: Callable[[np.ndarray], None] | None = None
+) -> np.ndarray:
+    """As :func:`write_wire`, but grey stays grey.
+
+    Returns:
+        What the file holds, (H, W) or (H, W, 3) uint8.
+
+    Raises:
         InputError: when the image cannot be written.
         OutputError: when the name is not that of a PNG, or the file exists or cannot be written.
         VerificationError: when the file does not hold the pixels it was given, or anything besides them.
@@ -68,8 +84,7 @@ def write_wire(
     path = Path(path)
     if path.suffix.lower() != ".png":
         raise OutputError(f"{path}: what is transmitted must be a PNG. Name it {path.with_suffix('.png').name}.")
-    colour = image.expand(-1, 3, -1, -1) if image.ndim == 4 and image.shape[1] == 1 else image
-    pixels = to_bytes(colour)
+    pixels = to_bytes(image)
     data = encode_png(pixels)
     if set(chunks(data)) != {"IHDR", "IDAT", "IEND"}:
         raise VerificationError(
@@ -77,8 +92,8 @@ def write_wire(
         )
     with whole_file(path, overwrite=overwrite) as temporary:
         temporary.write_bytes(data)
-        held = read_wire(temporary)
-        if not np.array_equal(to_bytes(held), pixels):
+        held = read_pixels(temporary)
+        if not np.array_equal(held, pixels):
             raise VerificationError(
                 f"{path}: the file does not hold the pixels that were written. Is the disk damaged?"
             )
@@ -93,6 +108,11 @@ def read_wire(path: str | Path) -> Tensor:
     Raises:
         InputError: for anything but an 8-bit PNG: any re-encoding destroys what is hidden.
     """
+    return from_bytes(read_pixels(path)).expand(-1, 3, -1, -1).contiguous()
+
+
+def read_pixels(path: str | Path) -> np.ndarray:
+    """As :func:`read_wire`, as the file holds them: (H, W) or (H, W, 3) uint8."""
     path = Path(path)
     kind = sniff(path)
     if kind != "png":
@@ -103,8 +123,7 @@ def read_wire(path: str | Path) -> Tensor:
         raise InputError(
             f"{path}: is not a plain 8-bit PNG, so it is not what was sent. Use the PNG that was sent, unchanged."
         )
-    x = picture.tensor()
-    return x.expand(-1, 3, -1, -1).contiguous()
+    return picture.pixels
 
 
 def chunks(data: bytes) -> list[str]:

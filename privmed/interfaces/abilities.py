@@ -46,8 +46,22 @@ class Segmenting(Protocol):
         """Logits (B, 1, H, W) or (B, classes) of images (B, 1 or 3, H, W) in [0, 1]."""
 
 
+@runtime_checkable
+class Carrying(Protocol):
+    """A hider that carries files under a key, and no images (:class:`privmed.FileHider`)."""
+
+    def hide_file(self, data: bytes, cover: Tensor, key: Any, *, generator: Any = None) -> Tensor:
+        """The stego, (1, 1 or 3, H, W) on 256 levels, of the photograph's size."""
+
+    def recover_file(self, stego: Tensor, key: Any) -> bytes:
+        """The file, bit for bit."""
+
+    def capacity(self, cover: Tensor) -> int:
+        """How many bytes fit."""
+
+
 ABILITIES: dict[str, dict[str, type]] = {
-    "hider": {"stages": Staged},
+    "hider": {"stages": Staged, "hide_file": Carrying},
     "analyzer": {"segment": Segmenting},
     "protector": {},
     "watermarker": {},
