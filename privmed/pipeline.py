@@ -24,7 +24,7 @@ from privmed.errors import InputError, SettingsError, WeightsError
 from privmed.files import local_name
 from privmed.imaging.effects import check_quality, gaussian_blur, jpeg_file
 from privmed.imaging.quantise import quantise
-from privmed.interfaces import Analyzer, Hider, door
+from privmed.interfaces import Analyzer, FileHider, Hider, door
 from privmed.refine import Refinement
 from privmed.weights import bundled
 
@@ -290,7 +290,16 @@ def _effect(name: str, change: Callable[[Tensor, int], Tensor]) -> Stage:
 
 
 def _hider(hider: str | Hider) -> Hider:
-    return registry.hider(hider) if isinstance(hider, str) else hider
+    return of_images(registry.hider(hider) if isinstance(hider, str) else hider)
+
+
+def of_images(hider: Hider) -> Hider:
+    """The hider, if it hides images.
+
+    Raises:
+        SettingsError: when it carries files, in which nothing can be analysed.
+    """
+    return hider.refuse() if isinstance(hider, FileHider) else hider
 
 
 def _colour(image: Tensor) -> Tensor:

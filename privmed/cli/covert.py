@@ -59,7 +59,7 @@ def command(
     from privmed.evaluation.fidelity import fidelity
     from privmed.evaluation.report import write_report
     from privmed.imaging import read, read_secret
-    from privmed.pipeline import tuned_hider
+    from privmed.pipeline import of_images, tuned_hider
 
     fidelity(use)
     picture = read_secret(secret, frame=frame, allow_lossy=allow_lossy)
@@ -70,7 +70,7 @@ def command(
         client = tuned_hider(server).to(server.device)
     else:
         tuned = (server.card or {}).get("hider") or {}
-        client = make("hider", hider or tuned.get("name", "lightih"), hider_weights, device)
+        client = of_images(make("hider", hider or tuned.get("name", "lightih"), hider_weights, device))
         voice.other_hider(server, client)
     case = CovertCase(name="covert", title=f"{secret.name} in {cover.name}", secret=scan, cover=photograph)
     weights_words = in_words(client, server)

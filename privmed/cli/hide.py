@@ -1,4 +1,4 @@
-"""``privmed hide``: put a scan into a photograph, and prove on the written file that it comes back."""
+"""``privmed hide``: put a scan, or with a key any file, into a photograph, and prove on the written file that it comes back."""
 
 from __future__ import annotations
 
@@ -30,13 +30,20 @@ from privmed.cli.common import (
     make,
     recovered_words,
 )
+from privmed.cli.files import IMAGES, FileCommand, KeyFile, carries_files
+from privmed.cli.locks import PassphraseFile
 
 
 def command(
-    secret: Annotated[Path, typer.Argument(help="The scan: PNG, JPEG, TIFF or DICOM.")],
-    cover: Annotated[Path, typer.Argument(help="The photograph; scaled and cropped to the scan's size.")],
+    context: typer.Context,
+    secret: Annotated[Path, typer.Argument(help="The scan: PNG, JPEG, TIFF or DICOM; with a key, any file.")],
+    cover: Annotated[
+        Path, typer.Argument(help="The photograph; scaled and cropped to the scan's size, with a key left as it is.")
+    ],
     output: Annotated[Path, typer.Option("-o", "--output", help="The stego, a PNG.")],
-    hider: Annotated[str, typer.Option(help="Method.")] = "lightih",
+    hider: Annotated[str | None, typer.Option(help="Method; by default lightih, or lsbm with a key.")] = None,
+    key: KeyFile = None,
+    passphrase_file: PassphraseFile = None,
     weights: Annotated[str | None, typer.Option(help="Bundled name or file; the method's own by default.")] = None,
     frame: Frame = None,
     allow_lossy: AllowLossy = False,
@@ -51,8 +58,21 @@ def command(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Hide a scan in a photograph."""
+    """Hide a scan in a photograph; with a key, any file."""
     check_outputs([output], force, (secret, cover))
+    if carries_files(context, hider):
+        job = FileCommand(
+            output=output,
+            hider=hider,
+            key=key,
+            passphrase_file=passphrase_file,
+            device=device,
+            set_=set_,
+            force=force,
+            voice=Voice(json, quiet),
+        )
+        return job.hide(secret, cover)
+    hider = hider or IMAGES
     from privmed.evaluation.covert import likeness
     from privmed.evaluation.fidelity import fidelity, judge, recovery
     from privmed.imaging import read, read_secret, write_wire

@@ -1,4 +1,4 @@
-"""``privmed keygen``: a key pair for somebody who may lift marks."""
+"""``privmed keygen``: a key pair for somebody who may lift marks, or a key that sender and receiver of hidden files share."""
 
 from __future__ import annotations
 
@@ -12,16 +12,28 @@ from privmed.cli.common import Debug, Json, Quiet, Voice
 
 def command(
     output: Annotated[
-        Path, typer.Option("-o", "--output", help="Private key; the public one gets .pub behind its name.")
+        Path,
+        typer.Option(
+            "-o", "--output", help="The key; of a pair the private one, and the public one gets .pub behind its name."
+        ),
     ],
+    shared: Annotated[
+        bool, typer.Option("--shared", help="One key for sender and receiver (hide --key), instead of a pair.")
+    ] = False,
     json: Json = False,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Make a key pair. Send the .pub file to who publishes, keep the other one."""
+    """Make a key pair: send the .pub file to who publishes, keep the other one. Or make a shared key."""
     from privmed.locks import make_identity
+    from privmed.shared_key import make_shared_key
 
     voice = Voice(json, quiet)
+    if shared:
+        path = make_shared_key(output)
+        voice.table("shared key", [("for you and the receiver alone", str(path))])
+        voice.finish({"shared": str(path)})
+        return
     private, public = make_identity(output)
     voice.table("key pair", [("private, keep it", str(private)), ("public, send it", str(public))])
     voice.finish({"private": str(private), "public": str(public)})

@@ -23,8 +23,8 @@ Identities = Annotated[
 ]
 
 
-def passphrase(file: Path | None, *, twice: bool) -> str:
-    """The passphrase from a file, from PRIVMED_PASSPHRASE, or from a prompt.
+def passphrase(file: Path | None, *, twice: bool, ways: str = "--passphrase-file, --recipient or --identity") -> str:
+    """The passphrase from a file, from PRIVMED_PASSPHRASE, or from a prompt; ``ways`` are the options that a command has instead.
 
     Raises:
         KeyFileError: when there is none.
@@ -43,9 +43,7 @@ def passphrase(file: Path | None, *, twice: bool) -> str:
     elif sys.stdin.isatty():
         found = typer.prompt("Passphrase", hide_input=True, confirmation_prompt=twice, err=True)
     else:
-        raise KeyFileError(
-            "no passphrase: set PRIVMED_PASSPHRASE, or give --passphrase-file, --recipient or --identity."
-        )
+        raise KeyFileError(f"no passphrase: set PRIVMED_PASSPHRASE, or give {ways}.")
     if not found:
         raise KeyFileError("the passphrase is empty.")
     return found

@@ -1,4 +1,4 @@
-"""``privmed recover``: read the scan out of a stego, or the result out of a response."""
+"""``privmed recover``: read the scan (or, with a key, the file) out of a stego, or the result out of a response."""
 
 from __future__ import annotations
 
@@ -22,15 +22,21 @@ from privmed.cli.common import (
     make,
     settings,
 )
+from privmed.cli.files import FileCommand, KeyFile, carries_files
+from privmed.cli.locks import PassphraseFile
 
 
 def command(
+    context: typer.Context,
     image: Annotated[Path, typer.Argument(help="A stego or a response: the PNG that was sent, unchanged.")],
-    output: Annotated[Path, typer.Option("-o", "--output", help="What was hidden, a PNG.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="What was hidden, a PNG; with a key, the file.")],
     as_: Annotated[str, typer.Option("--as", help="image: the hidden scan; mask: the analyzer's result.")] = "image",
     hider: Annotated[
-        str | None, typer.Option(help="Method; by default lightih, or the one the analyzer was tuned to.")
+        str | None,
+        typer.Option(help="Method; by default lightih, the one the analyzer was tuned to, or lsbm with a key."),
     ] = None,
+    key: KeyFile = None,
+    passphrase_file: PassphraseFile = None,
     weights: Annotated[str | None, typer.Option(help="The hider's weights: bundled name or file.")] = None,
     analyzer: Annotated[str, typer.Option(help="Whose answer a mask is read from.")] = "hidemia",
     analyzer_weights: Annotated[str | None, typer.Option(help="Its weights: busi, isic or a file.")] = None,
@@ -48,6 +54,18 @@ def command(
     if as_ not in ("image", "mask"):
         raise SettingsError(f"--as must be image or mask, got {as_!r}.")
     check_outputs([output], force, (image,))
+    if carries_files(context, hider):
+        job = FileCommand(
+            output=output,
+            hider=hider,
+            key=key,
+            passphrase_file=passphrase_file,
+            device=device,
+            set_=set_,
+            force=force,
+            voice=Voice(json, quiet),
+        )
+        return job.recover(image)
     from privmed.imaging import read_wire, write_view
     from privmed.pipeline import tuned_hider
 

@@ -59,6 +59,9 @@ class Carrying(Protocol):
     def capacity(self, cover: Tensor) -> int:
         """How many bytes fit."""
 
+    def size_of(self, data: bytes) -> int:
+        """How many of them a file takes."""
+
 
 ABILITIES: dict[str, dict[str, type]] = {
     "hider": {"stages": Staged, "hide_file": Carrying},

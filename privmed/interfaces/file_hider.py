@@ -24,8 +24,8 @@ Key = Passphrase | SharedKey
 class FileHider(Method):
     """Contract of hiders that carry files and not images: what comes out is what went in, and nothing can be analysed in between.
 
-    A plugin implements :meth:`_hide_file`, :meth:`_recover_file` and :meth:`_capacity` on 8-bit pixels, (H, W, 1 or 3). It is listed among
-    the hiders, with the ability ``hide_file``; :meth:`hide` and :meth:`recover` of images say that it has none.
+    A plugin implements :meth:`_hide_file`, :meth:`_recover_file`, :meth:`_capacity` and :meth:`_size_of`, on 8-bit pixels. It is listed
+    among the hiders, with the ability ``hide_file``; :meth:`hide` and :meth:`recover` of images say that it has none.
     """
 
     kind: ClassVar[str] = "hider"
@@ -52,10 +52,8 @@ class FileHider(Method):
                 that it takes.
             KeyFileError: when ``key`` is no key.
         """
-        if not isinstance(data, bytes):
-            raise InputError(f"data: expected the bytes of a file, got {type(data).__name__}.")
         pixels = _pixels("cover", cover)
-        stego = self._hide_file(data, pixels, _checked(key), _entropy(data, pixels, generator))
+        stego = self._hide_file(_bytes(data), pixels, _checked(key), _entropy(data, pixels, generator))
         if not isinstance(stego, np.ndarray) or (stego.shape, stego.dtype) != (pixels.shape, pixels.dtype):
             raise InputError(f"hider {self.name!r} broke its contract: the stego must have the shape of the cover.")
         return from_bytes(stego)
@@ -78,8 +76,13 @@ class FileHider(Method):
 
     @final
     def capacity(self, cover: Tensor) -> int:
-        """How many bytes fit into a photograph, counted after compression; of a file that does not shrink, its size."""
+        """How many bytes fit into a photograph, as :meth:`size_of` counts them."""
         return self._capacity(_pixels("cover", cover))
+
+    @final
+    def size_of(self, data: bytes) -> int:
+        """How many bytes of the capacity a file takes: those that are left when it is compressed."""
+        return self._size_of(_bytes(data))
 
     @final
     def hide(self, *_: Any, **__: Any) -> NoReturn:
@@ -88,7 +91,7 @@ class FileHider(Method):
         Raises:
             SettingsError: always.
         """
-        self._refuse()
+        self.refuse()
 
     @final
     def recover(self, *_: Any, **__: Any) -> NoReturn:
@@ -97,11 +100,17 @@ class FileHider(Method):
         Raises:
             SettingsError: always.
         """
-        self._refuse()
+        self.refuse()
 
-    def _refuse(self) -> NoReturn:
+    @classmethod
+    def refuse(cls) -> NoReturn:
+        """Say that it cannot stand where a hider of images is needed.
+
+        Raises:
+            SettingsError: always.
+        """
         raise SettingsError(
-            f"{self.name} carries files under a key; it hides no image that could be analysed or refined. Use hide_file() and "
+            f"{cls.name} carries files under a key; it hides no image that could be analysed, refined or trained on. Use hide_file() and "
             "recover_file() (privmed hide --key), or a hider of images such as lightih."
         )
 
@@ -116,6 +125,16 @@ class FileHider(Method):
     @abstractmethod
     def _capacity(self, cover: np.ndarray) -> int:
         """Return how many bytes fit after compression."""
+
+    @abstractmethod
+    def _size_of(self, data: bytes) -> int:
+        """Return how many bytes are left after compression."""
+
+
+def _bytes(data: bytes) -> bytes:
+    if not isinstance(data, bytes):
+        raise InputError(f"data: expected the bytes of a file, got {type(data).__name__}.")
+    return data
 
 
 def _pixels(name: str, image: Tensor) -> np.ndarray:

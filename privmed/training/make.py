@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from privmed import registry
 from privmed.errors import SettingsError
+from privmed.interfaces import FileHider
 from privmed.training.analysis import Bare, Covert
 from privmed.training.classification import Classification
 from privmed.training.hiding import Distillation, Hiding
@@ -23,7 +24,7 @@ def make_task(recipe: Recipe, device: str) -> Task:
     """Build the task of a recipe.
 
     Raises:
-        SettingsError: when the method is of another kind than the task trains.
+        SettingsError: when the method is of another kind than the task trains, or a hider carries files and not images.
         MethodNotFoundError: when there is no such method; before the data are looked at.
     """
     needed, task = TASKS[recipe.task]
@@ -32,4 +33,8 @@ def make_task(recipe: Recipe, device: str) -> Task:
         raise SettingsError(f"task {recipe.task} trains a method of kind {needed}, got {recipe.method!r}.")
     if kind in registry.GROUPS:
         registry.load(kind, name)
+    hiders = [name] * (kind == "hider") + [recipe.hider] * (recipe.task in ("covert", "distillation"))
+    for hider in hiders:
+        if issubclass(cls := registry.load("hider", hider), FileHider):
+            cls.refuse()
     return task(recipe, device)

@@ -20,7 +20,7 @@ from privmed.bench.fingerprint import fingerprint
 from privmed.bench.suites.hiding import HidingConfig, Photographs, sampled, secret_of, valued
 from privmed.errors import SettingsError, WeightsError
 from privmed.interfaces import Analyzer, Hider
-from privmed.pipeline import analyze, decode, hide, png, recover, tuned_hider
+from privmed.pipeline import analyze, decode, hide, of_images, png, recover, tuned_hider
 
 TUNED, BARE = "tuned", "none"
 
@@ -67,7 +67,7 @@ class Covert(Suite):
         if hider == BARE:
             return None
         server = self.server(label, data)
-        return tuned_hider(server) if hider == TUNED else registry.hider(hider)
+        return tuned_hider(server) if hider == TUNED else of_images(registry.hider(hider))
 
     @functools.cache  # noqa: B019
     def photographs(self, name: str) -> Photographs:

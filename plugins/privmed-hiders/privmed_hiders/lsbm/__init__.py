@@ -73,6 +73,9 @@ class LSBM(FileHider):
         height, width, channels = cover.shape
         return (channels * (height * width - SALT_BITS) - HEAD_BITS) // 8 - TAG
 
+    def _size_of(self, data: bytes) -> int:
+        return len(pack(data))
+
 
 @define
 class Carrier:

@@ -7,12 +7,9 @@ over 15 x 15. Only the sender computes it.
 from __future__ import annotations
 
 import numpy as np
-import torch
-from torch import Tensor
-from torch.nn import functional as F
+from scipy.ndimage import uniform_filter
 
-HIGH_PASS = ((-1.0, 2.0, -1.0), (2.0, -4.0, 2.0), (-1.0, 2.0, -1.0))
-SMOOTH = 1 / 16  # keeps the cost of a flat region finite, in grey levels
+SMOOTH = 1 / 16  # grey levels; keeps the cost of a flat region finite
 SATURATED = 1e3  # times the cost of a value that can go one way only
 
 
@@ -22,15 +19,7 @@ def costs(pixels: np.ndarray) -> np.ndarray:
 
 
 def _hill(plane: np.ndarray) -> np.ndarray:
-    x = torch.from_numpy(plane.astype(np.float32))[None, None]
-    kernel = torch.tensor(HIGH_PASS)[None, None]
-    detail = F.conv2d(F.pad(x, (1, 1, 1, 1), mode="reflect"), kernel).abs()
-    cost = _average(1 / (_average(detail, 3) + SMOOTH), 15)[0, 0].numpy()
-    return np.where((plane == 0) | (plane == 255), SATURATED * cost, cost)
-
-
-def _average(x: Tensor, side: int) -> Tensor:
-    """The mean over a window, in two passes."""
-    reach = side // 2
-    x = F.avg_pool2d(F.pad(x, (0, 0, reach, reach), mode="reflect"), (side, 1), 1)
-    return F.avg_pool2d(F.pad(x, (reach, reach, 0, 0), mode="reflect"), (1, side), 1)
+    wide = np.pad(plane.astype(np.float32), 1, mode="reflect")
+    detail = np.abs(np.diff(np.diff(wide, 2, axis=0), 2, axis=1))  # the kernel (1, -2, 1) along both axes
+    cost = uniform_filter(1 / (uniform_filter(detail, 3, mode="mirror") + SMOOTH), 15, mode="mirror")
+    return np.where((plane == 0) | (plane == 255), SATURATED * cost, cost).astype(np.float32)
