@@ -59,7 +59,7 @@ def command(
     debug: Debug = False,
 ) -> None:
     """Hide a scan in a photograph; with a key, any file."""
-    check_outputs([output], force, (secret, cover))
+    check_outputs([output], force, tuple(filter(None, (secret, cover, key, passphrase_file))))
     if carries_files(context, hider):
         job = FileCommand(
             output=output,

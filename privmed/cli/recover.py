@@ -53,7 +53,7 @@ def command(
 
     if as_ not in ("image", "mask"):
         raise SettingsError(f"--as must be image or mask, got {as_!r}.")
-    check_outputs([output], force, (image,))
+    check_outputs([output], force, tuple(filter(None, (image, key, passphrase_file))))
     if carries_files(context, hider):
         job = FileCommand(
             output=output,

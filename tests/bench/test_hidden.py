@@ -12,11 +12,11 @@ from privmed.bench.data import Dataset, Sample
 from privmed.bench.engine import run_plan
 from privmed.bench.plan import make_plan
 from privmed.bench.suites.hiding import Photographs, sampled, worst_patch
-from privmed.errors import WeightsError
+from privmed.errors import SettingsError, WeightsError
 
 TOYS = '''
 import torch
-from privmed import Analyzer, Hider, hookimpl
+from privmed import Analyzer, FileHider, Hider, hookimpl
 from privmed.bench.contracts import NoSettings
 
 
@@ -32,6 +32,25 @@ class Faint(Hider):
 
     def _recover(self, stego, generator):
         return self.kept["secret"]
+
+
+class Pocket(FileHider):
+    """Changes every value of a photograph by one level, and keeps the file aside."""
+
+    name, kept = "pocket", {}
+
+    def _hide_file(self, data, cover, key, entropy):
+        self.kept["data"], self.kept["size"] = data, cover.shape
+        return cover ^ 1
+
+    def _recover_file(self, stego, key):
+        return self.kept["data"]
+
+    def _capacity(self, cover):
+        return cover.size
+
+    def _size_of(self, data):
+        return len(data)
 
 
 class Bright(Analyzer):
@@ -52,13 +71,14 @@ class Bright(Analyzer):
 @hookimpl
 def privmed_register(register):
     register(Faint)
+    register(Pocket)
     register(Bright)
 '''
 
 
 @pytest.fixture
 def toys(install, tmp_path):
-    site = install("toys", "hiders", {"faint": "toy_methods"}, {"toy_methods": TOYS})
+    site = install("toys", "hiders", {"faint": "toy_methods", "pocket": "toy_methods"}, {"toy_methods": TOYS})
     path = site / "toys-1.0.dist-info/entry_points.txt"
     path.write_text(path.read_text() + "[privmed.analyzers]\nbright = toy_methods\n")
     rng = np.random.default_rng(0)
@@ -105,6 +125,30 @@ def test_identical_images_have_no_finite_psnr_to_publish(toys):
     assert ("psnr", "faint", "secret-recovered", "") not in found
     assert found["identical", "faint", "secret-recovered", ""].value == 1
     assert found["identical", "faint", "secret-recovered", ""].n == 6
+
+
+def test_a_file_is_the_scan_and_lies_in_a_larger_photograph(toys):
+    pytest.importorskip("cryptography", reason="needs privmed[keys]")
+    plain = {"suite": "hiding", "data": "scans", "entries": [{"label": "pocket", "method": "pocket"}]}
+    settings = {"size": 64, "covers": 2, "room": 96}
+    found = values(make_plan({**plain, "grid": {"cover": ["photos"]}, "settings": settings}), toys)
+    assert registry.load("hider", "pocket").kept["size"] == (96, 96, 3)
+    assert found["psnr", "pocket", "stego-cover", ""].value == pytest.approx(-20 * math.log10(1 / 255), abs=1e-3)
+    assert found["identical", "pocket", "secret-recovered", ""].value == 1
+    assert found["identical", "pocket", "secret-recovered", ""].n == 6
+    with pytest.raises(SettingsError, match="pocket carries files"):
+        run_plan(
+            make_plan({**plain, "grid": {"cover": ["photos"], "refine": [2]}, "settings": settings}), toys, toys / "o"
+        )
+
+
+def test_nothing_is_analysed_behind_a_hider_of_files(toys):
+    plain = {"suite": "covert", "data": "scans", "entries": [{"label": "bright", "method": "bright"}]}
+    plan = make_plan({**plain, "grid": {"cover": ["photos"], "hider": ["pocket"]}, "settings": {"size": 64}})
+    with pytest.raises(
+        SettingsError, match="pocket carries files under a key; it hides no image that could be analysed"
+    ):
+        run_plan(plan, toys, toys / "out")
 
 
 def test_covert_analysis_beside_bare_images(toys):

@@ -102,8 +102,13 @@ def _mixed(root):
 
 
 def _keys(root):
+    import torch
+
+    import privmed
     from privmed import locks
+    from privmed.imaging.wire import write_pixels
     from privmed.keyfile import KeyWriter
+    from privmed.shared_key import SharedKey, make_shared_key
 
     patch = pytest.MonkeyPatch()
     patch.setattr(locks, "SCRYPT", {"n": 2**10, "r": 8, "p": 1})
@@ -112,6 +117,11 @@ def _keys(root):
         writer.add({"owner": "", "secret": b"s", "about": {}, "recipients": []})
         writer.close()
         locks.make_identity(root / "ann")
+        make_shared_key(root / "shared.key")
+        (root / "bad/upper.key").write_bytes((root / "shared.key").read_bytes().upper())
+        (root / "note.txt").write_text("a note")
+        held = privmed.hider("lsbm").hide_file(b"a note", torch.rand(1, 3, 40, 48), SharedKey.read(root / "shared.key"))
+        write_pixels(root / "held.png", held)
         (root / "bad/cut.key").write_bytes((root / "marks.key").read_bytes()[:-5])
         (root / "bad/header.key").write_bytes((root / "marks.key").read_bytes()[:40])
         (root / "bad/bytes.txt").write_bytes(b"\xff\xfe")

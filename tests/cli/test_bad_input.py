@@ -29,6 +29,8 @@ COMMANDS = {
     "hide": ["hide", "scan.png", "photo.jpg", "-o", "out.png"],
     "analyze": ["analyze", "sent.png", "-o", "out.png"],
     "recover": ["recover", "sent.png", "-o", "out.png"],
+    "hide file": ["hide", "note.txt", "photo.jpg", "-o", "out.png", "--key", "shared.key"],
+    "recover file": ["recover", "held.png", "-o", "out.bin", "--key", "shared.key"],
     "mask": ["recover", "sent.png", "-o", "out.png", "--as", "mask"],
     "covert": ["covert", "scan.png", "photo.jpg", "-o", "out"],
     "demo": ["demo", "-o", "out"],
@@ -60,12 +62,19 @@ def pictures() -> list[Row]:
     kinds = ["none", "cut", "empty", "text", "folder", "animation", "clear", "pipe"]
     bad = [f"bad/{kind}.png" for kind in kinds] + ["bad/cmyk.jpg", "bad/nan.tif", LONG, STRANGE, "scan.png/x.png"]
     slots = [("hide", "scan.png"), ("hide", "photo.jpg"), ("analyze", "sent.png"), ("recover", "sent.png")]
-    slots += [("covert", "scan.png"), ("covert", "photo.jpg")]
+    slots += [("covert", "scan.png"), ("covert", "photo.jpg"), ("hide file", "photo.jpg"), ("recover file", "held.png")]
     rows = [swap(command, good, b, 3) for command, good in slots for b in bad]
     rows += [swap(command, "sent.png", "photo.jpg", 3) for command in ("analyze", "recover", "mask")]
     rows += [swap(command, good, "bad/small.png", 3, "32") for command, good in slots[:1]]
     rows += [add("watermark", "--logo", b, code=3, names=b) for b in bad if b not in LOGOS]
     rows += [add("hide", "--frame", "7", code=3, names="scan.png")]
+    unread = ["none", "bad/folder.png", "bad/pipe.png", LONG, STRANGE, "scan.png/x.png"]
+    rows += [swap("hide file", "note.txt", b, 3) for b in unread]  # any file that can be read may be hidden
+    rows += [swap("hide file", "note.txt", "photo.jpg", 3, "photo.jpg: 40 x 40 pixels in grey are too few")]
+    rows += [
+        swap(c, g, "bad/small.png", 3, "32") for c, g in (("hide file", "photo.jpg"), ("recover file", "held.png"))
+    ]
+    rows += [swap("recover file", "held.png", "photo.jpg", 3), swap("recover file", "held.png", "scan.png", 5)]
     return rows
 
 
@@ -88,7 +97,13 @@ def outputs() -> list[Row]:
     for command, out in (("hide", "out.png"), ("analyze", "out.png"), ("recover", "out.png"), ("keygen", "out.pem")):
         bad = ["taken", "none/out.png", "scan.png", "scan.png/out.png", f"{LONG}.png", os.fsdecode(b"none/\xff.png")]
         rows += [swap(command, out, b, 2) for b in bad]
-    for command in ("hide", "analyze", "recover"):
+    bad = ["taken", "none/out.png", "scan.png", "scan.png/out.png", f"{LONG}.png", "note.txt", "shared.key"]
+    rows += [
+        swap(command, out, b, 2)
+        for command, out in (("hide file", "out.png"), ("recover file", "out.bin"))
+        for b in bad
+    ]
+    for command in ("hide", "hide file", "analyze", "recover"):
         rows += [swap(command, "out.png", "out.jpg", 2)]
         same = swap(command, "out.png", COMMANDS[command][1], 2)
         rows += [(command, [*same[1], "--force"], 2, same[3])]
@@ -113,6 +128,22 @@ def keys() -> list[Row]:
             rows += [
                 add(c, "--passphrase-file", b, code=5, names="passphrase" if "empty" in b else b) for c in commands
             ]
+    for command in ("hide file", "recover file"):
+        bad = [
+            "none",
+            "taken",
+            "note.txt",
+            "bad/empty.png",
+            "bad/upper.key",
+            "marks.key",
+            "ann",
+            "ann.pub",
+            LONG,
+            STRANGE,
+        ]
+        rows += [swap(command, "shared.key", b, 5) for b in bad]
+        rows += [add(command, "--passphrase-file", "note.txt", code=2, names="--key and --passphrase-file")]
+    rows += [("recover", ["recover", "held.png", "-o", "out.bin", "--hider", "lsbm"], 5, "held.png")]
     rows += [add("unlock", "--identity", "ann.pub", code=5, names="ann.pub")]
     rows += [add("watermark", "--recipient", "ann", code=5, names="ann")]
     return rows
@@ -170,6 +201,18 @@ def arguments() -> list[Row]:
     rows += [add(c, option, name, code=2, names=name) for c, option in methods for name in ("nobody", "hider:x")]
     rows += [add("protect", f"--epsilon={e}", code=2, names="epsilon") for e in ("0", "-1", "nan", "x", "4/0")]
     rows += [add("watermark", f"--share={s}", code=2, names="share") for s in ("nan", "-1", "0", "x", "inf")]
+    for option in (["--weights", "x"], ["--seed", "3"]):
+        rows += [
+            add(c, *option, code=2, names=f"{option[0]}: lsbm carries files") for c in ("hide file", "recover file")
+        ]
+    for option in (["--frame", "0"], ["--refine", "3"], ["--use", "view"], ["--strict"], ["--allow-lossy"]):
+        rows += [add("hide file", *option, code=2, names=f"{option[0]}: lsbm carries files")]
+    rows += [add("recover file", "--as", "mask", code=2, names="--as: lsbm carries files")]
+    for command in ("hide", "recover"):
+        rows += [add(command, "--hider", "hinet", "--key", "shared.key", code=2, names="--key: hinet hides images")]
+    rows += [add("covert", "--hider", "lsbm", code=2, names="lsbm carries files")]
+    rows += [add("mask", "--hider", "lsbm", code=2, names="--as: lsbm carries files")]
+    rows += [add("train", "--set", "method=hider:lsbm", code=2, names="lsbm carries files")]
     rows += [
         add("watermark", "--where", "x", code=2, names="--where"),
         add("recover", "--as", "x", code=2, names="--as"),

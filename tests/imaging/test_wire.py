@@ -8,7 +8,7 @@ from PIL import Image
 from privmed.errors import InputError, OutputError
 from privmed.files import whole_file
 from privmed.imaging import quantise, read_wire, write_view, write_wire
-from privmed.imaging.wire import chunks
+from privmed.imaging.wire import chunks, from_bytes, read_pixels, write_pixels
 
 
 @pytest.fixture
@@ -30,6 +30,21 @@ def test_file_holds_the_rounded_pixels_and_nothing_else(tmp_path, image):
 def test_grey_becomes_colour_on_the_wire(tmp_path, image):
     held = write_wire(tmp_path / "x.png", image[:, :1])
     assert held.shape == (1, 3, 33, 47)
+
+
+def test_pixels_are_written_as_they_are(tmp_path, image):
+    """Grey stays grey, and what the check refuses is not there."""
+    held = write_pixels(tmp_path / "x.png", image[:, :1])
+    assert held.shape == (33, 47)
+    assert np.array_equal(read_pixels(tmp_path / "x.png"), held)
+    assert torch.equal(from_bytes(held), quantise(image[:, :1]))
+    with pytest.raises(InputError, match="no"):
+        write_pixels(tmp_path / "y.png", image, check=refuse)
+    assert not (tmp_path / "y.png").exists()
+
+
+def refuse(_held):
+    raise InputError("no")
 
 
 def test_jpeg_is_refused(tmp_path, image):

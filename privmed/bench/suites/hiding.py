@@ -7,8 +7,10 @@ stand the worst twentieth of all pairs, and the worst patch of an image.
 from __future__ import annotations
 
 import functools
+import hashlib
 from typing import Any
 
+import imagecodecs
 import numpy as np
 import torch
 from attrs import frozen
@@ -20,8 +22,11 @@ from privmed.bench.contracts import Cell, Metric, Quantity, Suite, Value
 from privmed.bench.data import Dataset, Sample, centre, picture
 from privmed.bench.fingerprint import fingerprint
 from privmed.imaging import quantise
-from privmed.interfaces import Hider
+from privmed.imaging.raster import encode_png
+from privmed.imaging.wire import from_bytes, to_bytes
+from privmed.interfaces import FileHider, Hider
 from privmed.settings import at_least, setting, side
+from privmed.shared_key import SharedKey
 
 WORST = 0.05
 PATCH = 32
@@ -35,6 +40,7 @@ class HidingConfig:
     size: int = setting(224, "side of all images", side())
     covers: int = setting(5, "photographs an image is hidden in", at_least(1))
     limit: int = setting(40, "an even sample of about so many test images of larger sets; 0 for all", at_least(0))
+    room: int = setting(672, "side of the photographs of hiders that carry files, which need more room", side())
 
 
 class Photographs:
@@ -84,7 +90,7 @@ class Hiding(Suite):
             self.context.dataset(name).part("test")
 
     @functools.cache  # noqa: B019  (a suite lives as long as its plan)
-    def hider(self, label: str) -> Hider:
+    def hider(self, label: str) -> Hider | FileHider:
         """The hider of an entry, made once."""
         entry = self.context.plan.entry(label)
         return registry.create(
@@ -92,9 +98,9 @@ class Hiding(Suite):
         )
 
     @functools.cache  # noqa: B019
-    def photographs(self, name: str) -> Photographs:
+    def photographs(self, name: str, size: int) -> Photographs:
         """Covers of one source."""
-        return Photographs(self.context.dataset(name), self.config.size, self.config.covers)
+        return Photographs(self.context.dataset(name), size, self.config.covers)
 
     def identity(self, cell: Cell) -> dict[str, Any]:
         method = self.hider(cell.entry.label)
@@ -107,25 +113,43 @@ class Hiding(Suite):
             "weights": (method.card or {}).get("sha256", ""),
             "code": fingerprint(type(method).__module__, __name__, *sorted({type(m).__module__ for m in metrics})),
             "metrics": [m.name for m in metrics],
+            **({"room": self.config.room} if isinstance(method, FileHider) else {}),
         }
 
     def measure(self, cell: Cell) -> list[Value]:
         method, metrics = self.hider(cell.entry.label), self.context.metrics("images")
-        refine = {"refine": cell.dimensions["refine"]} if cell.dimensions["refine"] else {}
+        travel = self._as_file if isinstance(method, FileHider) else self._as_image
         samples = sampled(self.context.dataset(cell.data).part("test"), self.config.limit)
         seen: dict[tuple[str, str], list[Tensor]] = {}
         for n, sample in enumerate(samples):
-            cover = self.photographs(cell.dimensions["cover"]).of(n)
-            secret = secret_of(sample, self.config.size).expand(len(cover), -1, -1, -1)
-            with torch.no_grad():
-                stego = quantise(method.hide(secret, cover, generator=cell.seed, **refine))
-                recovered = quantise(method.recover(stego, generator=cell.seed))
-            for pair, found, reference in (("stego-cover", stego, cover), ("secret-recovered", recovered, secret)):
+            for pair, found, reference in travel(cell, n, secret_of(sample, self.config.size)):
                 for key, values in judged(metrics, found, reference).items():
                     seen.setdefault((pair, key), []).append(values)
             self.context.progress(n + 1, len(samples), f"{cell.entry.label} on {cell.data}")
         out = [value for (pair, key), values in seen.items() for value in valued(key, pair, values, metrics)]
         return [*out, identical("secret-recovered", seen["secret-recovered", WORST_PATCH])]
+
+    def _as_image(self, cell: Cell, index: int, secret: Tensor) -> list[tuple[str, Tensor, Tensor]]:
+        """What becomes of photographs and scan, each beside what it was."""
+        method, refine = self.hider(cell.entry.label), cell.dimensions["refine"]
+        cover = self.photographs(cell.dimensions["cover"], self.config.size).of(index)
+        secret = secret.expand(len(cover), -1, -1, -1)
+        with torch.no_grad():
+            stego = quantise(method.hide(secret, cover, generator=cell.seed, **({"refine": refine} if refine else {})))
+            recovered = quantise(method.recover(stego, generator=cell.seed))
+        return [("stego-cover", stego, cover), ("secret-recovered", recovered, secret)]
+
+    def _as_file(self, cell: Cell, index: int, secret: Tensor) -> list[tuple[str, Tensor, Tensor]]:
+        """The same of a PNG of the scan in larger photographs."""
+        method = self.hider(cell.entry.label)
+        if cell.dimensions["refine"]:
+            method.refuse()
+        cover = self.photographs(cell.dimensions["cover"], self.config.room).of(index)
+        key, file = SharedKey(hashlib.sha256(f"bench {cell.seed}".encode()).digest()), encode_png(to_bytes(secret))
+        stego = torch.cat([method.hide_file(file, one[None], key, generator=cell.seed) for one in cover])
+        found = [imagecodecs.png_decode(method.recover_file(one[None], key)) for one in stego]
+        recovered = torch.cat([from_bytes(pixels) for pixels in found])
+        return [("stego-cover", stego, cover), ("secret-recovered", recovered, secret.expand_as(recovered))]
 
     def weights(self) -> dict[str, str]:
         cards = {e.label: self.hider(e.label).card for e in self.context.plan.entries}
