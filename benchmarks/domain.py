@@ -19,9 +19,9 @@ import torch
 from torch import Tensor
 
 import privmed
+from privmed.covert.domain import unfamiliar_output, unfamiliar_secret
 from privmed.data.folders import ImageFolder
 from privmed.data.pixels import PictureStore, as_batch
-from privmed.evaluation.domain import unfamiliar_answer, unfamiliar_secret
 from privmed.files import whole_file
 from privmed.imaging import quantise, read
 from privmed.interfaces import Analyzer, Hider, door
@@ -83,7 +83,7 @@ def warned(analyzer: Analyzer, hider: Hider, scan: Path | None, cover: Path) -> 
     answer = hider.recover(quantise(analyzer.analyze(stego)), clamp=False)
     return (
         secret is not None and bool(unfamiliar_secret(analyzer, secret, "scan")),
-        bool(unfamiliar_answer(analyzer, answer, "scan")),
+        bool(unfamiliar_output(analyzer, answer, "scan")),
     )
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from privmed.errors import TrainingError
-from privmed.training.surrogate import agreement, descend, signed_descent, supervised
+from privmed.training.surrogate import descend, signed_descent, supervised
 
 
 def test_loss_of_masks_and_classes_by_hand():
@@ -14,13 +14,6 @@ def test_loss_of_masks_and_classes_by_hand():
     assert both.tolist() == pytest.approx([0.5 + 0.693147, 1 / 3 + 0.693147], abs=1e-4)
     classes = supervised(torch.tensor([[0.0, 0.0], [20.0, 0.0]]), torch.tensor([1, 0]))
     assert classes.tolist() == pytest.approx([0.693147, 0], abs=1e-4)
-
-
-def test_agreement_by_hand():
-    logits = torch.tensor([[1.0, 1.0, -1.0], [-1.0, -1.0, -1.0]]).view(2, 1, 1, 3)
-    truth = torch.tensor([[1.0, 0.0, 1.0], [0.0, 0.0, 0.0]]).view(2, 1, 1, 3)
-    assert agreement(logits, truth).tolist() == pytest.approx([0.5, 1], abs=1e-4)
-    assert agreement(torch.tensor([[0.0, 1.0], [1.0, 0.0]]), torch.tensor([1, 1])).tolist() == [1, 0]
 
 
 def test_signed_steps_go_down_within_bound_range_and_support():

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
+from privmed.covert.fidelity import OUTLINE, USABLE, USES, error_map, fidelity, judge, recovery
 from privmed.errors import SettingsError, VerificationError
-from privmed.evaluation.fidelity import OUTLINE, USABLE, USES, error_map, fidelity, judge, recovery
 
 
 @pytest.fixture
