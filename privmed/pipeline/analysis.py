@@ -10,7 +10,7 @@ from typing import Any
 from attrs import evolve
 
 from privmed import registry
-from privmed.errors import InputError, WeightsError
+from privmed.errors import InputError, SettingsError, WeightsError
 from privmed.files import local_name
 from privmed.interfaces import Analyzer, Hider
 from privmed.pipeline.run import PUBLISHED, Run
@@ -36,7 +36,7 @@ def hide(
     """
     method = _hider(hider)
     if refine is None and falls_short is None:
-        raise InputError(f"stage hide({method.name}): refine=None needs falls_short, which says when to refine.")
+        raise SettingsError(f"stage hide({method.name}): refine=None needs falls_short, which says when to refine.")
 
     def step(run: Run) -> Run:
         call = partial(method.hide, run.secret, run.cover, generator=run.seed)

@@ -148,7 +148,9 @@ def test_an_altered_mark_does_not_come_off(image):
 
 def test_orders_and_calls_without_sense_are_told(image, mask, toy_hider):
     pair = sample_images(1, size=SIZE)
-    with pytest.raises(InputError, match=r"stage protect\(light\) needs an image that is to be published: .*without a cover"):
+    with pytest.raises(
+        InputError, match=r"stage protect\(light\) needs an image that is to be published: .*without a cover"
+    ):
         Pipeline(protect(Light()))(*pair, mask=mask[:1])
     with pytest.raises(InputError, match=r"needs what a model would be trained on: .*\(image, mask=\.\.\.\)"):
         Pipeline(protect(Light()))(image)
@@ -162,7 +164,7 @@ def test_orders_and_calls_without_sense_are_told(image, mask, toy_hider):
         (hide(toy_hider) | png())(image)
     with pytest.raises(InputError, match=r"stage recover\(toy\) reads what a hider hid, but the image is protected"):
         (protect(Light()) | noise(0.01) | recover(toy_hider))(image, mask=mask)
-    with pytest.raises(SettingsError, match="anywhere, outside, inside, got 'outsid'. Did you mean 'outside'"):
+    with pytest.raises(SettingsError, match=r"anywhere, outside, inside, got 'outsid'\. Did you mean 'outside'"):
         watermark(Tile(), oracle=model, where="outsid")
 
 
