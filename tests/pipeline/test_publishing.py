@@ -81,13 +81,13 @@ def test_a_protected_image_goes_its_way_and_is_measured(image, mask):
 
 def test_a_batch_gives_what_its_images_give_and_the_seed_decides(image, mask):
     pipeline = protect(Light()) | watermark(Tile(), oracle=model)
-    both = pipeline(image, mask=mask, label=torch.tensor([0, 0]), seed=3)
+    both = pipeline(image, mask=mask, label=torch.tensor([0, 1]), seed=3)
     for n in range(2):
-        alone = pipeline(image[n : n + 1], mask=mask[n : n + 1], label=0, seed=3)
+        alone = pipeline(image[n : n + 1], mask=mask[n : n + 1], label=n, seed=3)
         assert torch.equal(alone.protected[0], both.protected[n])
         assert torch.equal(alone.marked[0], both.marked[n])
         assert alone.queries[0] == both.queries[n]
-    assert torch.equal(pipeline(image, mask=mask, label=0, seed=3).marked, both.marked)
+    assert torch.equal(pipeline(image, mask=mask, label=torch.tensor([0, 1]), seed=3).marked, both.marked)
     assert not torch.equal(pipeline(image, mask=mask, label=0, seed=4).protected, both.protected)
 
 
