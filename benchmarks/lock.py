@@ -21,10 +21,10 @@ from privmed.bench.attacks import Case, cases_of, tensor_of
 from privmed.bench.readers import read_dataset
 from privmed.bench.records import Measurement
 from privmed.bench.scripted import measured, publish
-from privmed.evaluation.metrics import psnr
 from privmed.imaging.logo import draw_logo
 from privmed.imaging.overlay import Overlay, blend, guess
 from privmed.interfaces.watermarker import Task
+from privmed.metrics import psnr
 from privmed.nn.classifiers import prepare
 from privmed.oracles import Oracle, load_oracle
 

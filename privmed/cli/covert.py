@@ -55,9 +55,9 @@ def command(
     check_folder(output)
     if output.exists():
         check_outputs([output / name for name in FILES], force, (secret, cover))
-    from privmed.evaluation.covert import CovertCase, run_case
-    from privmed.evaluation.fidelity import fidelity
-    from privmed.evaluation.report import write_report
+    from privmed.covert.case import CovertCase, run_case
+    from privmed.covert.fidelity import fidelity
+    from privmed.covert.report import write_report
     from privmed.imaging import read, read_secret
     from privmed.pipeline import tuned_hider
 

@@ -19,7 +19,6 @@ from privmed.data.keyring import look_of
 from privmed.data.protect import read_mask
 from privmed.data.release import Outcome, Release, Tick
 from privmed.errors import InputError, KeyFileError, VerificationError
-from privmed.evaluation.metrics import psnr, ssim
 from privmed.imaging import Picture, read
 from privmed.imaging.canvas import Canvas
 from privmed.imaging.keepout import KeepOut, lesion_boxes, paint
@@ -28,6 +27,7 @@ from privmed.interfaces import Watermarker
 from privmed.interfaces.watermarker import Oracle, Placed, Task
 from privmed.keyfile import KeyWriter
 from privmed.limits import read_bytes
+from privmed.metrics import psnr, ssim
 
 WHERE = ("anywhere", "outside", "inside")
 CLASSES = "Use one sub-folder a class, or a labels.csv with the columns file and label."

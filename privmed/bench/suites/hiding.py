@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from attrs import frozen
 from torch import Tensor
-from torch.nn import functional as F
 
 from privmed import hookimpl, registry
 from privmed.bench.contracts import Cell, Metric, Quantity, Suite, Value
@@ -21,6 +20,8 @@ from privmed.bench.data import Dataset, Sample, centre, picture
 from privmed.bench.fingerprint import fingerprint
 from privmed.imaging import quantise
 from privmed.interfaces import Hider
+from privmed.metrics import worst_patch
+from privmed.pipeline import hide, png, recover
 from privmed.settings import at_least, setting, side
 
 WORST = 0.05
@@ -105,22 +106,23 @@ class Hiding(Suite):
             "size": self.config.size,
             "limit": self.config.limit,
             "weights": (method.card or {}).get("sha256", ""),
-            "code": fingerprint(type(method).__module__, __name__, *sorted({type(m).__module__ for m in metrics})),
+            "code": fingerprint(
+                type(method).__module__, __name__, "privmed.pipeline", *sorted({type(m).__module__ for m in metrics})
+            ),
             "metrics": [m.name for m in metrics],
         }
 
     def measure(self, cell: Cell) -> list[Value]:
         method, metrics = self.hider(cell.entry.label), self.context.metrics("images")
-        refine = {"refine": cell.dimensions["refine"]} if cell.dimensions["refine"] else {}
+        walk = hide(method, refine=cell.dimensions["refine"] or 0) | png() | recover(method)
         samples = sampled(self.context.dataset(cell.data).part("test"), self.config.limit)
         seen: dict[tuple[str, str], list[Tensor]] = {}
         for n, sample in enumerate(samples):
             cover = self.photographs(cell.dimensions["cover"]).of(n)
             secret = secret_of(sample, self.config.size).expand(len(cover), -1, -1, -1)
-            with torch.no_grad():
-                stego = quantise(method.hide(secret, cover, generator=cell.seed, **refine))
-                recovered = quantise(method.recover(stego, generator=cell.seed))
-            for pair, found, reference in (("stego-cover", stego, cover), ("secret-recovered", recovered, secret)):
+            run = walk(secret, cover, seed=cell.seed)
+            recovered = quantise(run.recovered)
+            for pair, found, reference in (("stego-cover", run.stego, cover), ("secret-recovered", recovered, secret)):
                 for key, values in judged(metrics, found, reference).items():
                     seen.setdefault((pair, key), []).append(values)
             self.context.progress(n + 1, len(samples), f"{cell.entry.label} on {cell.data}")
@@ -135,13 +137,7 @@ class Hiding(Suite):
 def judged(metrics: list[Metric], found: Tensor, reference: Tensor) -> dict[str, Tensor]:
     """Each metric of each image of a batch, and the PSNR of its worst patch."""
     out = {m.name: m(found, reference) for m in metrics}
-    return {**out, WORST_PATCH: worst_patch(found, reference)}
-
-
-def worst_patch(found: Tensor, reference: Tensor, side: int = PATCH) -> Tensor:
-    """PSNR of the square of each image that changed most, (B,)."""
-    error = F.avg_pool2d((found - reference).square().mean(1, keepdim=True), side, side // 2)
-    return -10 * torch.log10(error.flatten(1).amax(1))
+    return {**out, WORST_PATCH: worst_patch(found, reference, PATCH, PATCH // 2)[0]}
 
 
 def valued(key: str, pair: str, values: list[Tensor], metrics: list[Metric]) -> list[Value]:

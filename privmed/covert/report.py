@@ -10,8 +10,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from privmed.evaluation.covert import CovertResult
-from privmed.evaluation.fidelity import GAIN
+from privmed.covert.case import CovertResult
+from privmed.covert.fidelity import GAIN
 from privmed.files import whole_file
 from privmed.imaging.raster import encode_png
 from privmed.imaging.wire import to_bytes
@@ -75,7 +75,7 @@ def case_section(result: CovertResult) -> str:
     if "mask" in i:
         note = f"Dice {f['dice']:.3f}" if "dice" in f else f"{f['foreground']:.1%} of the image"
         back += [
-            picture(i["answer"], "answer", "read out of the response"),
+            picture(i["output"], "answer", "read out of the response"),
             picture(overlay(i["secret"], i["mask"], case.mask), "result", note),
         ]
     strips = (("At the clinic", client), ("On the wire and at the server", wire), ("Back at the clinic", back))

@@ -1,4 +1,4 @@
-"""Figures of merit, per item of a batch, for images in [0, 1]."""
+"""Every metric, once: figures of merit of each item of a batch, for images in [0, 1], masks and outputs of models."""
 
 from __future__ import annotations
 
@@ -39,7 +39,12 @@ def psnr(a: Tensor, b: Tensor, *, channel: str = "rgb") -> Tensor:
         raise InputError(f"psnr: channel must be 'rgb' or 'y', got {channel!r}.")
     if channel == "y":
         a, b = luma(a), luma(b)
-    return -10 * torch.log10((a.double() - b.double()).square().flatten(1).mean(1)).float()
+    return decibels((a.double() - b.double()).square().flatten(1).mean(1))
+
+
+def decibels(error: Tensor) -> Tensor:
+    """A mean squared error of images in [0, 1] as a PSNR in dB; infinite for 0."""
+    return -10 * torch.log10(error).float()
 
 
 def worst_pixel(a: Tensor, b: Tensor) -> Tensor:
@@ -48,15 +53,16 @@ def worst_pixel(a: Tensor, b: Tensor) -> Tensor:
     return 255 * (a - b).abs().flatten(1).amax(1)
 
 
-def worst_patch(a: Tensor, b: Tensor, side: int = PATCH) -> tuple[Tensor, Tensor]:
+def worst_patch(a: Tensor, b: Tensor, side: int = PATCH, stride: int = 1) -> tuple[Tensor, Tensor]:
     """PSNR of the window that differs most, and where it lies: a mean over the image hides one that came back wrong.
 
-    Every window of ``side`` x ``side`` pixels that lies in the image is looked at, not only those on a grid; its error is the mean
-    square over its pixels and all channels.
+    Every window of ``side`` x ``side`` pixels that lies in the image is looked at, or every one on a grid of ``stride`` pixels; its
+    error is the mean square over its pixels and all channels.
 
     Args:
         a, b: (B, C, H, W) in [0, 1], sides at least ``side``.
         side: of the window.
+        stride: pixels between two windows.
 
     Returns:
         dB of the worst window of each item with data range 1, (B,), infinite for equal images; its top and left, (B, 2).
@@ -69,9 +75,10 @@ def worst_patch(a: Tensor, b: Tensor, side: int = PATCH) -> tuple[Tensor, Tensor
     if min(height, width) < side:
         raise InputError(f"worst_patch: expected sides of at least {side}, got {height} x {width}.")
     error = (a - b).float().square().mean(1, keepdim=True)
-    worst, at = torch.nn.functional.avg_pool2d(error, side, 1).flatten(1).max(1)
-    columns = width - side + 1
-    return -10 * torch.log10(worst), torch.stack([at // columns, at % columns], 1)
+    windows = torch.nn.functional.avg_pool2d(error, side, stride)
+    worst, at = windows.flatten(1).max(1)
+    columns = windows.shape[-1]
+    return decibels(worst), stride * torch.stack([at // columns, at % columns], 1)
 
 
 def ssim(a: Tensor, b: Tensor) -> Tensor:
@@ -99,22 +106,29 @@ def ssim(a: Tensor, b: Tensor) -> Tensor:
     return (total / ((height - 2 * HALO) * (width - 2 * HALO))).float().to(a.device)
 
 
-def dice(found: Tensor, mask: Tensor) -> Tensor:
-    """Dice coefficient of probabilities (or a mask) thresholded at 0.5, (B,); 1 when both are empty."""
-    overlap, total = _overlap(found, mask)
+def dice(found: Tensor, mask: Tensor, threshold: float = 0.5) -> Tensor:
+    """Dice coefficient of probabilities (or a mask) thresholded at 0.5, or of logits at 0, (B,); 1 when both are empty."""
+    overlap, total = _overlap(found, mask, threshold)
     return torch.where(total > 0, 2 * overlap / total.clamp_min(1), torch.ones_like(total))
 
 
 def iou(found: Tensor, mask: Tensor) -> Tensor:
     """Jaccard index of probabilities (or a mask) thresholded at 0.5, (B,); 1 when both are empty."""
-    overlap, total = _overlap(found, mask)
+    overlap, total = _overlap(found, mask, 0.5)
     union = total - overlap
     return torch.where(union > 0, overlap / union.clamp_min(1), torch.ones_like(union))
 
 
-def _overlap(found: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+def task_score(logits: Tensor, truth: Tensor) -> Tensor:
+    """How right each output is, (B,) float32: Dice of logits (B, 1, H, W), or 1 and 0 for logits (B, classes)."""
+    if truth.ndim == 1:
+        return (logits.argmax(1) == truth).float()
+    return dice(logits, truth, threshold=0.0).float()
+
+
+def _overlap(found: Tensor, mask: Tensor, threshold: float) -> tuple[Tensor, Tensor]:
     _alike(found, mask)
-    p, y = (found > 0.5).flatten(1).double(), (mask > 0.5).flatten(1).double()
+    p, y = (found > threshold).flatten(1).double(), (mask > 0.5).flatten(1).double()
     return (p * y).sum(1), p.sum(1) + y.sum(1)
 
 

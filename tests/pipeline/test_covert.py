@@ -7,8 +7,10 @@ import pytest
 import torch
 from PIL import Image
 
-from privmed.errors import InputError, SettingsError
-from privmed.pipeline import Pipeline, Stage, analyze, blur, decode, hide, jpeg, noise, png, recover, resize
+from privmed.errors import InputError, SettingsError, VerificationError
+from privmed.imaging import read_wire
+from privmed.pipeline import Pipeline, Stage, analyze, bare, blur, decode, hide, jpeg, noise, png, recover, resize
+from privmed.refine import AUTO
 from privmed.testing import sample_images
 
 
@@ -93,3 +95,67 @@ def test_a_stage_that_changes_the_shape_is_told(images, toy_hider):
 def test_bad_strengths_are_told(make):
     with pytest.raises(SettingsError):
         make()
+
+
+def test_through_the_file_it_is_what_the_file_holds(images, toy_hider, tmp_path):
+    secret, cover = (x[:1] for x in images)
+    seen = []
+    sent = hide(toy_hider) | png(tmp_path / "stego.png", check=seen.append)
+    run = (sent | recover(toy_hider))(secret, cover)
+    assert repr(sent) == "hide(toy) | png(stego.png)"
+    assert torch.equal(run.stego, read_wire(tmp_path / "stego.png"))
+    assert torch.equal(run.stego, (hide(toy_hider) | png())(secret, cover).stego)
+    assert torch.equal(seen[0].stego, run.stego)
+    assert seen[0].recovered is None
+
+
+def test_a_file_that_fails_its_check_is_not_left(images, toy_hider, tmp_path):
+    def refuse(run):
+        raise VerificationError("no")
+
+    with pytest.raises(VerificationError):
+        (hide(toy_hider) | png(tmp_path / "stego.png", check=refuse))(*(x[:1] for x in images))
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_image_that_arrived_is_read_without_secret_or_cover(images, toy_hider, toy_analyzer):
+    sent = Pipeline.covert(toy_hider, toy_analyzer)(*images)
+    back = (recover(toy_hider) | decode(toy_analyzer))(sent.response)
+    assert torch.equal(back.prediction, sent.prediction)
+    assert back.metrics == {}
+
+
+def test_a_bare_photograph_goes_the_same_way(images, toy_hider, toy_analyzer):
+    run = (bare() | png() | analyze(toy_analyzer) | png() | recover(toy_hider))(*images)
+    assert torch.equal(run.stego, (images[1] * 255).round() / 255)
+    assert torch.equal(run.recovered, run.response)
+
+
+def test_a_known_truth_gives_dice(images, toy_hider, toy_analyzer):
+    run = Pipeline.covert(toy_hider, toy_analyzer)(*images, mask=torch.ones(2, 1, 40, 48))
+    found = (run.prediction > 0.5).float().mean((1, 2, 3))
+    assert run.metrics["dice"] == pytest.approx(float((2 * found / (1 + found)).mean()), abs=1e-6)
+
+
+def test_refining_happens_where_it_falls_short(images, toy_hider):
+    seen = []
+
+    def falls_short(run):
+        seen.append(run)
+        return run.seed == 1
+
+    stage = Pipeline(hide(toy_hider, refine=None, falls_short=falls_short))
+    assert stage(*images, seed=0).refined == 0
+    assert stage(*images, seed=1).refined == AUTO
+    levels = seen[0].stego * 255
+    torch.testing.assert_close(levels, levels.round(), atol=1e-4, rtol=0)
+    with pytest.raises(SettingsError, match="needs falls_short"):
+        hide(toy_hider, refine=None)
+
+
+def test_two_stages_of_noise_are_not_the_same_noise():
+    grey = torch.full((1, 3, 40, 48), 0.5)
+    once, twice = ((Stage.of(torch.clone) | noise(0.01)), (noise(0.01) | noise(0.01)))
+    first, second = once(grey, grey).image - grey, twice(grey, grey).image - grey
+    assert not torch.allclose(second, 2 * Pipeline(noise(0.01))(grey, grey).image - 2 * grey, atol=1e-3)
+    assert not torch.allclose(first, Pipeline(noise(0.01))(grey, grey).image - grey, atol=1e-3)

@@ -4,17 +4,17 @@ import numpy as np
 import pytest
 import torch
 
-from privmed.data.samples import skin_phantom, ultrasound_phantom
-from privmed.errors import WeightsError
-from privmed.evaluation.domain import (
+from privmed.covert.domain import (
     FEATURES,
     QUANTILE,
     Domain,
     features,
     neighbour_correlation,
-    unfamiliar_answer,
+    unfamiliar_output,
     unfamiliar_secret,
 )
+from privmed.data.samples import skin_phantom, ultrasound_phantom
+from privmed.errors import WeightsError
 from privmed.training.domain import describe
 
 
@@ -129,10 +129,10 @@ def test_an_answer_where_nothing_is_hidden_is_told_from_one_of_another_kind(toy_
     pairs = [(ultrasound(seed), smooth[seed : seed + 1]) for seed in range(20)]
     toy_analyzer.card = {"domain": describe(toy_analyzer, toy_hider, pairs)}
     hidden = toy_hider.hide(ultrasound(50), smooth[22:23])
-    assert unfamiliar_answer(toy_analyzer, hidden, "a.png") == []
-    (words,) = unfamiliar_answer(toy_analyzer, smooth[23:24], "b.png")
+    assert unfamiliar_output(toy_analyzer, hidden, "a.png") == []
+    (words,) = unfamiliar_output(toy_analyzer, smooth[23:24], "b.png")
     assert "where nothing is hidden" in words
-    (words,) = unfamiliar_answer(toy_analyzer, torch.rand(1, 1, 64, 64).expand(-1, 3, -1, -1), "c.png")
+    (words,) = unfamiliar_output(toy_analyzer, torch.rand(1, 1, 64, 64).expand(-1, 3, -1, -1), "c.png")
     assert "unlike the answers of toy" in words
 
 
@@ -140,4 +140,4 @@ def test_a_card_without_statistics_warns_of_nothing(toy_analyzer):
     for card in (None, {}, {"domain": None}):
         toy_analyzer.card = card
         assert unfamiliar_secret(toy_analyzer, torch.rand(1, 3, 64, 64), "x") == []
-        assert unfamiliar_answer(toy_analyzer, torch.rand(1, 3, 64, 64), "x") == []
+        assert unfamiliar_output(toy_analyzer, torch.rand(1, 3, 64, 64), "x") == []

@@ -1,12 +1,14 @@
 """Figures of merit against hand computation, scikit-image and MONAI."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
 
+from privmed import metrics as ours
 from privmed.errors import InputError
-from privmed.evaluation import metrics as ours
-from privmed.evaluation.metrics import dice, iou, luma, psnr, ssim, worst_patch, worst_pixel
+from privmed.metrics import dice, iou, luma, psnr, ssim, task_score, worst_patch, worst_pixel
 
 
 @pytest.fixture
@@ -53,6 +55,16 @@ def test_worst_pixel_and_patch_by_hand():
     assert at[0].tolist() == [24, 32]  # the last window
 
 
+def test_the_worst_patch_on_a_grid_by_hand():
+    image = torch.zeros(1, 3, 64, 64)
+    changed = image.clone()
+    changed[..., 16:48, 32:64] = 0.1
+    value, at = worst_patch(changed, image, 32, 16)
+    assert float(value) == pytest.approx(20, abs=1e-4)
+    assert at.tolist() == [[16, 32]]
+    assert float(worst_patch(changed, image, 32, 32)[0]) == pytest.approx(20 + 10 * math.log10(2), abs=1e-4)
+
+
 def test_the_worst_patch_lies_on_no_grid(pair):
     """Found between the windows of a grid, in the right item of a batch, as a search by hand finds it."""
     a, b = pair[0].double(), pair[1].double()
@@ -87,6 +99,14 @@ def test_overlap_by_hand():
     assert dice(found, mask).tolist() == pytest.approx([2 / 3, 1])
     assert iou(found, mask).tolist() == pytest.approx([1 / 2, 1])
     assert dice(found, torch.zeros_like(mask))[0] == 0
+
+
+def test_scores_of_logits_by_hand():
+    """A mask is cut at 0: 1 of 2 found and one wrong, two empty ones agree; a class is right or wrong."""
+    logits = torch.tensor([[1.0, 0.3, -1.0], [-1.0, -1.0, -1.0]]).view(2, 1, 1, 3)
+    truth = torch.tensor([[1.0, 0.0, 1.0], [0.0, 0.0, 0.0]]).view(2, 1, 1, 3)
+    assert task_score(logits, truth).tolist() == [0.5, 1]
+    assert task_score(torch.tensor([[0.0, 1.0], [1.0, 0.0]]), torch.tensor([1, 1])).tolist() == [1, 0]
 
 
 def test_dice_equals_monai():

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
+from privmed.covert.fidelity import OUTLINE, USABLE, USES, error_map, fidelity, judge, recovery
 from privmed.errors import SettingsError, VerificationError
-from privmed.evaluation.fidelity import OUTLINE, USABLE, USES, error_map, fidelity, judge, recovery
 
 
 @pytest.fixture
@@ -70,3 +70,10 @@ def test_the_outline_of_a_patch_in_the_corner_stays_in_the_picture():
     picture = error_map(recovered, secret, recovery(recovered, secret))
     assert picture[0, :, 4, 12].tolist() == pytest.approx(OUTLINE)
     assert torch.equal(picture[0, :, :8, :8], torch.ones(3, 8, 8))
+
+
+def test_the_old_name_works_and_says_the_new_one():
+    with pytest.warns(DeprecationWarning, match=r"now privmed\.covert\.fidelity"):
+        from privmed.evaluation import fidelity as old
+    assert old.fidelity is fidelity
+    assert old.USES is USES

@@ -2,7 +2,7 @@
 
 A model card carries the mean and the covariance of a few features of its training scans, of what the hider reads out of the
 responses to them, and of what it reads where nothing was hidden. What lies farther from the mean (Mahalanobis distance) than nearly
-every training image did, each held out in turn, is outside: an analyzer answers to that, too, and its answer means nothing.
+every training image did, each held out in turn, is outside: an analyzer has an output for that, too, but it means nothing.
 """
 
 from __future__ import annotations
@@ -43,7 +43,8 @@ FEATURES = (
 def features(image: Tensor) -> Tensor:
     """Features of images (B, 3, H, W), as ``FEATURES`` names them; (B, 10) float64.
 
-    All but the ends are those of the image cut off to [0, 1]; an answer is best given unclamped, since a clear one exceeds that range.
+    All but the ends are those of the image cut off to [0, 1]. What was recovered from a response is best given unclamped, since a clear
+    output exceeds that range.
     """
     x = F.interpolate(image.detach().cpu().double(), (SIDE, SIDE), mode="bilinear", antialias=True)
     ends = x.mean(1).flatten(1).quantile(torch.tensor(ENDS, dtype=x.dtype), 1)
@@ -172,18 +173,18 @@ def unfamiliar_secret(analyzer: Analyzer, secret: Tensor, what: str) -> list[str
     return [f"{what}: the scan is unlike those that {spoken(analyzer)} was trained on {far}. {NOTHING}"] if far else []
 
 
-def unfamiliar_answer(analyzer: Analyzer, answer: Tensor, what: str) -> list[str]:
-    """Warn of an answer (1, 3, H, W), recovered from a response and unclamped, that no hidden training scan was given.
+def unfamiliar_output(analyzer: Analyzer, recovered: Tensor, what: str) -> list[str]:
+    """Warn of what was recovered from a response, (1, 3, H, W) and unclamped, that is unlike all that training scans gave.
 
     Arguments, returns and errors are those of :func:`unfamiliar_secret`.
     """
     usual, bare = (_known(analyzer, name) for name in ("answer", "nothing"))
-    if usual and bare and usual.nearer(bare, features(answer)[0]):
+    if usual and bare and usual.nearer(bare, features(recovered)[0]):
         return [
             f"{what}: what comes back looks more like what {spoken(analyzer)} answers where nothing is hidden than like its answer "
             f"to a scan. {NOTHING}"
         ]
-    far = _far(usual, answer)
+    far = _far(usual, recovered)
     return (
         [f"{what}: what comes back is unlike the answers of {spoken(analyzer)} to scans it knows {far}. {NOTHING}"]
         if far
