@@ -14,6 +14,7 @@ import copy
 import math
 import re
 import typing
+import warnings
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
@@ -29,14 +30,15 @@ Check = Callable[[Any, attrs.Attribute, Any], None]
 LARGEST_SEED = 2**32 - 1  # what every generator takes, whatever is added to it
 
 
-def setting(default: Any, doc: str, *checks: Check) -> Any:
+def setting(default: Any, doc: str, *checks: Check, formerly: str = "") -> Any:
     """Declare one setting with its default, its one-line description and its validators.
 
-    A default that hangs on a setting declared before is an ``attrs.Factory(..., takes_self=True)``.
+    A default that hangs on a setting declared before is an ``attrs.Factory(..., takes_self=True)``. ``formerly`` is a name that it
+    had, which goes on working with a warning.
     """
     if isinstance(default, (list, dict)):
         default = attrs.Factory(lambda shared=default: copy.deepcopy(shared))
-    return attrs.field(default=default, validator=list(checks), metadata={"doc": doc})
+    return attrs.field(default=default, validator=list(checks), metadata={"doc": doc, "formerly": formerly})
 
 
 def required(doc: str, *checks: Check) -> Any:
@@ -315,6 +317,7 @@ def _make_converter() -> cattrs.Converter:
         def hook(values: Any, target: Any) -> Any:
             if not isinstance(values, Mapping):
                 raise ValueError(f"must be settings by name, got {values!r}")
+            values = _renamed(cls, values)
             with attrs.validators.disabled():
                 try:
                     made, early = inner(values, target), None
@@ -329,6 +332,18 @@ def _make_converter() -> cattrs.Converter:
 
     converter.register_structure_hook_factory(attrs.has, checked)
     return converter
+
+
+def _renamed(cls: type, values: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Settings by their present names; a former one is warned of."""
+    for a in attrs.fields(cls):
+        former = a.metadata.get("formerly")
+        if former and former in values and a.name not in values:
+            warnings.warn(
+                f"setting {former!r} is called {a.name!r} now. Say {a.name}.", DeprecationWarning, stacklevel=2
+            )
+            values = {a.name if name == former else name: value for name, value in values.items()}
+    return values
 
 
 def _validate(cls: type, made: Any, values: Mapping[str, Any]) -> typing.Iterator[Exception]:

@@ -132,3 +132,17 @@ def test_merge_descends():
 def test_describe_tells_default_range_and_meaning():
     rows = {r["name"]: r for r in describe(Outer)}
     assert rows["size"] == {"name": "size", "type": "int", "default": 3, "allowed": "at least 1", "doc": "how many"}
+
+
+@frozen(kw_only=True)
+class Renamed:
+    speed: int = setting(3, "how fast", at_least(1), formerly="rate")
+
+
+def test_a_former_name_works_with_a_warning_that_names_the_new_one():
+    with pytest.warns(DeprecationWarning, match="'rate' is called 'speed' now"):
+        assert structure(Renamed, {"rate": 5}, "here").speed == 5
+    with pytest.warns(DeprecationWarning, match="speed"), pytest.raises(SettingsError, match="speed must be at least 1, got 0"):
+        structure(Renamed, {"rate": 0}, "here")
+    with pytest.raises(SettingsError, match="no setting 'rate'"):
+        structure(Renamed, {"rate": 5, "speed": 6}, "here")
