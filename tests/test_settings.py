@@ -142,7 +142,10 @@ class Renamed:
 def test_a_former_name_works_with_a_warning_that_names_the_new_one():
     with pytest.warns(DeprecationWarning, match="'rate' is called 'speed' now"):
         assert structure(Renamed, {"rate": 5}, "here").speed == 5
-    with pytest.warns(DeprecationWarning, match="speed"), pytest.raises(SettingsError, match="speed must be at least 1, got 0"):
+    with (
+        pytest.warns(DeprecationWarning, match="speed"),
+        pytest.raises(SettingsError, match="speed must be at least 1, got 0"),
+    ):
         structure(Renamed, {"rate": 0}, "here")
     with pytest.raises(SettingsError, match="no setting 'rate'"):
         structure(Renamed, {"rate": 5, "speed": 6}, "here")

@@ -187,4 +187,4 @@ def _shown(running: list[SearchState], questions: list[tuple[int, Overlay]]) -> 
     """What the oracle is shown, (n, C, H, W) float32."""
     owners = list(dict.fromkeys(n for n, _ in questions))
     parts = [previews(running[n].problem.view, [mark for m, mark in questions if m == n]) for n in owners]
-    return torch.from_numpy(np.concatenate(parts)).float() / 255
+    return torch.from_numpy(np.concatenate(parts)).float().div_(255)

@@ -322,3 +322,33 @@ def test_an_interruption_before_the_first_mark_leaves_nothing(folder, tmp_path, 
         assert mark(folder, tmp_path / "out", tmp_path / "k", model) == 130
     assert sorted(tmp_path.iterdir()) == before
     assert mark(folder, tmp_path / "out", tmp_path / "k", model, "--resume") == 0
+
+
+def test_a_method_that_needs_no_model_marks_without_one(folder, tmp_path, install, capsys):
+    source = """
+import numpy as np
+from privmed import Watermarker, hookimpl
+from privmed.interfaces.search import Proposals
+
+class Corner(Watermarker):
+    name = "corner"
+    needs_oracle = False
+
+    def _search(self, problem, rng):
+        return Proposals([problem.fitted_logo().at(0, 0)])
+
+@hookimpl
+def privmed_register(register):
+    register(Corner)
+"""
+    install("acme", "watermarkers", {"corner": "acme_corner"}, {"acme_corner": source})
+    (folder / "a").rename(folder / "images")  # nothing is known of classes
+    out, key = tmp_path / "out", tmp_path / "k"
+    plain = ["watermark", str(folder), "-o", str(out), "--key", str(key)]
+    assert run([*plain, "--watermarker", "corner", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["misled"] == 0
+    assert run(["unlock", str(out), "-o", str(tmp_path / "back"), "--key", str(key), "-q"]) == 0
+    for path in (folder / "images").iterdir():
+        assert np.array_equal(read(path).pixels, read(tmp_path / "back/images" / path.name).pixels)
+    assert run(["watermark", str(folder), "-o", str(tmp_path / "o2"), "--key", str(tmp_path / "k2"), "-q"]) == 2
+    assert "medlocker: needs a model to mislead" in capsys.readouterr().err

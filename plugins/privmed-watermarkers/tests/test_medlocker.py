@@ -141,3 +141,8 @@ def test_settings_that_contradict():
 def test_jitter_as_deep_as_the_faintest_mark_is_refused():
     with pytest.raises(SettingsError, match="must be below low"):
         privmed.watermarker("medlocker", jitter=100)
+
+
+def test_the_former_name_of_jitter_works_with_a_warning():
+    with pytest.warns(DeprecationWarning, match="'veil' is called 'jitter' now"):
+        assert privmed.watermarker("medlocker", veil=60).config.jitter == 60
