@@ -47,6 +47,13 @@ def test_the_pipelines_shown_run_and_do_what_the_page_says():
     assert names["run"].metrics["accuracy"] in (0, 1)
 
 
+def test_the_watermarker_in_the_guide_conforms(install):
+    source = next(b for b in blocks("docs/write-a-plugin.md", "python") if "class Corner" in b)
+    install("acme", "watermarkers", {"corner": "acme_corner"}, {"acme_corner": source})
+    for check in checks_for("watermarker"):
+        check(registry.create("watermarker", "corner"))
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
 def test_links_lead_somewhere(page):
     for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):

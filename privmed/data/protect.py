@@ -13,7 +13,7 @@ from torch import Tensor
 from privmed.data.folders import ImageFolder, Item
 from privmed.errors import InputError, LossError, VerificationError
 from privmed.imaging import read
-from privmed.imaging.canvas import levels_of
+from privmed.imaging.canvas import max_value_of
 from privmed.imaging.picture import Picture
 from privmed.interfaces import Protector
 from privmed.interfaces.door import MINIMUM_SIDE
@@ -140,7 +140,7 @@ def protect_file(protector: Protector, item: Item, draft: Path, classes: list[st
         raise InputError(
             f"{item.image}: {protector.name} has nothing to act on (an empty mask?), so it would be published unprotected."
         )
-    protected = protector.protect(view, truth, levels=levels_of(picture))
+    protected = protector.protect(view, truth, levels=max_value_of(picture))
     picture.within(protected, protector.reach).save(draft, overwrite=True)
     written = read(draft).tensor()
     change = float((written - view).abs().max())

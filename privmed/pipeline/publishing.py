@@ -12,7 +12,7 @@ from privmed.errors import InputError, SettingsError, did_you_mean
 from privmed.imaging.keepout import lesion_boxes, paint
 from privmed.imaging.logo import draw_logo
 from privmed.interfaces import Protector, Watermarker, door
-from privmed.interfaces.placing import Asker
+from privmed.interfaces.blackbox import BatchedOracle
 from privmed.interfaces.watermarker import Oracle
 from privmed.pipeline.run import Run
 from privmed.pipeline.stage import Stage
@@ -93,7 +93,7 @@ def classify(oracle: Oracle) -> Stage:
     name = getattr(oracle, "name", getattr(oracle, "__name__", "oracle"))
 
     def step(run: Run) -> Run:
-        return evolve(run, prediction=torch.from_numpy(Asker(oracle, BATCH)(run.image)))
+        return evolve(run, prediction=torch.from_numpy(BatchedOracle(oracle, BATCH)(run.image)))
 
     return Stage(f"classify({name})", step)
 

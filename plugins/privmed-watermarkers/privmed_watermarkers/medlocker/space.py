@@ -1,4 +1,4 @@
-"""The box that MedLocker searches: opacity limit, column and row, of which some places may be forbidden."""
+"""The box that MedLocker searches: opacity limit, column and row, of which some positions may be forbidden."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ class Space:
     Args:
         low: smallest opacity limit.
         high: largest.
-        places: (rows, columns) bool, where the upper left corner of the mark may be.
+        positions: (rows, columns) bool, where the upper left corner of the mark may be.
     """
 
-    def __init__(self, low: float, high: float, places: np.ndarray) -> None:
-        self.low, self.high, self.places = low, high, places
-        self._rows, self._columns = np.nonzero(places)
+    def __init__(self, low: float, high: float, positions: np.ndarray) -> None:
+        self.low, self.high, self.positions = low, high, positions
+        self._rows, self._columns = np.nonzero(positions)
 
     @property
     def top(self) -> np.ndarray:
         """The upper corner of the box; its lower one is (low, 0, 0)."""
-        rows, columns = self.places.shape
+        rows, columns = self.positions.shape
         return np.array([self.high, columns - 1e-6, rows - 1e-6])
 
     @property
@@ -40,7 +40,7 @@ class Space:
         """Which candidates are allowed, (n,) bool."""
         ok = ((candidates >= self.bottom) & (candidates <= self.top)).all(1)
         at = candidates.astype(np.int64)
-        ok[ok] = self.places[at[ok, 2], at[ok, 1]]
+        ok[ok] = self.positions[at[ok, 2], at[ok, 1]]
         return ok
 
     def nearest(self, candidates: np.ndarray) -> np.ndarray:
