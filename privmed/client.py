@@ -145,9 +145,10 @@ class RemoteAnalyzer(Analyzer):
                 "Name the server's weights with --weights."
             )
         try:
-            answer = decode_wire(data, f"the answer of {url}")
+            answer = decode_wire(data, "answer")
         except InputError as error:
-            raise ServerError(f"{error}") from error
+            reason = str(error).removeprefix("answer: ").rstrip(".")
+            raise ServerError(f"{url}: answered with something else than a photo ({reason}).") from error
         if answer.shape[-2:] != stego.shape[-2:]:
             got = f"{answer.shape[-1]} x {answer.shape[-2]}"
             raise ServerError(f"{url}: answered with a photo of {got} pixels to one of {width} x {height}.")

@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from privmed.cli.common import Debug, Device, Json, Quiet, Seed, Set, Voice, in_use, in_words, make
+from privmed.cli.common import Debug, Device, Json, Quiet, Seed, Set, TokenFile, Voice, in_use, in_words, make
 
-TokenFile = Annotated[
-    Path | None, typer.Option(help="A file of bearer tokens, one a line; without it PRIVMED_TOKEN is looked for.")
-]
 WARM = 64  # pixels of the side of a photograph that is analysed before anybody asks
 
 

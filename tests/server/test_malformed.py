@@ -7,7 +7,7 @@ import zlib
 
 import pytest
 
-from .conftest import photo, post
+from ..serving import photo, post
 
 PNG = photo()
 TOKEN = "correct-horse-battery"

@@ -10,7 +10,7 @@ from privmed.imaging.raster import encode_png
 from privmed.server.photos import Refused, check_head, decode, encode, read_photo
 from privmed.server.settings import ServerSettings
 
-from .conftest import photo
+from ..serving import photo
 
 SETTINGS = ServerSettings(max_pixels=2500, max_bytes=9000, patience=0.2)
 HEADERS = {"content-type": "image/png"}

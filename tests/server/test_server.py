@@ -16,7 +16,7 @@ import torch
 from privmed.imaging.raster import encode_png
 from privmed.imaging.wire import decode_wire, to_bytes
 
-from .conftest import photo, post, status
+from ..serving import photo, post, status
 
 TOKEN = "correct-horse-battery"
 

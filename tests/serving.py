@@ -1,4 +1,4 @@
-"""A server that runs in a thread of the test, on a free port of this machine."""
+"""A server that runs in a thread of a test, and requests as bytes."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import threading
 import time
 
 import numpy as np
-import pytest
 
 from privmed.imaging.raster import encode_png
 
@@ -56,23 +55,6 @@ def status(line: socket.socket) -> int:
         pass
     found = re.match(rb"HTTP/1\.1 (\d{3}) ", head)
     return int(found[1]) if found else 0
-
-
-@pytest.fixture
-def serve():
-    """``serve(analyze, allowed=[...], **settings)``; nothing is left when the test has ended, not even a thread."""
-    pytest.importorskip("fastapi", reason="needs privmed[server]")
-    pytest.importorskip("uvicorn", reason="needs privmed[server]")
-    before, running = set(threading.enumerate()), []
-
-    def start(analyze, allowed=(), version="", **settings) -> Running:
-        running.append(Running(analyze, allowed, version, **settings))
-        return running[-1]
-
-    yield start
-    for server in running:
-        server.stop()
-    assert set(threading.enumerate()) <= before
 
 
 def post(
