@@ -28,7 +28,7 @@ from privmed.cli.common import (
     recovered_words,
 )
 
-FILES = ("stego.png", "response.png", "recovered.png", "error-map.png", "mask.png", "report.html")
+FILES = ("stego.png", "response.png", "recovered.png", "error-map.png", "mask.png", "mask.dcm", "report.html")
 
 
 def command(
@@ -44,6 +44,7 @@ def command(
     insecure: Annotated[
         bool, typer.Option("--insecure", help="Allow http:// to a server that is not this machine.")
     ] = False,
+    seg: Annotated[bool, typer.Option("--seg", help="Write the mask of a DICOM scan as DICOM SEG too.")] = False,
     frame: Frame = None,
     allow_lossy: AllowLossy = False,
     use: Use = "measure",
@@ -56,6 +57,7 @@ def command(
     debug: Debug = False,
 ) -> None:
     """Hide, analyse, recover: the whole way, with a report."""
+    from privmed import __version__
     from privmed.errors import SettingsError
     from privmed.files import check_folder, whole_folder
 
@@ -66,10 +68,13 @@ def command(
     from privmed.evaluation.fidelity import fidelity
     from privmed.evaluation.report import write_report
     from privmed.imaging import read, read_secret
+    from privmed.imaging.segmentation import check_segmentable, write_segmentation
     from privmed.pipeline import tuned_hider
 
     fidelity(use)
     picture = read_secret(secret, frame=frame, allow_lossy=allow_lossy)
+    if seg:
+        check_segmentable(picture)
     scan, photograph = picture.tensor(), read(cover, frame=0).tensor()  # of a cover, any picture will do
     server = make("analyzer", analyzer, weights, device)
     if server_url is not None:
@@ -88,6 +93,8 @@ def command(
     with whole_folder(output, overwrite=force) as folder:
         result = run_case(case, client, server, folder, seed=seed, prefix="", use=use, strict=strict)
         write_report(folder / "report.html", "Covert analysis", [result], weights_words)
+        if seg and "mask" in result.images:
+            write_segmentation(folder / "mask.dcm", picture, result.images["mask"], in_words(server), __version__)
     f = result.figures
     voice.table(
         f"{output / 'report.html'}",

@@ -25,7 +25,8 @@ def receiver(*chunks, then=None):
         if messages:
             return messages.pop(0)
         if then is None:
-            await asyncio.sleep(60)
+            await asyncio.sleep(10 * SETTINGS.patience)
+            pytest.fail("the body is still waited for")
         return then
 
     receive.asked = 0

@@ -36,12 +36,18 @@ class Held:
         assert self.go.wait(20)
         return stego
 
+    def __enter__(self):
+        return self
 
-def send(url, png, **headers):
+    def __exit__(self, *_):
+        self.go.set()
+
+
+def send(url, png, wait=20, **headers):
     """Status, headers and body of the answer to a photograph."""
     request = urllib.request.Request(f"{url}/v1/photos", png, {"Content-Type": "image/png", **headers})
     try:
-        with urllib.request.urlopen(request, timeout=20) as response:
+        with urllib.request.urlopen(request, timeout=wait) as response:
             return response.status, response.headers, response.read()
     except urllib.error.HTTPError as error:
         with error:
@@ -87,11 +93,11 @@ def test_many_clients_get_their_own_answers(serve):
 def test_a_full_queue_says_when_to_come_back(serve):
     held = Held()
     server = serve(held, queue=2, batch=1)
-    with ThreadPoolExecutor(2) as pool:
+    with ThreadPoolExecutor(2) as pool, held:
         taken = [pool.submit(send, server.url, photo(n)) for n in range(2)]
         while "privmed_requests_at_work 2" not in get(server.url, "/metrics")[1]:
             time.sleep(0.01)
-        code, headers, body = send(server.url, photo(9))
+        code, headers, body = send(server.url, photo(9), wait=3)
         assert code == 429
         assert 1 <= int(headers["Retry-After"]) <= 60
         assert "too many" in json.loads(body)["detail"]
@@ -206,7 +212,7 @@ def test_too_many_connections_are_refused(serve):
 def test_a_stop_finishes_what_was_taken(serve):
     held = Held()
     server = serve(held)
-    with ThreadPoolExecutor(1) as pool:
+    with ThreadPoolExecutor(1) as pool, held:
         taken = pool.submit(send, server.url, photo())
         assert held.busy.wait(10)
         server.server.should_exit = True
