@@ -101,7 +101,7 @@ def test_a_busy_server_is_waited_for(toy_analyzer):
 
 BAD = {
     "token": (401, {}, b"", "refuses the token"),
-    "redirect": (307, {"Location": "http://127.0.0.1:1/elsewhere"}, b"", "elsewhere"),
+    "redirect": (302, {"Location": "http://127.0.0.1:1/elsewhere"}, b"", "elsewhere"),
     "refusal": (422, {}, b"", "does not take the photo"),
     "large": (200, {}, b"x" * (4 * 40 * 48 + 65_537), "more than"),
     "no png": (200, {}, b"<html>", "neither PNG"),
