@@ -12,8 +12,9 @@ from torch import Tensor
 
 from privmed.errors import InputError, OutputError, VerificationError
 from privmed.files import whole_file
-from privmed.imaging.raster import encode_png
-from privmed.imaging.read import read, sniff
+from privmed.imaging.raster import encode_png, read_png
+from privmed.imaging.read import kind_of, sniff
+from privmed.limits import read_bytes
 
 
 def to_bytes(image: Tensor) -> np.ndarray:
@@ -70,11 +71,7 @@ def write_wire(
         raise OutputError(f"{path}: what is transmitted must be a PNG. Name it {path.with_suffix('.png').name}.")
     colour = image.expand(-1, 3, -1, -1) if image.ndim == 4 and image.shape[1] == 1 else image
     pixels = to_bytes(colour)
-    data = encode_png(pixels)
-    if set(chunks(data)) != {"IHDR", "IDAT", "IEND"}:
-        raise VerificationError(
-            f"{path}: the encoder put more than pixels into the PNG ({', '.join(sorted(set(chunks(data))))})."
-        )
+    data = encode_wire(pixels, path)
     with whole_file(path, overwrite=overwrite) as temporary:
         temporary.write_bytes(data)
         held = read_wire(temporary)
@@ -87,6 +84,20 @@ def write_wire(
     return held
 
 
+def encode_wire(pixels: np.ndarray, name: str | Path) -> bytes:
+    """The PNG that is transmitted, of (H, W) or (H, W, 3) uint8: pixels and nothing else.
+
+    Raises:
+        VerificationError: when the encoder put in more than pixels.
+    """
+    data = encode_png(pixels)
+    if set(chunks(data)) != {"IHDR", "IDAT", "IEND"}:
+        raise VerificationError(
+            f"{name}: the encoder put more than pixels into the PNG ({', '.join(sorted(set(chunks(data))))})."
+        )
+    return data
+
+
 def read_wire(path: str | Path) -> Tensor:
     """Read a stego or a response: (1, 3, H, W) float32 in [0, 1].
 
@@ -94,11 +105,22 @@ def read_wire(path: str | Path) -> Tensor:
         InputError: for anything but an 8-bit PNG: any re-encoding destroys what is hidden.
     """
     path = Path(path)
-    kind = sniff(path)
+    sniff(path)
+    return decode_wire(read_bytes(path), path)
+
+
+def decode_wire(data: bytes, name: str | Path) -> Tensor:
+    """As :func:`read_wire`, of the bytes of a file; ``name`` is what messages call it.
+
+    Raises:
+        InputError: for anything but an 8-bit PNG.
+    """
+    path = Path(name)
+    kind = kind_of(path, data[:132])
     if kind != "png":
         reason = "whose compression destroys what is hidden" if kind == "jpeg" else "not a PNG"
         raise InputError(f"{path}: is a {kind.upper()} file, {reason}. Use the PNG that was sent, unchanged.")
-    picture = read(path)
+    picture = read_png(path, data)
     if picture.bits != 8 or "palette" in picture.extra:
         raise InputError(
             f"{path}: is not a plain 8-bit PNG, so it is not what was sent. Use the PNG that was sent, unchanged."
