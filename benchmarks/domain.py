@@ -19,13 +19,13 @@ import torch
 from torch import Tensor
 
 import privmed
+from privmed.covert.domain import unfamiliar_output, unfamiliar_secret
 from privmed.data.folders import ImageFolder
 from privmed.data.pixels import PictureStore, as_batch
-from privmed.evaluation.domain import unfamiliar_answer, unfamiliar_secret
 from privmed.files import whole_file
-from privmed.imaging import quantise, read
+from privmed.imaging import read
 from privmed.interfaces import Analyzer, Hider, door
-from privmed.pipeline import tuned_hider
+from privmed.pipeline import analyze, bare, hide, png, recover, tuned_hider
 from privmed.training.domain import describe
 from privmed.weights import card_path
 
@@ -73,17 +73,13 @@ def measure(analyzer: Analyzer, hider: Hider, name: str, options: argparse.Names
 
 @torch.no_grad()
 def warned(analyzer: Analyzer, hider: Hider, scan: Path | None, cover: Path) -> tuple[bool, bool]:
-    """Whether a client would be warned of the scan, and of the answer; without a scan the photograph goes as it is."""
-    photograph = door.image("cover", read(cover).tensor())
-    if scan is None:
-        secret, stego = None, photograph
-    else:
-        secret = door.image("secret", read(scan).tensor())
-        stego = quantise(hider.hide(secret, photograph))
-    answer = hider.recover(quantise(analyzer.analyze(stego)), clamp=False)
+    """Whether a client would be warned of the scan, and of what comes back; without a scan the photograph goes as it is."""
+    photograph = read(cover).tensor()
+    send, secret = (bare(), photograph) if scan is None else (hide(hider), read(scan).tensor())
+    run = (send | png() | analyze(analyzer) | png() | recover(hider))(secret, photograph)
     return (
-        secret is not None and bool(unfamiliar_secret(analyzer, secret, "scan")),
-        bool(unfamiliar_answer(analyzer, answer, "scan")),
+        scan is not None and bool(unfamiliar_secret(analyzer, run.secret, "scan")),
+        bool(unfamiliar_output(analyzer, run.recovered, "scan")),
     )
 
 

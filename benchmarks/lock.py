@@ -17,14 +17,16 @@ import numpy as np
 import torch
 
 import privmed
-from privmed.bench.attacks import Case, cases_of, tensor_of
+from privmed.bench.cases import Case, cases_of
 from privmed.bench.readers import read_dataset
 from privmed.bench.records import Measurement
 from privmed.bench.scripted import measured, publish
-from privmed.evaluation.metrics import psnr
-from privmed.imaging.logo import draw_logo
-from privmed.imaging.overlay import Overlay, blend, guess
+from privmed.imaging.integers import to_integers, to_tensor
+from privmed.imaging.logo import FittedLogo, draw_logo
+from privmed.imaging.overlay import blend, guess
+from privmed.interfaces.search import Problem
 from privmed.interfaces.watermarker import Task
+from privmed.metrics import psnr
 from privmed.nn.classifiers import prepare
 from privmed.oracles import Oracle, load_oracle
 
@@ -41,7 +43,7 @@ def main() -> None:
     options = parser.parse_args()
     oracle = load_oracle(options.runs / "diagnosis-busi-resnet18/classifier-busi-resnet18.safetensors")
     dataset = read_dataset(options.data / DATA)
-    cases = [c for c in cases_of(dataset, oracle.classes, SIZE) if int(oracle(tensor_of(c.view)).argmax()) == c.label]
+    cases = [c for c in cases_of(dataset, oracle.classes, SIZE) if int(oracle(to_tensor(c.view)).argmax()) == c.label]
     cases = [cases[n * len(cases) // LOCKED] for n in range(LOCKED)]
     found = [*speed(oracle, cases[:: LOCKED // SEARCHED]), *lock(oracle, cases)]
     path = options.out / "watermark-lock.jsonl"
@@ -59,7 +61,7 @@ def speed(oracle: Oracle, cases: list[Case]) -> list[Measurement]:
     locker, seen = privmed.watermarker("medlocker"), {"ours": [], "ancestor": [], "queries": []}
     for turn in range(4):  # the first one warms up; both sides take turns, so that a busy machine is busy for both
         start = time.perf_counter()
-        tasks = [Task(image=tensor_of(c.view), label=0, generator=n) for n, c in enumerate(cases)]
+        tasks = [Task(image=to_tensor(c.view), label=0, generator=n) for n, c in enumerate(cases)]
         placed = locker.place(tasks, draw_logo(), stubborn)
         ours = (time.perf_counter() - start) / len(cases)
         ancestor = statistics.fmean(one_by_one(oracle, c, sample=25) * 4150 / 25 for c in cases)
@@ -91,12 +93,12 @@ def averaged(metric: str, method: str, values: list[float], over: str = "images"
 def one_by_one(oracle: Oracle, case: Case, sample: int) -> float:
     """Seconds for queries of one blended image each, in float32."""
     rng = np.random.default_rng(0)
-    job = privmed.watermarker("medlocker")._course(Task(image=tensor_of(case.view), label=0), draw_logo()).job
-    rows, columns = job.places.shape
+    logo = fitted(case.view)
+    rows, columns = (n - m + 1 for n, m in zip(case.view.shape, logo.shape))
     start = time.perf_counter()
     for _ in range(sample):
-        candidate = np.array([rng.integers(100, 256), rng.integers(columns), rng.integers(rows)])
-        marked = tensor_of(blend(case.view, job.overlay(candidate), 255)).expand(-1, 3, -1, -1)
+        limit, x, y = rng.integers(100, 256), rng.integers(columns), rng.integers(rows)
+        marked = to_tensor(blend(case.view, logo.at(x, y, limit), 255)).expand(-1, 3, -1, -1)
         with torch.no_grad():
             oracle.network(prepare(marked, oracle.declaration.size, oracle._mean, oracle._deviation))
     return time.perf_counter() - start
@@ -105,21 +107,21 @@ def one_by_one(oracle: Oracle, case: Case, sample: int) -> float:
 def lock(oracle: Oracle, cases: list[Case]) -> list[Measurement]:
     """What a thief gets without the key: by guessing one opacity, and by painting over the mark."""
     figures = []
-    for veil in (0, 60):
+    for jitter in (0, 60):
         found = {name: [] for name in ("guessed", "painted", "seconds", "marked", "guess_right", "paint_right")}
-        locker = privmed.watermarker("medlocker", veil=veil)
+        locker = privmed.watermarker("medlocker", jitter=jitter)
         for n, case in enumerate(cases):
-            made = locker.embed(tensor_of(case.view), draw_logo(), oracle, case.label, generator=n)
+            made = locker.embed(to_tensor(case.view), draw_logo(), oracle, case.label, generator=n)
             window, start = made.record["place"], time.perf_counter()
             guessed = steal(made, case)
             found["seconds"].append(time.perf_counter() - start)
             painted = inpaint(made, case)
             found["guessed"].append(inside(guessed, case.view, window))
             found["painted"].append(inside(painted, case.view, window))
-            views = {"marked": values(made.image), "guess_right": guessed, "paint_right": painted}
+            views = {"marked": to_integers(made.image), "guess_right": guessed, "paint_right": painted}
             for name, view in views.items():
-                found[name].append(float(oracle(tensor_of(view)).argmax() == case.label))
-        label = f"veil {veil}"
+                found[name].append(float(oracle(to_tensor(view)).argmax() == case.label))
+        label = f"veil {jitter}"  # the name of the setting when this was first published
         guess, paint = "guessing one opacity", "inpainting"
         figures += [
             averaged("psnr-under", label, found["guessed"], attack=guess, unit="dB"),
@@ -135,20 +137,19 @@ def lock(oracle: Oracle, cases: list[Case]) -> list[Measurement]:
 def steal(made, case: Case) -> np.ndarray:
     """Try all opacities with the logo in hand; keep the one whose inside is smoothest across the edge of the mark."""
     x, y, width, height = made.record["place"]
-    locker = privmed.watermarker("medlocker")
-    job = locker._course(Task(image=made.image, label=case.label), draw_logo()).job
-    marked, best = values(made.image), (np.inf, None)
+    logo = fitted(case.view)
+    marked, best = to_integers(made.image), (np.inf, None)
     for limit in range(100, 256):
-        overlay = Overlay(x, y, np.minimum(job.opacity, limit).astype(np.uint8), job.colour)
+        overlay = logo.at(x, y, limit)
         out = marked.copy()
         out[overlay.window] = guess(marked, overlay, 255).astype(np.uint8)
         patch = out[y : y + height, x : x + width].astype(int).reshape(height, width, -1)
         score = 0.0
         for axis in (0, 1):
-            edge = np.diff((job.opacity > 0).astype(int), axis=axis) != 0
+            edge = np.diff((logo.opacity > 0).astype(int), axis=axis) != 0
             score += float(np.abs(np.diff(patch, axis=axis)).mean(2)[edge].mean())
         best = min(best, (score, limit), key=lambda pair: pair[0])
-    overlay = Overlay(x, y, np.minimum(job.opacity, best[1]).astype(np.uint8), job.colour)
+    overlay = logo.at(x, y, best[1])
     out = marked.copy()
     out[overlay.window] = guess(marked, overlay, 255).astype(np.uint8)
     return out
@@ -159,9 +160,9 @@ def inpaint(made, case: Case) -> np.ndarray:
     from skimage.restoration import inpaint_biharmonic
 
     x, y, width, height = made.record["place"]
-    job = privmed.watermarker("medlocker")._course(Task(image=made.image, label=case.label), draw_logo()).job
-    marked, mask = values(made.image), np.zeros(case.view.shape[:2], bool)
-    mask[y : y + height, x : x + width] = job.opacity > 0
+    logo = fitted(case.view)
+    marked, mask = to_integers(made.image), np.zeros(case.view.shape[:2], bool)
+    mask[y : y + height, x : x + width] = logo.opacity > 0
     low, high = max(0, y - 16), y + height + 16
     left, right = max(0, x - 16), x + width + 16
     part, hole = marked[low:high, left:right] / 255, mask[low:high, left:right]
@@ -171,16 +172,15 @@ def inpaint(made, case: Case) -> np.ndarray:
     return out
 
 
-def values(image: torch.Tensor) -> np.ndarray:
-    """(1, C, H, W) in [0, 1] as 8-bit integers."""
-    planes = (image[0] * 255).round().byte().numpy()
-    return np.moveaxis(planes, 0, 2) if len(planes) == 3 else planes[0]
+def fitted(view: np.ndarray) -> FittedLogo:
+    """The logo as the method lays it on an image."""
+    return Problem(view=view, logo=draw_logo()).fitted_logo()
 
 
 def inside(found: np.ndarray, original: np.ndarray, window: list[int]) -> float:
     """PSNR within the rectangle of the mark."""
     x, y, width, height = window
-    a, b = (tensor_of(np.ascontiguousarray(v[y : y + height, x : x + width])) for v in (found, original))
+    a, b = (to_tensor(np.ascontiguousarray(v[y : y + height, x : x + width])) for v in (found, original))
     return float(psnr(a, b))
 
 

@@ -9,9 +9,9 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 
 from privmed import registry
+from privmed.covert.case import run_case
+from privmed.covert.report import overlay
 from privmed.data.samples import demo_cases
-from privmed.evaluation.covert import run_case
-from privmed.evaluation.report import overlay
 from privmed.imaging.wire import to_bytes
 from privmed.pipeline import tuned_hider
 

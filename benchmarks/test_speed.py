@@ -52,8 +52,9 @@ def hider(name: str, precision: str, printed: bool = False) -> privmed.Hider:
 def step(method: privmed.Hider) -> None:
     """One training step of a hider on 8 crops of 64 pixels, without the optimizer."""
     secret, cover = torch.rand(8, 3, 64, 64), torch.rand(8, 3, 64, 64)
-    stego = method._hide(secret, cover, torch.Generator())
-    recovered = method._recover(quantise(stego), torch.Generator())
+    how = {"clamp": False, "check_values": False}
+    stego = method.hide(secret, cover, **how)
+    recovered = method.recover(quantise(stego), **how)
     (F.mse_loss(stego, cover) + F.mse_loss(recovered, secret)).backward()
 
 

@@ -67,7 +67,8 @@ def identity(method: Method) -> dict[str, str | None]:
     """Which weights a method works with: its name, theirs (a bundled name or a file), and the sha256 of the file; None for random ones."""
     if method.source is None:
         return {"method": method.name, "weights": None, "sha256": None}
-    known = {path: name for name, path in bundled(type(method)).items()}
+    owner = getattr(method, "local", method)  # a privmed.client.RemoteAnalyzer is no class of any plugin
+    known = {path: name for name, path in bundled(type(owner)).items()}
     digest = (method.card or {}).get("sha256") or hashlib.sha256(read_bytes(method.source)).hexdigest()
     return {"method": method.name, "weights": known.get(method.source, str(method.source)), "sha256": digest}
 

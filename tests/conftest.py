@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -144,3 +145,22 @@ def install(tmp_path, monkeypatch):
         return site
 
     return add
+
+
+@pytest.fixture
+def serve():
+    """``serve(analyze, allowed=[...], **settings)``; nothing is left when the test has ended, not even a thread."""
+    pytest.importorskip("fastapi", reason="needs privmed[server]")
+    pytest.importorskip("uvicorn", reason="needs privmed[server]")
+    from .serving import Running
+
+    before, running = set(threading.enumerate()), []
+
+    def start(analyze, allowed=(), version="", **settings):
+        running.append(Running(analyze, allowed, version, **settings))
+        return running[-1]
+
+    yield start
+    for server in running:
+        server.stop()
+    assert set(threading.enumerate()) <= before

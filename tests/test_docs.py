@@ -29,6 +29,31 @@ def test_the_plugin_in_the_guide_conforms(install):
         check(registry.create("hider", "mix"))
 
 
+def test_the_pipelines_shown_run_and_do_what_the_page_says():
+    pytest.importorskip("privmed_protectors", reason="needs the plugin privmed-protectors")
+    pytest.importorskip("privmed_watermarkers", reason="needs the plugin privmed-watermarkers")
+    source = next(b for b in blocks("docs/getting-started.md", "python") if "def model" in b)
+    first, rest = source.split("def model", 1)
+    names: dict = {}
+    exec(first, names)
+    protected = names["run"]
+    assert 0 < protected.metrics["protected_largest_change"] < 0.2
+    assert protected.metrics["protected_psnr"] > 25
+    middle, last = ("def model" + rest).split("run = (mark | blur", 1)
+    exec(middle, names)
+    assert (names["run"].unlocked * 255).equal((names["image"] * 255).round())
+    assert names["run"].queries[0] > 1
+    exec("run = (mark | blur" + last, names)
+    assert names["run"].metrics["accuracy"] in (0, 1)
+
+
+def test_the_watermarker_in_the_guide_conforms(install):
+    source = next(b for b in blocks("docs/write-a-plugin.md", "python") if "class Corner" in b)
+    install("acme", "watermarkers", {"corner": "acme_corner"}, {"acme_corner": source})
+    for check in checks_for("watermarker"):
+        check(registry.create("watermarker", "corner"))
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
 def test_links_lead_somewhere(page):
     for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):

@@ -49,3 +49,12 @@ def test_shipped_weights_stay_small_and_match_their_cards():
         card = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
         assert hashlib.sha256(path.read_bytes()).hexdigest() == card["sha256"]
         assert {"about", "recipe", "data", "trained", "validation", "licence"} <= card.keys()
+
+
+def test_a_container_is_built_of_what_there_is():
+    kept = [line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")]
+    assert all((ROOT / name).exists() for name in kept)
+    about = project(ROOT / "pyproject.toml")
+    assert {"privmed", "pyproject.toml", about["readme"], *about["license-files"]} <= set(kept)
+    assert "server" in about["optional-dependencies"]
+    assert "[server]" in (ROOT / "Containerfile").read_text()

@@ -12,7 +12,9 @@ from pathlib import Path
 CORE = (
     "privmed.imaging",
     "privmed.interfaces",
+    "privmed.metrics",
     "privmed.nn",
+    "privmed.pipeline",
     "privmed.training",
 )  # of privmed itself, what decides on pixels
 

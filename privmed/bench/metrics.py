@@ -1,12 +1,12 @@
-"""The metrics of the core, as parts of a comparison; the arithmetic is in :mod:`privmed.evaluation.metrics`."""
+"""The metrics of the core, as parts of a comparison; the arithmetic is in :mod:`privmed.metrics`."""
 
 from __future__ import annotations
 
 from torch import Tensor
 
 from privmed import hookimpl
+from privmed import metrics as of
 from privmed.bench.contracts import Metric
-from privmed.evaluation import metrics as of
 
 
 class Dice(Metric):

@@ -11,8 +11,6 @@ from PIL import Image
 from torch import Tensor
 
 from privmed.files import make_folder, whole_file
-from privmed.imaging.logo import fit_logo
-from privmed.imaging.overlay import Overlay, blend
 from privmed.imaging.wire import write_view
 
 SHOWN = 3  # images of each published set
@@ -38,20 +36,6 @@ def write_strip(folder: Path, label: str, clean: Tensor, published: Tensor, epsi
 def path_of(folder: Path, label: str) -> Path:
     """Where the sheet of a published set lies."""
     return folder / f"{re.sub(r'[^a-z0-9]+', '-', label.lower()).strip('-')}.png"
-
-
-def marked_view(view: np.ndarray, logo: Tensor, place: list[int], scale: float = 4.0) -> np.ndarray:
-    """The image that a finished attack stands for (without opacity jitter), (H, W) or (H, W, 3) uint8.
-
-    Args:
-        view: the unmarked image, same shape and type.
-        logo: the mark.
-        place: column, row and opacity limit.
-        scale: of the watermarker.
-    """
-    x, y, limit = place
-    opacity, colour = fit_logo(logo, view.shape[:2], scale)
-    return blend(view, Overlay(x, y, np.minimum(opacity, limit).astype(np.uint8), colour), 255)
 
 
 def write_pair(path: Path, left: np.ndarray, right: np.ndarray) -> None:

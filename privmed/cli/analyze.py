@@ -39,8 +39,8 @@ def command(
 ) -> None:
     """Analyse a hidden scan without extracting it."""
     check_outputs([output], force, (stego,))
-    from privmed.evaluation.metrics import psnr, ssim
     from privmed.imaging import read_wire, write_wire
+    from privmed.metrics import psnr, ssim
 
     seen = read_wire(stego)
     method = make("analyzer", analyzer, weights, device, set_)

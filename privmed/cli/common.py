@@ -39,6 +39,9 @@ Refine = Annotated[
     ),
 ]
 Strict = Annotated[bool, typer.Option("--strict", help="Refuse (exit code 6) what --use would warn of.")]
+TokenFile = Annotated[
+    Path | None, typer.Option(help="A file of bearer tokens, one a line; without it PRIVMED_TOKEN is looked for.")
+]
 Set = Annotated[list[str] | None, typer.Option("--set", help="A setting of the method, name=value; may be repeated.")]
 
 

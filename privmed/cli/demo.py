@@ -21,10 +21,10 @@ def command(
     debug: Debug = False,
 ) -> None:
     """Hide real scans in photographs, have them analysed there, and write a report."""
+    from privmed.covert.case import run_case
+    from privmed.covert.report import write_report
     from privmed.data.samples import demo_cases
     from privmed.devices import pick_device
-    from privmed.evaluation.covert import run_case
-    from privmed.evaluation.report import write_report
     from privmed.files import whole_folder
     from privmed.weights import identity
 

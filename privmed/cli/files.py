@@ -132,7 +132,7 @@ class FileCommand:
 
 def figures_of(method: Any, data: bytes, cover: Any, stego: Any) -> dict[str, float]:
     """What hiding a file did to a photograph."""
-    from privmed.evaluation.metrics import psnr, ssim
+    from privmed.metrics import psnr, ssim
 
     cover = cover[:, : stego.shape[1]]  # one of equal channels became grey
     taken, room, pixels = method.size_of(data), method.capacity(cover), cover[0, 0].numel()

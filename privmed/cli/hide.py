@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -73,33 +72,32 @@ def command(
         )
         return job.hide(secret, cover)
     hider = hider or IMAGES
-    from privmed.evaluation.covert import likeness
-    from privmed.evaluation.fidelity import fidelity, judge, recovery
-    from privmed.imaging import read, read_secret, write_wire
-    from privmed.interfaces import door
-    from privmed.refine import hide_well, steps_of
+    from privmed.covert.case import verify
+    from privmed.covert.fidelity import fidelity, recovery
+    from privmed.imaging import read, read_secret
+    from privmed.pipeline import hide, png, recover
+    from privmed.refine import steps_of
 
     wanted, steps = fidelity(use), steps_of(refine)
     picture = read_secret(secret, frame=frame, allow_lossy=allow_lossy)
     scan, photograph = picture.tensor(), read(cover, frame=0).tensor()  # of a cover, any picture will do
     method = make("hider", hider, weights, device, set_)
-    voice, truth = Voice(json, quiet), door.image("secret", scan)
-
-    def falls_short(held) -> bool:
-        return bool(wanted.shortfalls(recovery(method.recover(held, generator=seed), truth)))
-
-    with bar(voice, "refining") as tick:
-        stego, refined = hide_well(partial(method.hide, scan, photograph, generator=seed), falls_short, steps, tick)
-    filled = door.fill(door.image("cover", photograph), scan.shape[-2:])
+    voice = Voice(json, quiet)
     figures: dict[str, float] = {}
     warnings: list[str] = []
 
-    def check(held) -> None:
-        recovered = method.recover(held, generator=seed)
-        figures.update(likeness("stego", held, filled) | recovery(recovered, truth))
-        warnings.extend(filter(None, [judge(method, figures, str(secret), use=use, strict=strict)]))
+    def falls_short(run) -> bool:
+        recovered = recover(method)(run).recovered.clamp(0, 1)
+        return bool(wanted.shortfalls(recovery(recovered, run.secret)))
 
-    write_wire(output, stego, overwrite=force, check=check)
+    def check(run) -> None:
+        _, found, warning = verify(run, method, str(secret), use=use, strict=strict)
+        figures.update(found)
+        warnings.extend([warning] if warning else [])
+
+    with bar(voice, "refining") as tick:
+        hiding = hide(method, refine=steps, falls_short=falls_short, progress=tick)
+        run = (hiding | png(output, overwrite=force, check=check))(scan, photograph, seed=seed)
     voice.table(
         f"{secret.name} is in {output}",
         [
@@ -108,7 +106,7 @@ def command(
                 f"{decibels(figures['stego_psnr'])} RGB, {decibels(figures['stego_psnr_y'])} Y, SSIM {figures['stego_ssim']:.3f}",
             ),
             ("scan recovered from the file", recovered_words(figures)),
-            *([("refined", f"{refined} steps")] if refined else []),
+            *([("refined", f"{run.refined} steps")] if run.refined else []),
             *([("lost", picture.beyond_view)] if picture.beyond_view else []),
             ("weights", in_words(method)),
         ],
@@ -122,7 +120,7 @@ def command(
             "weights": in_use(hider=method),
             "size": list(scan.shape[-2:]),
             "use": use,
-            "refined": refined,
+            "refined": run.refined,
             "lost": picture.beyond_view or None,
             **figures,
             "warnings": warnings,

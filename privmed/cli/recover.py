@@ -67,7 +67,7 @@ def command(
         )
         return job.recover(image)
     from privmed.imaging import read_wire, write_view
-    from privmed.pipeline import tuned_hider
+    from privmed.pipeline import Pipeline, decode, recover, tuned_hider
 
     seen = read_wire(image)
     server = make("analyzer", analyzer, analyzer_weights, device) if as_ == "mask" else None
@@ -87,14 +87,14 @@ def command(
         "warnings": [],
     }
     if server is None:
-        write_view(output, method.recover(seen, generator=seed), overwrite=force)
+        write_view(output, Pipeline(recover(method))(seen, seed=seed).recovered, overwrite=force)
         voice.say(f"{output}: the hidden scan.")
     else:
-        from privmed.evaluation.domain import unfamiliar_answer
+        from privmed.covert.domain import unfamiliar_output
 
-        answer = method.recover(seen, clamp=False, generator=seed)
-        result |= _write_result(server.decode(answer), output, force, voice)
-        result["warnings"] = unfamiliar_answer(server, answer, str(image))
+        run = (recover(method) | decode(server))(seen, seed=seed)
+        result |= _write_result(run.prediction, output, force, voice)
+        result["warnings"] = unfamiliar_output(server, run.recovered, str(image))
         for words in result["warnings"]:
             voice.warn(words)
     voice.say(f"weights: {in_words(method, server)}")

@@ -30,12 +30,12 @@ def command(
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the marked data set.")],
     key: Annotated[Path, typer.Option("--key", help="Key file to write; it lifts all marks of this data set.")],
     model: Annotated[
-        list[Path],
+        list[Path] | None,
         typer.Option(
             "--model",
             help="Model to mislead (.safetensors, .pt, .pt2, .pth, .onnx, torchvision:NAME); several: ensemble.",
         ),
-    ],
+    ] = None,
     trust_model: TrustModel = False,
     share: Annotated[list[float] | None, typer.Option("--share", help="Weight of each model in the ensemble.")] = None,
     watermarker: Annotated[str, typer.Option(help="Method.")] = "medlocker",
@@ -75,6 +75,7 @@ def command(
     from privmed.errors import InputError, SettingsError, did_you_mean
     from privmed.imaging.keepout import KeepOut
     from privmed.imaging.logo import draw_logo, read_logo
+    from privmed.interfaces.configs import LogoConfig
     from privmed.keyfile import KeyWriter
     from privmed.oracles import Ensemble, fingerprint, load_oracle
     from privmed.settings import structure, unstructure
@@ -88,13 +89,16 @@ def command(
     people = sorted(fingerprint_of(r) for r in recipient or [])
     voice, begun = Voice(json, quiet), unfinished(key) if resume else None
     place = pick_device(device)
-    oracle = Ensemble([load_oracle(m, place, trust_model) for m in model], share)
+    model = model or []
+    oracle = Ensemble([load_oracle(m, place, trust_model) for m in model], share) if model else None
     locks = [] if begun else locks_from(passphrase_file, recipient, voice)
     given = settings(set_)
     keep_out = structure(KeepOut, given.pop("keep_out", {}), "keep_out")
     locker = make("watermarker", watermarker, None, device, **given)
-    if seed is not None and locker.config.veil:
-        raise SettingsError("--seed would make the veil no secret. Leave one of them out.")
+    if locker.needs_oracle and not model:
+        raise SettingsError(f"{watermarker}: needs a model to mislead. Give --model.")
+    if seed is not None and isinstance(locker.config, LogoConfig) and locker.config.jitter:
+        raise SettingsError("--seed would make the jitter no secret. Leave one of them out.")
     mark = draw_logo(512) if logo is None else read_logo(logo)
     items = source.items(split)[:limit]
     about = {
@@ -102,7 +106,7 @@ def command(
         "config": unstructure(locker.config),
         "where": where,
         "keep_out": unstructure(keep_out),
-        "share": oracle.shares,
+        "share": oracle.shares if oracle else [],
         "model": [f"{m.stem}:{fingerprint(m)}" for m in model],
         "logo": hashlib.sha256(mark.numpy().tobytes()).hexdigest()[:16],
     }
@@ -119,7 +123,7 @@ def command(
         locker=locker,
         logo=mark,
         oracle=oracle,
-        classes=oracle.classes,
+        classes=oracle.classes if oracle else [],
         secret=secret,
         where=where,
         keep_out=keep_out,

@@ -12,13 +12,13 @@ from torch import Tensor
 
 from privmed.data.folders import ImageFolder, Item
 from privmed.errors import InputError, LossError, VerificationError
-from privmed.evaluation.metrics import psnr, ssim
 from privmed.imaging import read
-from privmed.imaging.canvas import levels_of
+from privmed.imaging.canvas import max_value_of
 from privmed.imaging.picture import Picture
 from privmed.interfaces import Protector
 from privmed.interfaces.door import MINIMUM_SIDE
 from privmed.interfaces.fitting import Fitting, Report
+from privmed.metrics import psnr, ssim
 
 CHECKPOINT, FITTED = "fit.pt", "fitted.pt"  # of a fit that goes on, and of one that has ended
 TOLERANCE = 1e-6  # float32 cannot hold 4/255 exactly
@@ -140,7 +140,7 @@ def protect_file(protector: Protector, item: Item, draft: Path, classes: list[st
         raise InputError(
             f"{item.image}: {protector.name} has nothing to act on (an empty mask?), so it would be published unprotected."
         )
-    protected = protector.protect(view, truth, levels=levels_of(picture))
+    protected = protector.protect(view, truth, levels=max_value_of(picture))
     picture.within(protected, protector.reach).save(draft, overwrite=True)
     written = read(draft).tensor()
     change = float((written - view).abs().max())

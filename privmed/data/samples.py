@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from privmed.covert.case import CovertCase
 from privmed.errors import MissingDependencyError
-from privmed.evaluation.covert import CovertCase
 from privmed.imaging import read, read_secret
 
 SIDE = 224

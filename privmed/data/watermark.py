@@ -19,15 +19,16 @@ from privmed.data.keyring import look_of
 from privmed.data.protect import read_mask
 from privmed.data.release import Outcome, Release, Tick
 from privmed.errors import InputError, KeyFileError, VerificationError
-from privmed.evaluation.metrics import psnr, ssim
 from privmed.imaging import Picture, read
 from privmed.imaging.canvas import Canvas
 from privmed.imaging.keepout import KeepOut, lesion_boxes, paint
 from privmed.imaging.record import fingerprint, make_record, overlay_of, use_record
 from privmed.interfaces import Watermarker
-from privmed.interfaces.watermarker import Oracle, Placed, Task
+from privmed.interfaces.blackbox import Oracle
+from privmed.interfaces.watermarker import Placement, Task
 from privmed.keyfile import KeyWriter
 from privmed.limits import read_bytes
+from privmed.metrics import psnr, ssim
 
 WHERE = ("anywhere", "outside", "inside")
 CLASSES = "Use one sub-folder a class, or a labels.csv with the columns file and label."
@@ -39,7 +40,7 @@ class Marking:
 
     locker: Watermarker
     logo: Tensor = field(repr=False)
-    oracle: Oracle
+    oracle: Oracle | None  # None for a method that needs none; nothing is known of classes then
     classes: list[str]  # in the order of the oracle's answers
     secret: bytes = field(repr=False)  # where the randomness of every image comes from
     where: str = "anywhere"
@@ -94,7 +95,7 @@ def watermark_set(
     Returns:
         What was written, a line for each image with figures that only its owner should see; what was kept; and what failed.
     """
-    outcome, labels = Outcome(), labels_of(release.source, items)
+    outcome, labels = Outcome(), labels_of(release.source, items) if marking.oracle else {}
     for start in range(0, len(items), marking.together):
         group = items[start : start + marking.together]
         if all(release.is_done(item) and release.name(item) in known for item in group):
@@ -115,7 +116,7 @@ def watermark_set(
 
 def _marked(
     group: list[Item], labels: dict[Path, str], marking: Marking, release: Release
-) -> Iterator[tuple[Canvas, Placed, int] | InputError]:
+) -> Iterator[tuple[Canvas, Placement, int | None] | InputError]:
     """Where the mark of each image of a group goes, or why it cannot be marked."""
     opened: list[tuple[Canvas, Task] | InputError] = []
     for item in group:
@@ -138,9 +139,9 @@ def _marked(
 
 
 def _task(item: Item, label: str | None, marking: Marking, name: str) -> tuple[Canvas, Task]:
-    if label is None:
+    if marking.oracle and label is None:
         raise InputError(f"{item.image}: has no class. {CLASSES}")
-    if label not in marking.classes:
+    if marking.oracle and label not in marking.classes:
         raise InputError(f"{item.image}: is of class {label!r}, but the model knows {', '.join(marking.classes)}.")
     canvas = Canvas(read(item.image))
     if canvas.picture.lossy:
@@ -156,24 +157,24 @@ def _task(item: Item, label: str | None, marking: Marking, name: str) -> tuple[C
         if not boxes and marking.where == "inside":
             raise InputError(f"{item.mask}: no lesion is marked in it, so nothing can lie inside.")
         region = torch.from_numpy(paint(boxes, mask.shape).astype(np.float32))[None, None]
-    seed, veil = (
+    seed, jitter = (  # the words are part of what a key stands for, so they stay
         hmac.new(marking.secret, what + os.fsencode(name), hashlib.sha256).digest() for what in (b"", b"veil ")
     )
     return canvas, Task(
         image=canvas.picture.tensor(),
-        label=marking.classes.index(label),
+        label=marking.classes.index(label) if marking.oracle else None,
         forbidden=region if marking.where == "outside" else None,
         target=region if marking.where == "inside" else None,
         generator=int.from_bytes(seed[:7], "big"),
-        veil_key=veil,
+        secret=jitter,
     )
 
 
 def _publish(
     item: Item,
     canvas: Canvas,
-    placed: Placed,
-    label: int,
+    placed: Placement,
+    label: int | None,
     marking: Marking,
     release: Release,
     writer: KeyWriter,
@@ -204,22 +205,24 @@ def _publish(
     outcome.written.append(known[name])
 
 
-def _entry(name: str, canvas: Canvas, picture: Picture, placed: Placed, label: int, marking: Marking) -> dict[str, Any]:
+def _entry(
+    name: str, canvas: Canvas, picture: Picture, placed: Placement, label: int | None, marking: Marking
+) -> dict[str, Any]:
     """What the key keeps of an image. The figures are there and not in the manifest: a guess could be checked with them."""
     original = canvas.picture
     if not picture.changed:
         raise InputError(f"{original.source}: the mark cannot be seen on it, so it would be published unmarked.")
     view, seen = original.tensor(), picture.tensor()
-    after = int(marking.oracle(seen).argmax())
+    misled = int(marking.oracle(seen).argmax()) != label if marking.oracle else None
     entry = {
         "file": name,
-        "record": make_record(original.pixels, picture.pixels, placed.overlay, canvas.levels),
+        "record": make_record(original.pixels, picture.pixels, placed.overlay, canvas.max_value),
         "look": look_of(picture),
         "figures": {
             "psnr": _finite(float(psnr(seen, view))),
             "ssim": round(float(ssim(seen, view)), 6),
-            "was_right": bool(placed.before.argmax() == label),
-            "misled": after != label,
+            "was_right": bool(placed.before.argmax() == label) if marking.oracle else None,
+            "misled": misled,
             "queries": placed.queries,
         },
     }

@@ -31,13 +31,13 @@ class Canvas:
                 f"{picture.source}: its pixels are palette indices, on which nothing can be drawn. Convert it to RGB first."
             )
         self.picture = picture
-        self.levels = levels_of(picture)
+        self.max_value = max_value_of(picture)
 
     def draw(self, overlay: Overlay) -> Picture:
         """The picture with an overlay on it; stored values change only where the overlay is not transparent."""
         stored = self.picture.pixels
-        if self.levels is not None:
-            pixels = blend(stored, overlay, self.levels)
+        if self.max_value is not None:
+            pixels = blend(stored, overlay, self.max_value)
         else:
             seen = np.rint(self.picture.chain.forward(stored[overlay.window]) * FINE).astype(np.int64)
             marked = blend(seen, evolve(overlay, x=0, y=0), FINE)
@@ -63,7 +63,7 @@ class Canvas:
         return values[nearer].astype(kind)
 
 
-def levels_of(picture: Picture) -> int | None:
+def max_value_of(picture: Picture) -> int | None:
     """The largest stored integer, where what is seen is the stored value over it; else None."""
     top = 2**picture.bits - 1
     if picture.pixels.dtype.kind != "u" or top > np.iinfo(picture.pixels.dtype).max:

@@ -6,16 +6,43 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from attrs import field, frozen
 from PIL import Image
 from torch import Tensor
 
 from privmed.errors import InputError
+from privmed.imaging.overlay import Overlay
 from privmed.imaging.raster import opened
 from privmed.imaging.read import read
 from privmed.limits import check_file
 
 SUPERSAMPLE = 4
 FORMATS = ("PNG", "JPEG", "TIFF", "GIF", "BMP", "WEBP")  # and none that another program would have to draw, such as EPS
+
+
+@frozen(eq=False)
+class FittedLogo:
+    """A logo of the size that an image gets.
+
+    Attributes:
+        opacity: (h, w) uint8.
+        colour: (h, w, 3) uint8.
+        jitter: (h, w) uint8, taken off the opacity limit of each pixel.
+    """
+
+    opacity: np.ndarray = field(repr=False)
+    colour: np.ndarray = field(repr=False)
+    jitter: np.ndarray = field(repr=False)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width."""
+        return self.opacity.shape
+
+    def at(self, x: int, y: int, limit: int = 255) -> Overlay:
+        """The logo with its upper left corner in column ``x`` and row ``y``, nowhere more opaque than ``limit``."""
+        limits = np.maximum(self.jitter, np.uint8(limit)) - self.jitter  # never below 0
+        return Overlay(x, y, np.minimum(self.opacity, limits), self.colour)
 
 
 def read_logo(path: str | Path) -> Tensor:
@@ -82,7 +109,7 @@ def fit_logo(logo: Tensor, size: tuple[int, int], scale: float) -> tuple[np.ndar
     opacity = array[..., 3] if mode == "RGBA" else np.array(small.convert("L"))
     if not opacity.any():
         raise InputError("logo: is transparent or black everywhere, so nothing of it would be seen.")
-    return opacity, array[..., :3]
+    return opacity, np.ascontiguousarray(array[..., :3])
 
 
 def fitted_size(logo: tuple[int, int], image: tuple[int, int], scale: float) -> tuple[int, int]:

@@ -10,15 +10,19 @@ Reference:
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Sequence
+
 import numpy as np
 from attrs import field, frozen
 
 OPAQUE = 255
+SMALL = 65535  # the largest maximum value whose products with an opacity fit into 32 bits
 
 
 @frozen(eq=False)
 class Overlay:
-    """What lies where.
+    """What lies where: whatever a visible mark is made of, as one rectangle.
 
     Attributes:
         x: column of its left edge.
@@ -27,8 +31,8 @@ class Overlay:
         colour: (h, w, 3) uint8.
     """
 
-    x: int
-    y: int
+    x: int = field(converter=int)
+    y: int = field(converter=int)
     opacity: np.ndarray = field(repr=False)
     colour: np.ndarray = field(repr=False)
 
@@ -38,19 +42,16 @@ class Overlay:
         height, width = self.opacity.shape
         return slice(self.y, self.y + height), slice(self.x, self.x + width)
 
-    def layers(self, values: np.ndarray, top: int) -> tuple[np.ndarray, np.ndarray]:
-        """Opacity and colour in the shape and units of the values under it, int64."""
-        alpha, colour = self.opacity.astype(np.int64), self.colour.astype(np.int64)
-        if values.ndim == 2:
-            colour = luma(colour)
-        else:
-            alpha = alpha[..., None]
-        return alpha, (2 * colour * top + OPAQUE) // (2 * OPAQUE)
+
+def layer_of(colour: np.ndarray, grey: bool, max_value: int) -> np.ndarray:
+    """Colours (h, w, 3) uint8 in the shape and units of the values under them."""
+    kind = np.int32 if max_value <= SMALL else np.int64
+    return (2 * (luma(colour) if grey else colour).astype(kind) * max_value + OPAQUE) // (2 * OPAQUE)
 
 
 def luma(colour: np.ndarray) -> np.ndarray:
     """ITU-R 601 luma of (h, w, 3) integers, in whole thousandths, (h, w)."""
-    colour = colour.astype(np.int64)
+    colour = colour.astype(np.int32)
     return (299 * colour[..., 0] + 587 * colour[..., 1] + 114 * colour[..., 2] + 500) // 1000
 
 
@@ -59,36 +60,88 @@ def in_grey(colour: np.ndarray) -> np.ndarray:
     return np.repeat(luma(colour)[..., None], 3, 2).astype(colour.dtype)
 
 
-def blend(values: np.ndarray, overlay: Overlay, top: int) -> np.ndarray:
+def blend(values: np.ndarray, overlay: Overlay, max_value: int) -> np.ndarray:
     """Lay an overlay on a picture.
 
     Args:
-        values: (H, W) or (H, W, 3) integers in [0, top].
+        values: (H, W) or (H, W, 3) integers in [0, max_value].
         overlay: what to lay on it; it must lie inside.
-        top: the value of white.
+        max_value: the value of white.
 
     Returns:
         A new array of the same shape and type; equal to ``values`` where the opacity is 0.
     """
     out = values.copy()
-    under = values[overlay.window].astype(np.int64)
-    alpha, colour = overlay.layers(under, top)
-    mixed = (2 * ((OPAQUE - alpha) * under + alpha * colour) + OPAQUE) // (2 * OPAQUE)  # halves go up
-    out[overlay.window] = mixed.astype(values.dtype)
+    blend_into(out, overlay, max_value)
     return out
 
 
-def guess(values: np.ndarray, overlay: Overlay, top: int) -> np.ndarray:
-    """The best guess of what lies under an overlay, without the residual: (h, w) or (h, w, 3) int64 in [0, top].
+def blend_into(values: np.ndarray, overlay: Overlay, max_value: int, layer: np.ndarray | None = None) -> None:
+    """:func:`blend` in place: what an oracle is shown and what is written to a file both come from here.
 
-    Off by half a level times 255 / (255 - opacity), and 0 where the overlay is opaque.
+    Args:
+        values: see :func:`blend`.
+        overlay: see :func:`blend`.
+        max_value: see :func:`blend`.
+        layer: :func:`layer_of` its colour, if that is known.
+    """
+    grey = values.ndim == 2
+    layer = layer_of(overlay.colour, grey, max_value) if layer is None else layer
+    alpha = overlay.opacity if grey else overlay.opacity[..., None]
+    under, alpha = values[overlay.window].astype(layer.dtype), alpha.astype(layer.dtype)
+    mixed = under * (OPAQUE - alpha) + alpha * layer
+    values[overlay.window] = (2 * mixed + OPAQUE) // (2 * OPAQUE)  # halves go up
+
+
+def previews(view: np.ndarray, overlays: Sequence[Overlay]) -> np.ndarray:
+    """An 8-bit picture (H, W) or (H, W, 3) with each of several overlays, (n, C, H, W) uint8."""
+    grey, layers = view.ndim == 2, {}
+    out = np.repeat((view[None] if grey else np.moveaxis(view, 2, 0))[None], len(overlays), 0)
+    for picture, overlay in zip(out, overlays):
+        if id(overlay.colour) not in layers:  # the marks of a search often share their colours
+            layers[id(overlay.colour)] = layer_of(overlay.colour, grey, OPAQUE)
+        blend_into(picture[0] if grey else np.moveaxis(picture, 0, 2), overlay, OPAQUE, layers[id(overlay.colour)])
+    return out
+
+
+def digests(overlays: Sequence[Overlay]) -> list[bytes]:
+    """One for each overlay, equal for those that are equal."""
+    colours: dict[int, bytes] = {}
+    found = []
+    for o in overlays:
+        if id(o.colour) not in colours:
+            colours[id(o.colour)] = hashlib.sha256(np.ascontiguousarray(o.colour)).digest()
+        known = hashlib.sha256(f"{o.x} {o.y} {o.opacity.shape}".encode() + colours[id(o.colour)])
+        known.update(np.ascontiguousarray(o.opacity))
+        found.append(known.digest())
+    return found
+
+
+def joined(overlays: Sequence[Overlay]) -> Overlay:
+    """Several overlays as one; where two lie on each other, the later one covers the earlier one."""
+    left, upper = min(o.x for o in overlays), min(o.y for o in overlays)
+    right = max(o.x + o.opacity.shape[1] for o in overlays)
+    lower = max(o.y + o.opacity.shape[0] for o in overlays)
+    opacity = np.zeros((lower - upper, right - left), np.uint8)
+    colour = np.zeros((*opacity.shape, 3), np.uint8)
+    for o in overlays:
+        window = tuple(slice(s.start - at, s.stop - at) for s, at in zip(o.window, (upper, left)))
+        seen = o.opacity > 0
+        opacity[window][seen], colour[window][seen] = o.opacity[seen], o.colour[seen]
+    return Overlay(left, upper, opacity, colour)
+
+
+def guess(values: np.ndarray, overlay: Overlay, max_value: int) -> np.ndarray:
+    """The best guess of what lies under an overlay, without the residual: (h, w) or (h, w, 3) int64 in [0, max_value].
+
+    Off by half a grey level times 255 / (255 - opacity), and 0 where the overlay is opaque.
     """
     over = values[overlay.window].astype(np.int64)
-    alpha, colour = overlay.layers(over, top)
-    left = OPAQUE - alpha
+    alpha = overlay.opacity.astype(np.int64) if values.ndim == 2 else overlay.opacity.astype(np.int64)[..., None]
+    left, layer = OPAQUE - alpha, layer_of(overlay.colour, values.ndim == 2, max_value)
     solid = left == 0
-    found = (2 * (OPAQUE * over - alpha * colour) + left) // np.where(solid, 1, 2 * left)
-    return np.where(solid, 0, np.clip(found, 0, top))
+    found = (2 * (OPAQUE * over - alpha * layer) + left) // np.where(solid, 1, 2 * left)
+    return np.where(solid, 0, np.clip(found, 0, max_value))
 
 
 def admissible(size: tuple[int, int], mark: tuple[int, int], keep_off: np.ndarray | None = None) -> np.ndarray:

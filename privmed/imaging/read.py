@@ -27,7 +27,15 @@ def sniff(path: Path) -> str:
     Raises:
         InputError: when it is missing, unreadable, empty, or none of PNG, JPEG, TIFF and DICOM.
     """
-    head = _head(path)
+    return kind_of(path, _head(path))
+
+
+def kind_of(path: Path, head: bytes) -> str:
+    """Tell a format from the first 132 bytes of a file, which ``path`` names in messages.
+
+    Raises:
+        InputError: when there are none, or they begin no PNG, JPEG, TIFF or DICOM.
+    """
     if not head:
         raise InputError(f"{path}: the file is empty.")
     if head[128:132] == b"DICM":  # first: the preamble of a DICOM file may pose as a TIFF header

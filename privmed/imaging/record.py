@@ -17,22 +17,22 @@ from privmed.errors import KeyFileError
 from privmed.imaging.overlay import Overlay, guess
 
 
-def make_record(original: np.ndarray, marked: np.ndarray, overlay: Overlay, levels: int | None) -> dict[str, Any]:
+def make_record(original: np.ndarray, marked: np.ndarray, overlay: Overlay, max_value: int | None) -> dict[str, Any]:
     """All that is needed to lift a mark again: plain data and bytes.
 
     Args:
         original: stored values, (H, W) or (H, W, 3) integers.
         marked: the same with the mark.
         overlay: the mark.
-        levels: the stored value of white, if the mark was blended in stored values; None if in what is seen of them. The residual is
+        max_value: the stored value of white, if the mark was blended in stored values; None if in what is seen of them. The residual is
             taken from the best guess of the original in the first case, from the marked picture in the second.
     """
     return {
-        "levels": levels,
+        "levels": max_value,
         "place": [overlay.x, overlay.y, *reversed(overlay.opacity.shape)],
         "opacity": zlib.compress(overlay.opacity.tobytes(), 9),
         "colour": zlib.compress(np.ascontiguousarray(overlay.colour).tobytes(), 9),
-        "residual": zlib.compress(_wrapped(original[overlay.window], _base(marked, overlay, levels)).tobytes(), 9),
+        "residual": zlib.compress(_wrapped(original[overlay.window], _base(marked, overlay, max_value)).tobytes(), 9),
         "original": fingerprint(original),
         "marked": fingerprint(marked),
     }
@@ -75,8 +75,8 @@ def fingerprint(values: np.ndarray) -> str:
     return hashlib.sha256(f"{values.shape} {little.dtype.str}".encode() + little.tobytes()).hexdigest()
 
 
-def _base(marked: np.ndarray, overlay: Overlay, levels: int | None) -> np.ndarray:
-    return marked[overlay.window].astype(np.int64) if levels is None else guess(marked, overlay, levels)
+def _base(marked: np.ndarray, overlay: Overlay, max_value: int | None) -> np.ndarray:
+    return marked[overlay.window].astype(np.int64) if max_value is None else guess(marked, overlay, max_value)
 
 
 def _wrapped(values: np.ndarray, base: np.ndarray) -> np.ndarray:

@@ -12,8 +12,9 @@ from torch import Tensor
 
 from privmed.errors import InputError, OutputError, VerificationError
 from privmed.files import whole_file
-from privmed.imaging.raster import encode_png
-from privmed.imaging.read import read, sniff
+from privmed.imaging.raster import encode_png, read_png
+from privmed.imaging.read import kind_of, sniff
+from privmed.limits import read_bytes
 
 
 def to_bytes(image: Tensor) -> np.ndarray:
@@ -85,11 +86,7 @@ def write_pixels(
     if path.suffix.lower() != ".png":
         raise OutputError(f"{path}: what is transmitted must be a PNG. Name it {path.with_suffix('.png').name}.")
     pixels = to_bytes(image)
-    data = encode_png(pixels)
-    if set(chunks(data)) != {"IHDR", "IDAT", "IEND"}:
-        raise VerificationError(
-            f"{path}: the encoder put more than pixels into the PNG ({', '.join(sorted(set(chunks(data))))})."
-        )
+    data = encode_wire(pixels, path)
     with whole_file(path, overwrite=overwrite) as temporary:
         temporary.write_bytes(data)
         held = read_pixels(temporary)
@@ -102,23 +99,58 @@ def write_pixels(
     return held
 
 
+def encode_wire(pixels: np.ndarray, name: str | Path) -> bytes:
+    """The PNG that is transmitted, of (H, W) or (H, W, 3) uint8: pixels and nothing else.
+
+    Raises:
+        VerificationError: when the encoder put in more than pixels.
+    """
+    data = encode_png(pixels)
+    if set(chunks(data)) != {"IHDR", "IDAT", "IEND"}:
+        raise VerificationError(
+            f"{name}: the encoder put more than pixels into the PNG ({', '.join(sorted(set(chunks(data))))})."
+        )
+    return data
+
+
 def read_wire(path: str | Path) -> Tensor:
     """Read a stego or a response: (1, 3, H, W) float32 in [0, 1].
 
     Raises:
         InputError: for anything but an 8-bit PNG: any re-encoding destroys what is hidden.
     """
-    return from_bytes(read_pixels(path)).expand(-1, 3, -1, -1).contiguous()
+    return in_colour(read_pixels(path))
 
 
 def read_pixels(path: str | Path) -> np.ndarray:
     """As :func:`read_wire`, as the file holds them: (H, W) or (H, W, 3) uint8."""
     path = Path(path)
-    kind = sniff(path)
+    sniff(path)
+    return decode_pixels(read_bytes(path), path)
+
+
+def decode_wire(data: bytes, name: str | Path) -> Tensor:
+    """As :func:`read_wire`, of the bytes of a file; ``name`` is what messages call it.
+
+    Raises:
+        InputError: for anything but an 8-bit PNG.
+    """
+    return in_colour(decode_pixels(data, name))
+
+
+def in_colour(pixels: np.ndarray) -> Tensor:
+    """Pixels of a PNG as what arrives, (1, 3, H, W) float32."""
+    return from_bytes(pixels).expand(-1, 3, -1, -1).contiguous()
+
+
+def decode_pixels(data: bytes, name: str | Path) -> np.ndarray:
+    """As :func:`read_pixels`, of the bytes of a file."""
+    path = Path(name)
+    kind = kind_of(path, data[:132])
     if kind != "png":
         reason = "whose compression destroys what is hidden" if kind == "jpeg" else "not a PNG"
         raise InputError(f"{path}: is a {kind.upper()} file, {reason}. Use the PNG that was sent, unchanged.")
-    picture = read(path)
+    picture = read_png(path, data)
     if picture.bits != 8 or "palette" in picture.extra:
         raise InputError(
             f"{path}: is not a plain 8-bit PNG, so it is not what was sent. Use the PNG that was sent, unchanged."

@@ -24,12 +24,20 @@ class Analyzer(Method):
     multiple = 32
 
     @final
-    def analyze(self, stego: Tensor, *, clamp: bool = True, generator: torch.Generator | int | None = None) -> Tensor:
-        """Answer to a stego, on the server.
+    def analyze(
+        self,
+        stego: Tensor,
+        *,
+        clamp: bool = True,
+        check_values: bool = True,
+        generator: torch.Generator | int | None = None,
+    ) -> Tensor:
+        """Analyse a stego, on the server.
 
         Args:
             stego: (B, 1 or 3, H, W) in [0, 1], sides at least 32.
             clamp: keep the response in [0, 1]; a training loss wants to see what lies beyond.
+            check_values: refuse NaN and values out of range. Trainings switch it off: a guard watches their loss, and rounding may be off.
             generator: source of randomness for methods that need any; a generator or a seed (default 0).
 
         Returns:
@@ -39,7 +47,7 @@ class Analyzer(Method):
         Raises:
             InputError: for wrong types, shapes, ranges, NaN, or sides below 32.
         """
-        stego_ = door.image("stego", stego).to(self.device)
+        stego_ = door.image("stego", stego, values=check_values).to(self.device)
         with self._at_work(stego):
             padded = door.pad(stego_, self.multiple)
             response = self._analyze(padded, door.generator_for(generator, self.device))
@@ -47,12 +55,13 @@ class Analyzer(Method):
             return (response.clamp(0, 1) if clamp else response).to(stego.device)
 
     @final
-    def decode(self, recovered: Tensor, *, logits: bool = False) -> Tensor:
+    def decode(self, recovered: Tensor, *, logits: bool = False, check_values: bool = True) -> Tensor:
         """Read the result out of what the hider recovered from the response, on the client.
 
         Args:
             recovered: (B, 1 or 3, H, W), best unclamped (``hider.recover(response, clamp=False)``).
             logits: return the unbounded values behind the probabilities, which losses are computed of.
+            check_values: refuse NaN, see :meth:`analyze`.
 
         Returns:
             Segmentation: probabilities of the foreground, (B, 1, H, W) in [0, 1]; classification: (B, classes).
@@ -60,7 +69,7 @@ class Analyzer(Method):
         Raises:
             InputError: for wrong types, shapes, NaN, or sides below 32.
         """
-        recovered_ = door.image("recovered", recovered, bounded=False).to(self.device)
+        recovered_ = door.image("recovered", recovered, bounded=False, values=check_values).to(self.device)
         with self._at_work(recovered):
             found = self._decode(recovered_).float().to(recovered.device)
             b, _, h, w = recovered_.shape

@@ -42,12 +42,19 @@ class LearningConfig(ProtectorConfig):
 class WatermarkerConfig(MethodConfig):
     """What every watermarker can be set to."""
 
+    margin: float = setting(0.0, "another class must lead by more than this before the search stops", between(0, 1))
+    batch: int = setting(64, "images the oracle is asked about at a time", at_least(1))
+
+
+@frozen(kw_only=True)
+class LogoConfig(WatermarkerConfig):
+    """What every watermarker that lays the logo as it is can be set to."""
+
     scale: float = setting(4.0, "the logo takes one part in this many of each side (sl)", at_least(1))
-    veil: int = setting(
+    jitter: int = setting(
         0,
         "opacity limits vary by up to this from pixel to pixel, as the key says, so that there is no one number to guess; the mark is "
         "grey then",
         between(0, 200),
+        formerly="veil",
     )
-    margin: float = setting(0.0, "another class must lead by more than this before the search stops", between(0, 1))
-    batch: int = setting(64, "images the oracle is asked about at a time", at_least(1))

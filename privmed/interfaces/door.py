@@ -13,12 +13,14 @@ from privmed.errors import InputError
 MINIMUM_SIDE = 32
 
 
-def image(name: str, x: Tensor, *, bounded: bool = True) -> Tensor:
+def image(name: str, x: Tensor, *, bounded: bool = True, values: bool = True) -> Tensor:
     """Check one batch of images and return it as float32 with three channels.
 
     Args:
         name: what the caller calls it, for messages.
         x: (B, C, H, W) floating point, C 1 or 3, sides at least 32, finite, in [0, 1] if ``bounded``.
+        bounded: whether the range is checked.
+        values: whether NaN and the range are checked.
 
     Returns:
         (B, 3, H, W) float32; a grey batch is repeated to three channels.
@@ -27,8 +29,8 @@ def image(name: str, x: Tensor, *, bounded: bool = True) -> Tensor:
         InputError: one sentence that names the input, what is wrong with it and what to do.
     """
     tensor(name, x, channels=(1, 3))
-    x = finite(name, x)
-    if bounded:
+    x = finite(name, x) if values else x.float()
+    if bounded and values:
         x = in_unit_range(name, x)
     return x.expand(-1, 3, -1, -1) if x.shape[1] == 1 else x
 
@@ -136,6 +138,8 @@ def pad(x: Tensor, multiple: int) -> Tensor:
 
 def crop(x: Tensor, size: tuple[int, int]) -> Tensor:
     """Undo :func:`pad`."""
+    if x.shape[-2:] == tuple(size):  # a slice would cost a copy of the gradient
+        return x
     return x[..., : size[0], : size[1]]
 
 

@@ -38,6 +38,7 @@ class Hider(Method):
         cover: Tensor,
         *,
         clamp: bool = True,
+        check_values: bool = True,
         refine: int | Refinement = 0,
         progress: Callable[[int, int], None] | None = None,
         generator: torch.Generator | int | None = None,
@@ -48,6 +49,7 @@ class Hider(Method):
             secret: what nobody may see, (B, 1 or 3, H, W) in [0, 1], sides at least 32.
             cover: what everybody may see, (B or 1, 1 or 3, any, any) in [0, 1]; aspect-filled to the secret's size.
             clamp: keep the stego in [0, 1]; a training loss wants to see what lies beyond.
+            check_values: refuse NaN and values out of range. Trainings switch it off: a guard watches their loss, and rounding may be off.
             refine: gradient steps (or a :class:`privmed.refine.Refinement`) that make the stego give the secret back better, at the
                 sender's cost alone.
             progress: called with the refining steps taken and their number.
@@ -61,7 +63,9 @@ class Hider(Method):
             InputError: for wrong types, shapes, ranges, NaN, or sides below 32.
             SettingsError: for ``refine`` where :meth:`recover` has no gradient.
         """
-        secret_, cover_ = door.image("secret", secret), door.image("cover", cover)
+        secret_, cover_ = (
+            door.image(name, x, values=check_values) for name, x in (("secret", secret), ("cover", cover))
+        )
         size = secret_.shape[-2:]
         cover_ = door.fill(door.same_batch("cover", cover_, "secret", secret_), size)
         secret_, cover_ = secret_.to(self.device), cover_.to(self.device)
@@ -77,13 +81,21 @@ class Hider(Method):
             return stego.to(secret.device)
 
     @final
-    def recover(self, stego: Tensor, *, clamp: bool = True, generator: torch.Generator | int | None = None) -> Tensor:
+    def recover(
+        self,
+        stego: Tensor,
+        *,
+        clamp: bool = True,
+        check_values: bool = True,
+        generator: torch.Generator | int | None = None,
+    ) -> Tensor:
         """Read the hidden image out of ``stego`` (or out of a server's ``response``).
 
         Args:
             stego: (B, 1 or 3, H, W) in [0, 1], sides at least 32.
             clamp: keep the result in [0, 1]. Switch it off when the result feeds :meth:`Analyzer.decode`, which reads
                 values beyond the range of an image as stronger evidence.
+            check_values: refuse NaN and values out of range. Trainings switch it off: a guard watches their loss, and rounding may be off.
             generator: source of randomness for methods that need any; a generator or a seed (default 0).
 
         Returns:
@@ -92,7 +104,7 @@ class Hider(Method):
         Raises:
             InputError: for wrong types, shapes, ranges, NaN, or sides below 32.
         """
-        stego_ = door.image("stego", stego).to(self.device)
+        stego_ = door.image("stego", stego, values=check_values).to(self.device)
         with self._at_work(stego):
             source = door.generator_for(generator, self.device)
             recovered = self._tiled(lambda s: self._recover(s, source), "recovered", door.pad(stego_, self.multiple))

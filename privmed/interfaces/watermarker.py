@@ -14,112 +14,122 @@ from attrs import field, frozen
 from torch import Tensor
 
 from privmed.errors import InputError, KeyFileError
-from privmed.imaging.logo import fit_logo
-from privmed.imaging.overlay import Overlay, blend, in_grey
+from privmed.imaging.integers import to_integers, to_tensor
+from privmed.imaging.overlay import Overlay, blend
 from privmed.imaging.record import make_record, use_record
+from privmed.imaging.wire import to_bytes
 from privmed.interfaces import door
 from privmed.interfaces.base import Method
-from privmed.interfaces.configs import WatermarkerConfig
-from privmed.interfaces.placing import Asker, Course, Job, Oracle, Search, places_of, run_courses
+from privmed.interfaces.blackbox import BatchedOracle, Oracle, SearchState, run_searches
+from privmed.interfaces.configs import LogoConfig, WatermarkerConfig
+from privmed.interfaces.search import Problem, Search
 
-LEVELS = (255, 65535)
+MAX_VALUES = (255, 65535)
 
 
 class Embedded(NamedTuple):
-    """What :meth:`Watermarker.embed` returns."""
+    """What :meth:`Watermarker.embed` returns; without an oracle nothing is known of its answers."""
 
     image: Tensor  # the marked image, (1, C, H, W)
     record: dict[str, Any]  # all that remove() needs; treat it as secret
     queries: int  # distinct images the oracle was asked about, the clean one included
-    success: bool  # whether the oracle no longer answers the label
-    before: int  # its answer to the clean image
-    after: int  # its answer to the marked one
-    parameters: dict[str, int]  # what the search found: opacity limit, column, row
+    success: bool | None  # whether the oracle no longer answers the label
+    before: int | None  # its answer to the clean image
+    after: int | None  # its answer to the marked one
+    parameters: dict[str, int]  # of the mark: its largest opacity, column, row
 
 
 @frozen(kw_only=True, eq=False)
 class Task:
-    """One image of :meth:`Watermarker.place`; fields as in :meth:`Watermarker.embed`, and a secret that the veil is drawn from."""
+    """One image of :meth:`Watermarker.place`; fields as in :meth:`Watermarker.embed`, and a secret that jitter is drawn from."""
 
     image: Tensor = field(repr=False)
-    label: int
+    label: int | None = None
     forbidden: Tensor | None = field(default=None, repr=False)
     target: Tensor | None = field(default=None, repr=False)
     generator: torch.Generator | int | None = None
-    veil_key: bytes | None = field(default=None, repr=False)
+    secret: bytes | None = field(default=None, repr=False)
 
 
 @frozen(kw_only=True, eq=False)
-class Placed:
-    """Where a mark goes, and what it does to the oracle."""
+class Placement:
+    """The mark that was found, and what it does to the oracle; None where there is none."""
 
     overlay: Overlay
-    limit: int  # the opacity limit that was found
     queries: int
-    success: bool  # whether the oracle no longer answers the label, by whatever margin
-    before: np.ndarray = field(repr=False)  # probabilities, (classes,)
-    after: np.ndarray = field(repr=False)
+    success: bool | None  # whether the oracle no longer answers the label, by whatever margin
+    before: np.ndarray | None = field(repr=False)  # probabilities, (classes,)
+    after: np.ndarray | None = field(repr=False)
+
+    @property
+    def parameters(self) -> dict[str, int]:
+        """Largest opacity, column and row of the mark."""
+        return {"opacity": int(self.overlay.opacity.max()), "x": self.overlay.x, "y": self.overlay.y}
 
 
 class Watermarker(Method):
-    """Contract of adversarial visible watermarks: find a place and an opacity for a logo. Blending and removal are the core's.
+    """Contract of adversarial visible watermarks: propose marks for an image, each an :class:`Overlay` of any size, shape and colour.
 
-    The ``Config`` of a watermarker extends ``Watermarker.Config``.
+    Which places are admissible, the questions to the oracle, blending and exact removal are the core's. A method that searches nothing
+    sets ``needs_oracle = False`` and returns :class:`Proposals`. Its ``Config`` extends ``Watermarker.Config``, or
+    ``Watermarker.LogoConfig`` if it lays the logo as it is.
     """
 
     kind: ClassVar[str] = "watermarker"
     Config: ClassVar[type[WatermarkerConfig]] = WatermarkerConfig
+    LogoConfig: ClassVar[type[LogoConfig]] = LogoConfig
+    needs_oracle: ClassVar[bool] = True
 
     @final
     def embed(
         self,
         image: Tensor,
         logo: Tensor,
-        oracle: Oracle,
-        label: int,
+        oracle: Oracle | None = None,
+        label: int | None = None,
         *,
         forbidden: Tensor | None = None,
         target: Tensor | None = None,
-        levels: int = 255,
+        max_value: int = 255,
         generator: torch.Generator | int | None = None,
     ) -> Embedded:
-        """Place ``logo`` on ``image`` so that ``oracle`` no longer answers ``label``.
+        """Mark ``image`` with ``logo`` so that ``oracle`` no longer answers ``label``.
 
         Args:
-            image: (1, 1 or 3, H, W) in [0, 1], sides at least 32. It is rounded to ``levels`` first.
+            image: (1, 1 or 3, H, W) in [0, 1], sides at least 32. It is rounded to ``max_value`` steps first.
             logo: (1, 3 or 4, h, w) in [0, 1], of any size; without transparency it is as opaque as it is bright.
-            oracle: images -> probabilities, asked in batches about 8-bit images.
+            oracle: images -> probabilities, asked in batches about 8-bit images; a method that needs none may go without.
             label: the true class of ``image``.
             forbidden: where the logo may not lie, (1, 1, H, W), 0 or 1.
             target: what the logo must touch, (1, 1, H, W), 0 or 1.
-            levels: the largest integer of the file the result goes to, 255 or 65535.
-            generator: source of randomness; a generator or a seed (default 0). Without one, the veil (a setting) comes from the
+            max_value: the largest integer of the file the result goes to, 255 or 65535.
+            generator: source of randomness; a generator or a seed (default 0). Without one, jitter (a setting) comes from the
                 system's randomness; with one it is no secret to whoever can guess the seed.
 
         Raises:
-            InputError: for wrong types, shapes, ranges, NaN, or more than one image; for an oracle that does not return
+            InputError: for wrong types, shapes, ranges, NaN, or more than one image; for an oracle that is missing or does not return
                 probabilities; when no place is left for the logo.
         """
-        if levels not in LEVELS:
-            raise InputError(f"levels: expected {' or '.join(map(str, LEVELS))}, got {levels!r}.")
+        if max_value not in MAX_VALUES:
+            raise InputError(f"max_value: expected {' or '.join(map(str, MAX_VALUES))}, got {max_value!r}.")
         task = Task(image=image, label=label, forbidden=forbidden, target=target, generator=generator)
         placed = self.place([task], logo, oracle)[0]
         if isinstance(placed, InputError):
             raise placed
-        values = to_values(image, levels)
-        marked = blend(values, placed.overlay, levels)
+        values = to_integers(image, max_value)
+        marked = blend(values, placed.overlay, max_value)
         return Embedded(
-            image=to_tensor(marked, levels).to(image.device),
-            record=make_record(values, marked, placed.overlay, levels),
+            image=to_tensor(marked, max_value).to(image.device),
+            record=make_record(values, marked, placed.overlay, max_value),
             queries=placed.queries,
             success=placed.success,
-            before=int(placed.before.argmax()),
-            after=int(placed.after.argmax()),
-            parameters={"opacity": placed.limit, "x": placed.overlay.x, "y": placed.overlay.y},
+            before=None if placed.before is None else int(placed.before.argmax()),
+            after=None if placed.after is None else int(placed.after.argmax()),
+            parameters=placed.parameters,
         )
 
     @final
-    def place(self, tasks: Sequence[Task], logo: Tensor, oracle: Oracle) -> list[Placed | InputError]:
+    def place(self, tasks: Sequence[Task], logo: Tensor, oracle: Oracle | None = None) -> list[Placement | InputError]:
         """Search on several images at a time, whose candidates share the batches of the oracle.
 
         Args:
@@ -128,26 +138,27 @@ class Watermarker(Method):
             oracle: see :meth:`embed`.
 
         Returns:
-            One answer for each task: where the mark goes, or why this image cannot be marked.
+            For each task its placement, or why this image cannot be marked.
 
         Raises:
             InputError: for a bad logo or oracle, which would fail for every image.
         """
-        if not isinstance(logo, Tensor) or logo.ndim != 4 or logo.shape[0] != 1 or logo.shape[1] not in (3, 4):
-            got = tuple(logo.shape) if isinstance(logo, Tensor) else type(logo).__name__
-            raise InputError(f"logo: expected RGB or RGBA of shape (1, 3 or 4, h, w), got {got}.")
-        logo = door.in_unit_range("logo", door.finite("logo", logo))
-        if float(logo[:, 3:].amax() if logo.shape[1] == 4 else logo.amax()) == 0:
-            raise InputError("logo: is transparent everywhere (or black, which is the same without transparency).")
-        ask = Asker(oracle, self.config.batch)
-        answers: list[Course | InputError] = []
+        logo = checked_logo(logo)
+        if oracle is None and self.needs_oracle:
+            raise InputError(f"oracle: {self.name} asks one where to put the mark. Give a model.")
+        states: list[SearchState | InputError] = []
         for task in tasks:
             try:
-                answers.append(self._course(task, logo))
+                states.append(self._state(task, logo))
             except InputError as error:
-                answers.append(error)
-        run_courses([a for a in answers if isinstance(a, Course)], ask)
-        return [a if isinstance(a, InputError) else self._placed(a) for a in answers]
+                states.append(error)
+        begun = [s for s in states if isinstance(s, SearchState)]
+        if oracle is None:
+            for state in begun:
+                state.take_first()
+        else:
+            run_searches(begun, BatchedOracle(oracle, self.config.batch))
+        return [s if isinstance(s, InputError) else s.error or placement_of(s) for s in states]
 
     @final
     def remove(self, image: Tensor, record: dict[str, Any]) -> Tensor:
@@ -159,77 +170,57 @@ class Watermarker(Method):
         """
         door.tensor("image", image, channels=(1, 3))
         marked = door.in_unit_range("image", door.finite("image", image))
-        levels = record.get("levels") if isinstance(record, dict) else None
-        if levels not in LEVELS:
+        max_value = record.get("levels") if isinstance(record, dict) else None
+        if max_value not in MAX_VALUES:
             raise KeyFileError("record: is not a record of a watermark.")
-        return to_tensor(use_record(to_values(marked, levels), record), levels).to(image.device)
+        return to_tensor(use_record(to_integers(marked, max_value), record), max_value).to(image.device)
 
-    def _course(self, task: Task, logo: Tensor) -> Course:
+    def _state(self, task: Task, logo: Tensor) -> SearchState:
         door.tensor("image", task.image, channels=(1, 3))
         clean = door.in_unit_range("image", door.finite("image", task.image))
         if clean.shape[0] != 1:
             raise InputError(f"image: expected one image, got a batch of {clean.shape[0]}.")
-        regions = []
-        for name, mask in (("forbidden", task.forbidden), ("target", task.target)):
-            regions.append(None if mask is None else door.mask(name, mask, like=clean)[0, 0].bool().cpu().numpy())
-        size = tuple(clean.shape[-2:])
-        opacity, colour = fit_logo(logo, size, self.config.scale)
-        places = places_of(size, opacity.shape, *regions)
-        seed = door.generator_for(task.generator, torch.device("cpu"))
-        rng = np.random.default_rng(torch.randint(2**62, (2,), generator=seed).tolist())
-        veil = draw_veil(self.config.veil, opacity.shape, task, rng)
-        if veil.any():  # a coloured mark on grey pixels would tell the opacity of each of them
-            colour = in_grey(colour)
-        view = (clean[0].cpu() * 255).round().byte().numpy()
-        job = Job(view=view, opacity=opacity, colour=colour, label=int(task.label), places=places, veil=veil)
-        return Course(job, self._search(job, rng), self._fools)
-
-    def _fools(self, probabilities: np.ndarray, label: int) -> np.ndarray:
-        """Which rows no longer answer the label, by the setting ``margin``, (n,) bool."""
-        if not 0 <= label < probabilities.shape[1]:
-            raise InputError(f"label: class {label}, but the oracle knows {probabilities.shape[1]} classes, from 0.")
-        others = np.delete(probabilities, label, 1).max(1)
-        return others - probabilities[:, label] > self.config.margin
-
-    def _placed(self, course: Course) -> Placed:
-        candidate = course.best[1]
-        return Placed(
-            overlay=course.job.overlay(np.array(candidate)),
-            limit=candidate[0],
-            queries=len(course.known) + 1,
-            success=bool(course.known[candidate].argmax() != course.job.label),
-            before=course.before,
-            after=course.known[candidate],
+        numbers = torch.randint(2**62, (2,), generator=door.generator_for(task.generator, torch.device("cpu"))).tolist()
+        problem = Problem(
+            view=np.ascontiguousarray(to_bytes(clean)),
+            logo=logo,
+            label=None if task.label is None else int(task.label),
+            forbidden=region("forbidden", task.forbidden, clean),
+            target=region("target", task.target, clean),
+            secret=secret_of(task, numbers),
         )
+        search = self._search(problem, np.random.default_rng(numbers))
+        return SearchState(problem, search, self.config.margin, self.name)
 
     @abstractmethod
-    def _search(self, job: Job, rng: np.random.Generator) -> Search:
-        """A generator that yields candidates (n, 3) and is sent probabilities (n, classes); it is closed as soon as one fools.
-
-        A candidate is an opacity limit in [0, 255], a column and a row, cut to integers; the place must be one of ``job.places``.
-        """
+    def _search(self, problem: Problem, rng: np.random.Generator) -> Search:
+        """A search that proposes marks for one image; an ``InputError`` says why there can be none."""
 
 
-def draw_veil(depth: int, shape: tuple[int, int], task: Task, rng: np.random.Generator) -> np.ndarray:
-    """What is taken off the opacity limit of each pixel, (h, w) uint8 in [0, depth].
-
-    From the key of the task with 128 bits; else from its generator, which is no secret (torch's seeds have 32 bits); without either, from
-    the system's randomness.
-    """
-    if depth and (task.veil_key is not None or task.generator is None):
-        secret = hashlib.sha256(secrets.token_bytes(32) if task.veil_key is None else task.veil_key).digest()
-        rng = np.random.Generator(np.random.Philox(key=int.from_bytes(secret[:16], "big")))
-    return rng.integers(0, depth + 1, shape).astype(np.uint8)
-
-
-def to_values(image: Tensor, levels: int) -> np.ndarray:
-    """A tensor (1, C, H, W) in [0, 1] as integers (H, W) or (H, W, 3)."""
-    values = (image[0].detach().cpu().double() * levels).round().numpy()
-    values = np.moveaxis(values, 0, 2) if len(values) == 3 else values[0]
-    return values.astype(np.uint8 if levels == 255 else np.uint16)
+def checked_logo(logo: Tensor) -> Tensor:
+    """Check type, shape and range, and that something of it can be seen; returns it as float32."""
+    if not isinstance(logo, Tensor) or logo.ndim != 4 or logo.shape[0] != 1 or logo.shape[1] not in (3, 4):
+        got = tuple(logo.shape) if isinstance(logo, Tensor) else type(logo).__name__
+        raise InputError(f"logo: expected RGB or RGBA of shape (1, 3 or 4, h, w), got {got}.")
+    logo = door.in_unit_range("logo", door.finite("logo", logo))
+    if float(logo[:, 3:].amax() if logo.shape[1] == 4 else logo.amax()) == 0:
+        raise InputError("logo: is transparent everywhere (or black, which is the same without transparency).")
+    return logo
 
 
-def to_tensor(values: np.ndarray, levels: int) -> Tensor:
-    """The inverse of :func:`to_values`."""
-    planes = np.moveaxis(values, 2, 0) if values.ndim == 3 else values[None]
-    return torch.from_numpy(planes.astype(np.float32))[None] / levels
+def region(name: str, mask: Tensor | None, like: Tensor) -> np.ndarray | None:
+    """A mask as (H, W) bool."""
+    return None if mask is None else door.mask(name, mask, like=like)[0, 0].bool().cpu().numpy()
+
+
+def secret_of(task: Task, numbers: list[int]) -> bytes:
+    """Where jitter comes from: the secret of a task; else its generator, which is no secret; without either, the system's randomness."""
+    if task.secret is None and task.generator is not None:
+        return hashlib.sha256(repr(numbers).encode()).digest()
+    return hashlib.sha256(secrets.token_bytes(32) if task.secret is None else task.secret).digest()
+
+
+def placement_of(state: SearchState) -> Placement:
+    """What a finished search has found."""
+    success = None if state.after is None else bool(state.after.argmax() != state.problem.label)
+    return Placement(overlay=state.best, queries=state.queries, success=success, before=state.before, after=state.after)

@@ -23,10 +23,10 @@ def sample_logo(channels: int = 4) -> Tensor:
     return torch.cat([colour, disc], 1) if channels == 4 else colour
 
 
-def sample_image(size: tuple[int, int] = (64, 72), channels: int = 3, levels: int = 255) -> Tensor:
+def sample_image(size: tuple[int, int] = (64, 72), channels: int = 3, max_value: int = 255) -> Tensor:
     """One image on the grid of a file's depth, (1, channels, *size)."""
     image = sample_images(1, size=size, channels=channels)[0]
-    return (image.double() * levels).round().div(levels).float()
+    return (image.double() * max_value).round().div(max_value).float()
 
 
 def steady(images: Tensor) -> Tensor:
@@ -73,12 +73,12 @@ def check_mark_is_there_and_nowhere_else(watermarker: Watermarker) -> None:
 
 def check_original_comes_back_bit_for_bit(watermarker: Watermarker) -> None:
     """remove() gives the original exactly, at 8 and 16 bits, grey and colour, also where the mark is opaque."""
-    for levels in (255, 65535):
+    for max_value in (255, 65535):
         for channels in (1, 3):
-            image = sample_image(channels=channels, levels=levels)
-            made = embed(watermarker, image, levels=levels)
+            image = sample_image(channels=channels, max_value=max_value)
+            made = embed(watermarker, image, max_value=max_value)
             assert torch.equal(watermarker.remove(made.image, made.record), image), (
-                f"{levels} levels, {channels} channels"
+                f"largest value {max_value}, {channels} channels"
             )
 
 
@@ -101,14 +101,15 @@ def check_damaged_record_refused(watermarker: Watermarker) -> None:
 
 
 def check_forbidden_place_stays_free(watermarker: Watermarker) -> None:
-    """No pixel of the mark's rectangle lies where it is forbidden; one that must touch a region does."""
+    """No visible pixel of the mark lies where it is forbidden; the rectangle of one that must touch a region does."""
     image = sample_image()
     mask = torch.zeros(1, 1, *image.shape[-2:])
     mask[..., 20:50, 25:50] = 1
-    for name, wanted in (("forbidden", False), ("target", True)):
-        made = embed(watermarker, image, **{name: mask})
-        x, y, width, height = made.record["place"]
-        assert bool(mask[..., y : y + height, x : x + width].any()) is wanted, name
+    made = embed(watermarker, image, forbidden=mask)
+    assert not ((made.image != image).any(1, keepdim=True) & (mask > 0)).any(), "the mark lies where it is forbidden"
+    made = embed(watermarker, image, target=mask)
+    x, y, width, height = made.record["place"]
+    assert mask[..., y : y + height, x : x + width].any(), "the mark does not touch the target"
 
 
 def check_no_place_left_is_told(watermarker: Watermarker) -> None:
@@ -127,6 +128,17 @@ def check_fooled_oracle_is_reported(watermarker: Watermarker) -> None:
     assert made.after == int(gullible(made.image).argmax())
     assert made.success == (made.after != 0)
     assert made.queries >= 2
+
+
+def check_missing_oracle_is_told(watermarker: Watermarker) -> None:
+    """Without an oracle, a method that needs one says so, and another one marks all the same."""
+    image = sample_image()
+    if watermarker.needs_oracle:
+        _refuses(lambda: watermarker.embed(image, sample_logo()), InputError, "oracle:")
+        return
+    made = watermarker.embed(image, sample_logo())
+    assert (made.queries, made.success, made.before, made.after) == (0, None, None, None)
+    assert torch.equal(watermarker.remove(made.image, made.record), image)
 
 
 def check_same_seed_same_bytes(watermarker: Watermarker) -> None:
@@ -168,7 +180,7 @@ def check_bad_logo_and_oracle_refused(watermarker: Watermarker) -> None:
     )
     for oracle in oracles:
         _refuses(lambda oracle=oracle: watermarker.embed(image, logo, oracle, 0), InputError, "oracle:")
-    for label in (-1, CLASSES):
+    for label in (None, -1, CLASSES):
         _refuses(lambda label=label: watermarker.embed(image, logo, steady, label), InputError, "label:")
 
 

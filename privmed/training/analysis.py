@@ -13,25 +13,16 @@ from privmed.data.folders import Item
 from privmed.data.pixels import PictureStore, load_mask
 from privmed.errors import InputError
 from privmed.imaging.quantise import quantise
+from privmed.metrics import task_score
+from privmed.pipeline import Pipeline
 from privmed.training.losses import dice_ce
 from privmed.training.recipe import Recipe
-from privmed.training.tasks import CoverTask, Figures, Task, decibels
-
-
-def dice_score(logits: Tensor, masks: Tensor) -> Tensor:
-    """Dice coefficient per item of logits thresholded at zero."""
-    found, y = (logits > 0).float().flatten(1), masks.flatten(1)
-    return (2 * (found * y).sum(1) + 1e-5) / (found.sum(1) + y.sum(1) + 1e-5)
+from privmed.training.tasks import CoverTask, Figures, Task, likeness, logged
 
 
 def task_loss(logits: Tensor, truth: Tensor) -> Tensor:
     """L_mia of HideMIA, Eq. 8: Dice and cross-entropy of a mask, cross-entropy alone of a class."""
     return F.cross_entropy(logits, truth) if logits.ndim == 2 else dice_ce(logits, truth)
-
-
-def task_score(answer: Tensor, truth: Tensor) -> Tensor:
-    """Per item: Dice of logits (B, 1, H, W), or whether the largest of (B, classes) is the right one."""
-    return (answer.argmax(1) == truth).float() if answer.ndim == 2 else dice_score(answer, truth)
 
 
 class Bare(Task):
@@ -102,7 +93,7 @@ class Bare(Task):
 
 
 class Covert(Bare, CoverTask):
-    """Train an analyzer behind a hider: L_mia on the decoded answer, L_percept on the response (HideMIA, Eq. 8)."""
+    """Train an analyzer behind a hider: L_mia on the decoded output, L_percept on the response (HideMIA, Eq. 8)."""
 
     def __init__(self, recipe: Recipe, device: str) -> None:
         super().__init__(recipe, device)
@@ -117,31 +108,31 @@ class Covert(Bare, CoverTask):
 
     def loss(self, step: int) -> tuple[Tensor, Figures]:
         images, truth = self.batch(step)
-        weight = self.recipe.loss
+        weight, how = self.recipe.loss, {"clamp": False, "check_values": False}
         cover = self.draw_covers(len(images), images.shape[-1], np.random.default_rng([self.recipe.seed, step, 1]))
         with torch.set_grad_enabled(self.recipe.joint):
-            hidden = self.hider._hide(images, cover, self.generator.manual_seed(step))
+            hidden = self.hider.hide(images, cover, generator=self.generator.manual_seed(step), **how)
         stego = quantise(hidden) if weight.rounding else hidden
-        response = self.method._analyze(stego, self.generator.manual_seed(step))
-        wire = quantise(response) if weight.rounding else response
-        logits = self.method._decode(self.hider._recover(wire, self.generator.manual_seed(step)))
+        response = self.method.analyze(stego, generator=self.generator.manual_seed(step), **how)
+        sent = quantise(response) if weight.rounding else response
+        recovered = self.hider.recover(sent, generator=self.generator.manual_seed(step), **how)
+        logits = self.method.decode(recovered, logits=True, check_values=False)
         percept = F.mse_loss(response, cover)
         loss = weight.task * task_loss(logits, truth) + weight.response * percept
         if self.recipe.joint:  # nothing in the printed objective keeps the stego near the cover
             loss = loss + weight.stego * F.mse_loss(hidden, cover)
         score = float(task_score(logits.detach(), truth).mean())
-        return loss, {self.measure: round(score, 4), "response": round(-10 * float(percept.detach().log10()), 3)}
+        return loss, {self.measure: round(score, 4), "response": logged(percept)}
 
     def validate(self) -> Figures:
-        scores, looks = [], []
+        scores, looks, walk = [], [], Pipeline.covert(self.hider, self.method)
         for n, item in enumerate(i for held in self.held for i in held):
             image = self.place([self.full(item.image)])
             truth = self.truth([item], self.recipe.data.size)
             for k in range(2):
                 cover = self.held_cover(2 * n + k)
-                response = quantise(self.method.analyze(quantise(self.hider.hide(image, cover))))
-                found = self.method.decode(self.hider.recover(response, clamp=False))
-                scores.append(task_score(found if self.classes else found - 0.5, truth))
-                looks.append(decibels(response, cover))
+                run = walk(image, cover)
+                scores.append(task_score(run.prediction if self.classes else run.prediction - 0.5, truth))
+                looks.append(likeness(run.response, cover))
         score, look = float(torch.cat(scores).mean()), float(torch.cat(looks).mean())
         return {self.measure: score, "response_db": look, "score": score + 0.02 * min(look - 36.5, 0)}

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from privmed.evaluation.domain import Domain, features
-from privmed.imaging.quantise import quantise
-from privmed.interfaces import Analyzer, Hider, door
+from privmed.covert.domain import Domain, features
+from privmed.interfaces import Analyzer, Hider
+from privmed.pipeline import analyze, bare, hide, png, recover
 from privmed.training.analysis import Bare, Covert
 from privmed.training.tasks import Task
 
@@ -31,11 +31,11 @@ def describe(analyzer: Analyzer, hider: Hider, pairs: Iterable[tuple[Tensor, Ten
         The entry ``domain`` of a card.
     """
     seen: dict[str, list[Tensor]] = {"secret": [], "answer": [], "nothing": []}
+    back = png() | analyze(analyzer) | png() | recover(hider)
     for secret, cover in pairs:
         seen["secret"].append(features(secret))
-        for name, sent in (("answer", hider.hide(secret, cover)), ("nothing", door.fill(cover, secret.shape[-2:]))):
-            response = quantise(analyzer.analyze(quantise(sent)))
-            seen[name].append(features(hider.recover(response, clamp=False)))
+        for name, send in (("answer", hide(hider)), ("nothing", bare())):
+            seen[name].append(features((send | back)(secret, cover).recovered))
     return {name: Domain.fit(torch.cat(rows)).to_card() for name, rows in seen.items()}
 
 

@@ -16,10 +16,11 @@ from privmed.data.variety import vary
 from privmed.errors import SettingsError
 from privmed.imaging.quantise import quantise
 from privmed.interfaces.abilities import Staged, missing
+from privmed.pipeline import hide, png, recover
 from privmed.training.adversary import Discriminator
 from privmed.training.losses import low_frequency
 from privmed.training.recipe import LossRecipe, Recipe
-from privmed.training.tasks import CoverTask, Figures, decibels
+from privmed.training.tasks import CoverTask, Figures, likeness, logged
 
 FLOOR = 1e-5  # mean squared error (50 dB) below which the logarithm loses interest
 VALIDATION_LIMIT = 48  # images a validation looks at
@@ -76,16 +77,17 @@ class Hiding(CoverTask):
         rng, weight = self.draw(step), self.recipe.loss
         self.settle(step)
         secret, cover = self.pair(rng)
-        stego = self.method._hide(secret, cover, self.generator.manual_seed(step))
-        wire = transmit(stego, weight)
-        recovered = self.method._recover(wire, self.generator.manual_seed(step))
+        how = {"clamp": False, "check_values": False}
+        stego = self.method.hide(secret, cover, generator=self.generator.manual_seed(step), **how)
+        sent = transmit(stego, weight)
+        recovered = self.method.recover(sent, generator=self.generator.manual_seed(step), **how)
         parts = {"stego": F.mse_loss(stego, cover), "secret": F.mse_loss(recovered, secret)}
         loss = weight.stego * error(stego, cover, weight.scale) + weight.secret * error(recovered, secret, weight.scale)
         if weight.low:
             loss = loss + weight.low * low_frequency(stego, cover)
         if weight.worst:
             loss = loss + weight.worst * (1 + worst_window(recovered, secret) / FLOOR).log().mean()
-        figures = {k: round(-10 * float(v.detach().log10()), 3) for k, v in parts.items()}
+        figures = {k: logged(v) for k, v in parts.items()}
         if self.discriminator is not None:
             loss, figures["discriminator"] = self.compete(loss, stego, cover)
         return loss, figures
@@ -112,14 +114,15 @@ class Hiding(CoverTask):
         share = max(1, VALIDATION_LIMIT // len(self.held))
         items = [i for turn in zip_longest(*(held[:share] for held in self.held)) for i in turn if i]
         stegos, recovered = [], []
+        walk = hide(self.method) | png() | recover(self.method)
         for n, item in enumerate(items):
             secret, cover = self.place([self.scans.centre(item.image)]), self.held_cover(n)
             if n % 2 and self.recipe.data.variety:
                 rng = np.random.default_rng([VALIDATION_DRAWS, n])
                 secret, cover = vary(secret, 1.0, rng), vary(cover, 1.0, rng)
-            stego = quantise(self.method.hide(secret, cover))
-            stegos.append(decibels(stego, cover))
-            recovered.append(decibels(self.method.recover(stego), secret))
+            run = walk(secret, cover)
+            stegos.append(likeness(run.stego, cover))
+            recovered.append(likeness(run.recovered.clamp(0, 1), secret))
         a, b = float(torch.cat(stegos).mean()), torch.cat(recovered)
         mean, worst = float(b.mean()), float(b.quantile(0.05))
         return {
@@ -167,18 +170,18 @@ class Distillation(Hiding):
         halfway = student.run(state, 0, at)
         mine = student.run(halfway, at, stages)[0]
         hybrid = teacher.run(halfway, at * self.ratio, teacher.stages)[0]
-        hide = F.mse_loss(mine, target) + (stages - 1) * F.mse_loss(hybrid, target)
+        hiding = F.mse_loss(mine, target) + (stages - 1) * F.mse_loss(hybrid, target)
         stego = student.picture(mine)
-        wire = quantise(stego) if weight.rounding else stego
-        recover = self._recovery(wire, secret, at, step)
-        loss = weight.stego * hide + weight.secret * recover
-        figures = {"stego": F.mse_loss(stego, cover), "hide": hide, "secret": recover}
-        return loss, {k: round(-10 * float(v.detach().log10()), 3) for k, v in figures.items()}
+        sent = quantise(stego) if weight.rounding else stego
+        recovery = self._recovery(sent, secret, at, step)
+        loss = weight.stego * hiding + weight.secret * recovery
+        figures = {"stego": F.mse_loss(stego, cover), "hide": hiding, "secret": recovery}
+        return loss, {k: logged(v) for k, v in figures.items()}
 
-    def _recovery(self, wire: Tensor, secret: Tensor, at: int, step: int) -> Tensor:
+    def _recovery(self, sent: Tensor, secret: Tensor, at: int, step: int) -> Tensor:
         """The student's recovery, and that of a hybrid whose last stages are the teacher's, against the secret."""
         student, teacher, stages = self.method, self.teacher, self.method.stages
-        start = student.encode(wire, wire)[0]
+        start = student.encode(sent, sent)[0]
         state = (start, student.latent(start, self.generator.manual_seed(step)))
         halfway = student.run(state, stages, stages - at)
         own = student.run(halfway, stages - at, 0)[1]

@@ -8,6 +8,12 @@ from torch.nn import functional as F
 from privmed.imaging.wavelets import haar
 
 
+def soft_dice(logits: Tensor, masks: Tensor, smooth: float = 1e-5) -> Tensor:
+    """One minus the Dice coefficient of probabilities, (B,); ``smooth`` keeps empty masks finite."""
+    p, y = logits.sigmoid().flatten(1), masks.flatten(1)
+    return 1 - (2 * (p * y).sum(1) + smooth) / (p.sum(1) + y.sum(1) + smooth)
+
+
 def dice_ce(logits: Tensor, masks: Tensor, smooth: float = 1e-5) -> Tensor:
     """Soft Dice plus binary cross-entropy, each averaged over the batch (HideMIA, Eq. 8, L_mia).
 
@@ -16,10 +22,7 @@ def dice_ce(logits: Tensor, masks: Tensor, smooth: float = 1e-5) -> Tensor:
         masks: (B, 1, H, W), 0 or 1.
         smooth: keeps empty masks finite.
     """
-    p = logits.sigmoid().flatten(1)
-    y = masks.flatten(1)
-    dice = 1 - (2 * (p * y).sum(1) + smooth) / (p.sum(1) + y.sum(1) + smooth)
-    return dice.mean() + F.binary_cross_entropy_with_logits(logits, masks)
+    return soft_dice(logits, masks, smooth).mean() + F.binary_cross_entropy_with_logits(logits, masks)
 
 
 def low_frequency(a: Tensor, b: Tensor) -> Tensor:

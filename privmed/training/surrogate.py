@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from privmed.nn.unet import LEVELS, UNet
+from privmed.training.losses import soft_dice
 
 Loss = Callable[[Tensor], Tensor]  # images (B, C, H, W) to a loss an image (B,)
 
@@ -44,17 +45,9 @@ def task_loss(logits: Tensor, truth: Tensor) -> Tensor:
     logits = logits.float()
     if truth.ndim == 1:
         return F.cross_entropy(logits, truth, reduction="none")
-    p, y = logits.sigmoid().flatten(1), truth.flatten(1)
-    dice = 1 - (2 * (p * y).sum(1) + 1e-5) / (p.sum(1) + y.sum(1) + 1e-5)
-    return dice + F.binary_cross_entropy_with_logits(logits, truth, reduction="none").flatten(1).mean(1)
-
-
-def task_score(logits: Tensor, truth: Tensor) -> Tensor:
-    """How right each output is, (B,): Dice of a mask, 1 or 0 for a class."""
-    if truth.ndim == 1:
-        return (logits.argmax(1) == truth).float()
-    found, y = (logits > 0).float().flatten(1), truth.flatten(1)
-    return (2 * (found * y).sum(1) + 1e-5) / (found.sum(1) + y.sum(1) + 1e-5)
+    return soft_dice(logits, truth) + F.binary_cross_entropy_with_logits(logits, truth, reduction="none").flatten(
+        1
+    ).mean(1)
 
 
 def signed_descent(

@@ -17,14 +17,23 @@ from privmed import registry
 from privmed.data.folders import ImageFolder, Item, cut_validation
 from privmed.data.pixels import PictureStore, as_batch
 from privmed.errors import InputError
+from privmed.metrics import decibels, psnr
 from privmed.training.recipe import Recipe, data_root
 
 Figures = dict[str, float]
 
 
-def decibels(a: Tensor, b: Tensor) -> Tensor:
-    """PSNR per item for images in [0, 1]."""
-    return -10 * torch.log10((a - b).square().flatten(1).mean(1).clamp_min(1e-10))
+CEILING = 100.0  # dB at which images count as equal, so that means stay finite
+
+
+def likeness(a: Tensor, b: Tensor) -> Tensor:
+    """PSNR per item, (B,), finite for equal images."""
+    return psnr(a, b).clamp(max=CEILING)
+
+
+def logged(error: Tensor) -> float:
+    """A mean squared error in decibels, as the log holds it."""
+    return round(float(decibels(error.detach())), 3)
 
 
 class Task(ABC):

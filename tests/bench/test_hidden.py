@@ -11,7 +11,7 @@ from privmed import registry
 from privmed.bench.data import Dataset, Sample
 from privmed.bench.engine import run_plan
 from privmed.bench.plan import make_plan
-from privmed.bench.suites.hiding import Photographs, sampled, worst_patch
+from privmed.bench.suites.hiding import Photographs, sampled
 from privmed.errors import SettingsError, WeightsError
 
 TOYS = '''
@@ -190,10 +190,3 @@ def test_large_sets_are_sampled_evenly():
     assert sampled(list(range(100)), 40) == list(range(0, 100, 2))
     assert sampled(list(range(100)), 0) == list(range(100))
     assert sampled(list(range(30)), 40) == list(range(30))
-
-
-def test_the_worst_patch_by_hand():
-    image = torch.zeros(1, 3, 64, 64)
-    changed = image.clone()
-    changed[..., :32, :32] = 0.1
-    assert float(worst_patch(changed, image)) == pytest.approx(20, abs=1e-4)

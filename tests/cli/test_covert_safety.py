@@ -170,7 +170,7 @@ def test_every_width_that_hidemia_takes_works():
 
 def test_covert_writes_no_stego_that_cannot_be_read_back(sent, capsys, monkeypatch):
     """As ``hide`` does."""
-    monkeypatch.setattr("privmed.evaluation.fidelity.USABLE", 99.0)
+    monkeypatch.setattr("privmed.covert.fidelity.USABLE", 99.0)
     covert = ["covert", str(sent / "scan.png"), str(sent / "photo.jpg"), "-o", str(sent / "out"), "-q"]
     assert run(covert) == 6
     assert "dB only, so nothing was written" in capsys.readouterr().err

@@ -8,7 +8,7 @@ from PIL import Image
 
 import privmed
 from privmed.cli import run
-from privmed.evaluation.fidelity import Fidelity
+from privmed.covert.fidelity import Fidelity
 from privmed.imaging import read_wire
 
 pytest.importorskip("privmed_hiders", reason="needs the plugin privmed-hiders")
@@ -37,7 +37,7 @@ def test_worst_patch_and_pixel_are_those_of_the_written_file(files, capsys):
 
 
 def test_below_the_threshold_of_a_use_is_a_warning_or_with_strict_a_refusal(files, capsys, monkeypatch):
-    monkeypatch.setattr("privmed.evaluation.fidelity.USES", DEMANDING)
+    monkeypatch.setattr("privmed.covert.fidelity.USES", DEMANDING)
     for command, output in ((hide, "s.png"), (covert, "out")):
         assert command(files, "--strict") == 6
         assert "falls short of the use 'measure'" in capsys.readouterr().err

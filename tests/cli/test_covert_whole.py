@@ -15,7 +15,7 @@ STEPS = [
     "privmed.interfaces.Hider.recover",
     "privmed.interfaces.Analyzer.analyze",
     "privmed.interfaces.Analyzer.decode",
-    "privmed.evaluation.report.to_html",
+    "privmed.covert.report.to_html",
 ]
 
 
@@ -49,7 +49,7 @@ def test_a_full_disk_at_any_file_leaves_nothing_and_names_the_file(files, capsys
                 raise OSError(errno.ENOSPC, "No space left on device")
             yield temporary
 
-    for module in ("privmed.imaging.wire", "privmed.evaluation.report"):
+    for module in ("privmed.imaging.wire", "privmed.covert.report"):
         monkeypatch.setattr(f"{module}.whole_file", full)
     before = sorted(files.rglob("*"))
     assert covert(files, files / "out") == 2
@@ -61,7 +61,7 @@ def test_an_interrupted_covert_leaves_an_older_result_as_it_was(files, monkeypat
     assert covert(files, files / "out") == 0
     (files / "out/notes.txt").write_text("mine")
     before = {p: p.read_bytes() for p in (files / "out").iterdir()}
-    monkeypatch.setattr("privmed.evaluation.report.to_html", raising(KeyboardInterrupt()))
+    monkeypatch.setattr("privmed.covert.report.to_html", raising(KeyboardInterrupt()))
     assert covert(files, files / "out", "--force", "--seed", "3") == 130
     assert {p: p.read_bytes() for p in (files / "out").iterdir()} == before
     monkeypatch.undo()

@@ -203,19 +203,20 @@ def test_a_model_that_fails_is_one_sentence_and_leaves_nothing(folder, tmp_path,
     assert not part_of(tmp_path / "k").exists()
 
 
-def test_the_veil_is_a_secret_of_128_bits(folder, tmp_path, model, capsys):
-    assert mark(folder, tmp_path / "out", tmp_path / "k", model, "--seed", "1", "--set", "veil=60") == 2
+def test_jitter_is_a_secret_of_128_bits(folder, tmp_path, model, capsys):
+    assert mark(folder, tmp_path / "out", tmp_path / "k", model, "--seed", "1", "--set", "jitter=60") == 2
     assert "no secret" in capsys.readouterr().err
-    locker = privmed.watermarker("medlocker", veil=60)
+    locker = privmed.watermarker("medlocker", jitter=60)
 
-    def veil(**more) -> np.ndarray:
+    def jitter(**more) -> np.ndarray:
         task = Task(image=torch.rand(1, 1, 64, 64), label=0, **more)
-        return locker._course(task, draw_logo()).job.veil
+        return locker._state(task, draw_logo()).problem.jitter((16, 16), 60)
 
-    assert np.array_equal(veil(veil_key=b"a", generator=1), veil(veil_key=b"a", generator=2))
-    assert (veil(veil_key=b"a", generator=1) != veil(veil_key=b"b", generator=1)).any()
-    assert (veil() != veil()).any()
-    assert np.array_equal(veil(generator=3), veil(generator=3))
+    assert np.array_equal(jitter(secret=b"a", generator=1), jitter(secret=b"a", generator=2))
+    assert (jitter(secret=b"a", generator=1) != jitter(secret=b"b", generator=1)).any()
+    assert (jitter() != jitter()).any()
+    assert np.array_equal(jitter(generator=3), jitter(generator=3))
+    assert (jitter(generator=3) != jitter(generator=4)).any()
 
 
 def test_a_passphrase_is_the_same_however_it_was_typed(folder, tmp_path, model, monkeypatch):
@@ -224,11 +225,11 @@ def test_a_passphrase_is_the_same_however_it_was_typed(folder, tmp_path, model, 
     assert len(read_key(tmp_path / "k", [Passphrase(unicodedata.normalize("NFC", "café"))])) == 5
 
 
-def test_no_channel_tells_the_veil_of_a_grey_picture_stored_in_colour(folder, tmp_path, model):
+def test_no_channel_tells_the_jitter_of_a_grey_picture_stored_in_colour(folder, tmp_path, model):
     """A coloured mark on pixels of R = G = B would give away the opacity of each: by how far its channels are apart."""
     for path in (folder / "a").iterdir():
         save(path, np.stack([np.asarray(Image.open(path))] * 3, 2))
-    assert mark(folder, tmp_path / "out", tmp_path / "k", model, "--set", "veil=60") == 0
+    assert mark(folder, tmp_path / "out", tmp_path / "k", model, "--set", "jitter=60") == 0
     for path in (tmp_path / "out/a").iterdir():
         marked = np.asarray(Image.open(path))
         assert (marked == marked[..., :1]).all()
@@ -321,3 +322,33 @@ def test_an_interruption_before_the_first_mark_leaves_nothing(folder, tmp_path, 
         assert mark(folder, tmp_path / "out", tmp_path / "k", model) == 130
     assert sorted(tmp_path.iterdir()) == before
     assert mark(folder, tmp_path / "out", tmp_path / "k", model, "--resume") == 0
+
+
+def test_a_method_that_needs_no_model_marks_without_one(folder, tmp_path, install, capsys):
+    source = """
+import numpy as np
+from privmed import Watermarker, hookimpl
+from privmed.interfaces.search import Proposals
+
+class Corner(Watermarker):
+    name = "corner"
+    needs_oracle = False
+
+    def _search(self, problem, rng):
+        return Proposals([problem.fitted_logo().at(0, 0)])
+
+@hookimpl
+def privmed_register(register):
+    register(Corner)
+"""
+    install("acme", "watermarkers", {"corner": "acme_corner"}, {"acme_corner": source})
+    (folder / "a").rename(folder / "images")  # nothing is known of classes
+    out, key = tmp_path / "out", tmp_path / "k"
+    plain = ["watermark", str(folder), "-o", str(out), "--key", str(key)]
+    assert run([*plain, "--watermarker", "corner", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["misled"] == 0
+    assert run(["unlock", str(out), "-o", str(tmp_path / "back"), "--key", str(key), "-q"]) == 0
+    for path in (folder / "images").iterdir():
+        assert np.array_equal(read(path).pixels, read(tmp_path / "back/images" / path.name).pixels)
+    assert run(["watermark", str(folder), "-o", str(tmp_path / "o2"), "--key", str(tmp_path / "k2"), "-q"]) == 2
+    assert "medlocker: needs a model to mislead" in capsys.readouterr().err

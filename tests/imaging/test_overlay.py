@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from privmed.errors import KeyFileError
-from privmed.imaging.canvas import Canvas, levels_of
+from privmed.imaging.canvas import Canvas, max_value_of
 from privmed.imaging.chain import Chain, Clip, Linear, unit_chain
 from privmed.imaging.overlay import Overlay, admissible, blend, guess, touches
 from privmed.imaging.picture import Picture
@@ -97,7 +97,7 @@ def test_the_mark_is_seen_where_a_window_saturates():
     pixels = np.full((40, 40), -1000, np.int16)
     pixels[:, 20:] = 40
     canvas = Canvas(ct(pixels))
-    assert canvas.levels is None
+    assert canvas.max_value is None
     marked = canvas.draw(overlay(np.full((10, 40), 128), x=0, y=5))
     seen = marked.tensor()[0, 0]
     assert torch.allclose(seen[5:15, :20], torch.tensor(128 / 255), atol=3e-3)
@@ -108,5 +108,5 @@ def test_the_mark_is_seen_where_a_window_saturates():
 
 def test_plain_pictures_are_recognised():
     plain = Picture(np.zeros((4, 4), np.uint16), unit_chain(np.dtype("u2")), "png", 16, lambda *_: None, Path("x.png"))
-    assert levels_of(plain) == 65535
-    assert levels_of(ct(np.zeros((4, 4), np.int16))) is None
+    assert max_value_of(plain) == 65535
+    assert max_value_of(ct(np.zeros((4, 4), np.int16))) is None

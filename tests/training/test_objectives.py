@@ -1,10 +1,14 @@
 """What a training asks for: each term of a loss has the effect that it is there for, and nothing else goes down instead."""
 
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
 
+from privmed import training
 from privmed.imaging import quantise
 from privmed.imaging.wavelets import haar, inverse_haar
 from privmed.training import read_recipe
@@ -94,8 +98,8 @@ def test_hiding_weighs_the_stego_against_the_recovered_secret(recipe):
         task = hider_task(recipe, extra=f"loss: {{stego: 2, secret: 3, scale: {scale}}}\n")
         secret, cover = task.pair(task.draw(0))
         with torch.no_grad():
-            stego = task.method._hide(secret, cover, torch.Generator())
-            recovered = task.method._recover(quantise(stego), torch.Generator())
+            stego = task.method.hide(secret, cover, clamp=False)
+            recovered = task.method.recover(quantise(stego), clamp=False, generator=torch.Generator())
             found = float(task.loss(0)[0])
         errors = [(a - b).square().mean((1, 2, 3)) for a, b in ((stego, cover), (recovered, secret))]
         kept, lost = (e.mean() if scale == "linear" else (1 + e / FLOOR).log().mean() for e in errors)
@@ -177,3 +181,27 @@ def test_a_joint_training_keeps_the_stego_near_the_cover(recipe):
     before = look()["stego"]
     descend(made, 1e-4)
     assert look()["stego"] < 0.95 * before
+
+
+@pytest.mark.parametrize("task", ["hiding", "covert"])
+def test_without_rounding_what_lies_beyond_the_range_is_trained_on(recipe, task):
+    """A network that leaves the range, or diverges: the loss says so, and the guard decides; no check of an image is in between."""
+    if task == "hiding":
+        made = hider_task(recipe, "hiding", "hider:lightih", 2, "loss: {rounding: false}\n")
+    else:
+        made = analysis(recipe, "covert", "{rounding: false}")[0]
+    for p in made.method.parameters():
+        torch.nn.init.normal_(p, std=0.1, generator=torch.Generator().manual_seed(0))
+    made.models.train()
+    loss = made.loss(0)[0]
+    assert torch.isfinite(loss)
+    loss.backward()
+    for p in made.method.parameters():
+        torch.nn.init.constant_(p, float("nan"))
+    assert not torch.isfinite(made.loss(1)[0])
+
+
+def test_trainings_call_the_public_methods():
+    """What a training gets is what users get: checks of shape, padding, tiles, the contract."""
+    for path in sorted(Path(training.__file__).parent.glob("*.py")):
+        assert not re.search(r"\._(hide|recover|analyze|decode)\(", path.read_text(encoding="utf-8")), path.name

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from privmed.training.surrogate import signed_descent, task_loss, task_score
+from privmed.metrics import task_score
+from privmed.training.surrogate import signed_descent, task_loss
 
 
 def test_loss_of_masks_and_classes_by_hand():

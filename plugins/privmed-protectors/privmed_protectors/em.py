@@ -17,9 +17,10 @@ from torch import Tensor, nn
 from privmed import Protector, hookimpl
 from privmed.errors import SettingsError
 from privmed.interfaces.fitting import Fitting, TrainingPairs
+from privmed.metrics import task_score
 from privmed.settings import at_least, between, one_of, positive, setting, side
 from privmed.training.fitting import Loop, optimizer_step, reset
-from privmed.training.surrogate import Surrogate, signed_descent, task_loss, task_score
+from privmed.training.surrogate import Surrogate, signed_descent, task_loss
 from privmed_protectors.regions import WHERE, region
 from privmed_protectors.targets import check_classes
 

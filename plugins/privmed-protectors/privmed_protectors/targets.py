@@ -10,8 +10,9 @@ from torch import Tensor
 from privmed.errors import InputError
 from privmed.interfaces import Protector
 from privmed.interfaces.fitting import Fitting, TrainingPairs
+from privmed.metrics import task_score
 from privmed.training.fitting import Loop, optimizer_step, reset
-from privmed.training.surrogate import Surrogate, task_loss, task_score
+from privmed.training.surrogate import Surrogate, task_loss
 
 
 def wrong_target(truth: Tensor, classes: int, shift: int) -> Tensor:

@@ -10,7 +10,7 @@ def test_hopping_conforms(method, check):
     check(method)
 
 
-@parametrize_with_checks("watermarker:medlocker", **SMALL, search="cma", loss="margin", veil=60)
+@parametrize_with_checks("watermarker:medlocker", **SMALL, search="cma", loss="margin", jitter=60)
 def test_covariance_adaptation_conforms(method, check):
     check(method)
 

@@ -3,11 +3,12 @@
 import numpy as np
 import pytest
 import torch
-from privmed_watermarkers.space import Space
+from privmed_watermarkers.medlocker.space import Space
 
 import privmed
 from privmed.errors import SettingsError
-from privmed.interfaces.placing import Job
+from privmed.imaging.logo import draw_logo
+from privmed.interfaces.search import Problem
 from privmed.testing.watermarker_checks import sample_image, sample_logo, steady
 
 
@@ -45,17 +46,13 @@ def test_searches_come_near_the_best_place(search):
 
 def scores_of(**settings):
     """What a search is told, turn by turn, where the true class is the likelier the farther a mark is from one place."""
-    blank = {"view": np.zeros((1, 128, 128), np.uint8), "colour": np.zeros((32, 32, 3), np.uint8)}
-    flat = {"opacity": np.full((32, 32), 255, np.uint8), "veil": np.zeros((32, 32), np.uint8)}
-    job = Job(**blank, **flat, label=0, places=np.ones((97, 97), bool))
-    search = privmed.watermarker("medlocker", **settings)._search(job, np.random.default_rng(0))
-    scores, wanted = [], next(search)
-    try:
-        while True:
-            scores.append(0.51 + 0.4 * np.hypot(wanted[:, 1] - 70, wanted[:, 2] - 20) / 130)
-            wanted = search.send(np.stack([scores[-1], 1 - scores[-1]], 1).astype(np.float32))
-    except StopIteration:
-        return scores
+    problem = Problem(view=np.zeros((128, 128), np.uint8), logo=draw_logo(), label=0)
+    search = privmed.watermarker("medlocker", **settings)._search(problem, np.random.default_rng(0))
+    scores = []
+    while marks := search.ask():
+        scores.append(0.51 + 0.4 * np.hypot([m.x - 70 for m in marks], [m.y - 20 for m in marks]) / 130)
+        search.tell(marks, np.stack([scores[-1], 1 - scores[-1]], 1).astype(np.float32))
+    return scores
 
 
 def test_the_walk_goes_downhill_and_its_best_steps_are_what_mutates():
@@ -130,8 +127,8 @@ def test_space_keeps_to_what_is_allowed():
     assert not space.holds(np.array([[99, 10, 5], [150, 9, 5], [150, 10, 8], [150, 10, -1]])).any()
 
 
-def test_the_veil_makes_opacities_differ_by_the_seed():
-    locker = privmed.watermarker("medlocker", population=4, generations=0, veil=60, low=200)
+def test_jitter_makes_opacities_differ_by_the_seed():
+    locker = privmed.watermarker("medlocker", population=4, generations=0, jitter=60, low=200)
     one, two = (locker.embed(sample_image(), sample_logo(), steady, 0, generator=s).record["opacity"] for s in (1, 2))
     assert one != two
 
@@ -141,6 +138,11 @@ def test_settings_that_contradict():
         privmed.watermarker("medlocker", low=200, high=150)
 
 
-def test_a_veil_as_deep_as_the_faintest_mark_is_refused():
+def test_jitter_as_deep_as_the_faintest_mark_is_refused():
     with pytest.raises(SettingsError, match="must be below low"):
-        privmed.watermarker("medlocker", veil=100)
+        privmed.watermarker("medlocker", jitter=100)
+
+
+def test_the_former_name_of_jitter_works_with_a_warning():
+    with pytest.warns(DeprecationWarning, match="'veil' is called 'jitter' now"):
+        assert privmed.watermarker("medlocker", veil=60).config.jitter == 60

@@ -15,7 +15,6 @@ import numpy as np
 import torch
 from attrs import frozen
 from torch import Tensor
-from torch.nn import functional as F
 
 from privmed import hookimpl, registry
 from privmed.bench.contracts import Cell, Metric, Quantity, Suite, Value
@@ -25,6 +24,8 @@ from privmed.imaging import quantise
 from privmed.imaging.raster import encode_png
 from privmed.imaging.wire import from_bytes, to_bytes
 from privmed.interfaces import FileHider, Hider
+from privmed.metrics import worst_patch
+from privmed.pipeline import hide, png, recover
 from privmed.settings import at_least, setting, side
 from privmed.shared_key import SharedKey
 
@@ -111,7 +112,9 @@ class Hiding(Suite):
             "size": self.config.size,
             "limit": self.config.limit,
             "weights": (method.card or {}).get("sha256", ""),
-            "code": fingerprint(type(method).__module__, __name__, *sorted({type(m).__module__ for m in metrics})),
+            "code": fingerprint(
+                type(method).__module__, __name__, "privmed.pipeline", *sorted({type(m).__module__ for m in metrics})
+            ),
             "metrics": [m.name for m in metrics],
             **({"room": self.config.room} if isinstance(method, FileHider) else {}),
         }
@@ -131,13 +134,13 @@ class Hiding(Suite):
 
     def _as_image(self, cell: Cell, index: int, secret: Tensor) -> list[tuple[str, Tensor, Tensor]]:
         """What becomes of photographs and scan, each beside what it was."""
-        method, refine = self.hider(cell.entry.label), cell.dimensions["refine"]
+        method = self.hider(cell.entry.label)
+        walk = hide(method, refine=cell.dimensions["refine"] or 0) | png() | recover(method)
         cover = self.photographs(cell.dimensions["cover"], self.config.size).of(index)
         secret = secret.expand(len(cover), -1, -1, -1)
-        with torch.no_grad():
-            stego = quantise(method.hide(secret, cover, generator=cell.seed, **({"refine": refine} if refine else {})))
-            recovered = quantise(method.recover(stego, generator=cell.seed))
-        return [("stego-cover", stego, cover), ("secret-recovered", recovered, secret)]
+        run = walk(secret, cover, seed=cell.seed)
+        recovered = quantise(run.recovered)
+        return [("stego-cover", run.stego, cover), ("secret-recovered", recovered, secret)]
 
     def _as_file(self, cell: Cell, index: int, secret: Tensor) -> list[tuple[str, Tensor, Tensor]]:
         """The same of a PNG of the scan in larger photographs."""
@@ -159,13 +162,7 @@ class Hiding(Suite):
 def judged(metrics: list[Metric], found: Tensor, reference: Tensor) -> dict[str, Tensor]:
     """Each metric of each image of a batch, and the PSNR of its worst patch."""
     out = {m.name: m(found, reference) for m in metrics}
-    return {**out, WORST_PATCH: worst_patch(found, reference)}
-
-
-def worst_patch(found: Tensor, reference: Tensor, side: int = PATCH) -> Tensor:
-    """PSNR of the square of each image that changed most, (B,)."""
-    error = F.avg_pool2d((found - reference).square().mean(1, keepdim=True), side, side // 2)
-    return -10 * torch.log10(error.flatten(1).amax(1))
+    return {**out, WORST_PATCH: worst_patch(found, reference, PATCH, PATCH // 2)[0]}
 
 
 def valued(key: str, pair: str, values: list[Tensor], metrics: list[Metric]) -> list[Value]:

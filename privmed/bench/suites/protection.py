@@ -111,7 +111,7 @@ class Protection(Suite):
         parts = [registry.load(kind, cell.dimensions[kind]) for kind in ("exploiter", "defence")]
         modules = {
             "privmed.bench.exploiters",
-            "privmed.evaluation.metrics",
+            "privmed.metrics",
             *(c.__module__ for c in (*metrics, *parts)),
         }
         return {

@@ -9,25 +9,27 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import json
-import statistics
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import torch
 from attrs import Factory, evolve, frozen
 from torch import Tensor
 
 from privmed import hookimpl, registry
-from privmed.bench.attacks import Case, cases_of, hits, line_of, outputs, task_of, transfer
+from privmed.bench.attacks import line_of, outputs, shared, task_of, values_of
 from privmed.bench.cache import digest
+from privmed.bench.cases import Case, cases_of
 from privmed.bench.contracts import Cell, Quantity, Suite, Value
 from privmed.bench.fingerprint import fingerprint
-from privmed.bench.pictures import SHOWN, marked_view, path_of, write_pair
+from privmed.bench.gallery import Gallery
+from privmed.bench.logos import SHAPES
+from privmed.bench.pictures import SHOWN
 from privmed.bench.runlog import RunLog
 from privmed.errors import InputError, SettingsError
 from privmed.imaging.logo import draw_logo, read_logo
+from privmed.imaging.overlay import blend
+from privmed.interfaces.watermarker import Placement
 from privmed.oracles import Ensemble, Oracle, load_oracle
 from privmed.oracles import fingerprint as weights_of
 from privmed.settings import at_least, setting
@@ -153,15 +155,16 @@ class Watermark(Suite):
             "ensemble": self.config.ensemble,
             "masks": hashlib.sha256(marks).hexdigest()[:16] if marks else "",
             "logo": hashlib.sha256(self.logo(cell).numpy().tobytes()).hexdigest()[:16],
-            "code": fingerprint("privmed.bench.attacks", *method),
+            "code": fingerprint("privmed.bench.attacks", "privmed.bench.cases", *method),
         }
 
     def measure(self, cell: Cell) -> list[Value]:
         if not cell.entry.method:
             return list(self._accuracy(cell))
-        lines = self.attacked(cell)
-        self._show(cell, lines)
-        return list(self._valued(cell, lines))
+        lines, source = self.attacked(cell), cell.dimensions["source"]
+        if cell.dimensions["where"] == "outside" and any(line["covered"] for line in lines):
+            raise AssertionError(f"{cell.entry.label}: a mark that was to lie outside covers a lesion")
+        return list(values_of(lines, self.targets(source), self.oracles[source].classes))
 
     def _accuracy(self, cell: Cell) -> Iterator[Value]:
         source, cases, before = cell.dimensions["source"], self.cases(cell.data), self.before(cell.data)
@@ -181,95 +184,52 @@ class Watermark(Suite):
         for start in range(0, len(cases), self.config.together):
             group = cases[start : start + self.config.together]
             if any(f"{key} {c.name}" not in log for c in group):
-                for case, line in self._attack(cell, locker, oracle, group):
+                shown = sum("picture" in line for line in out)
+                for case, line in self._attack(cell, locker, oracle, group, shown):
                     log.add(f"{key} {case.name}", **line)
             out += [log[f"{key} {c.name}"] for c in group]
             self.context.progress(min(start + len(group), len(cases)), len(cases), cell.entry.label)
         return [line for line in out if "success" in line]
 
-    def _attack(self, cell: Cell, locker: Any, oracle: Any, group: list[Case]) -> Iterator[tuple[Case, dict[str, Any]]]:
+    def _attack(
+        self, cell: Cell, locker: Any, oracle: Any, group: list[Case], shown: int
+    ) -> Iterator[tuple[Case, dict[str, Any]]]:
         source, where, before = cell.dimensions["source"], cell.dimensions["where"], self.before(cell.data)
         right = [c for c in group if before[c.name][source] == c.label]
         tasks = {c.name: task_of(c, where) for c in right}
         placed = iter(locker.place([t for t in tasks.values() if t is not None], self.logo(cell), oracle))
-        scale = locker.config.scale
         for case in group:
-            line = {"skipped": "misclassified"}
+            line, found = {"skipped": "misclassified"}, None
             if case.name in tasks:
                 found = None if tasks[case.name] is None else next(placed)
-                line = line_of(case, found, self.oracles, source, scale)
+                line = line_of(case, found, self.oracles, source)
+            if line.get("success") and shown < SHOWN:
+                line["picture"] = self._show(cell, case, found, line, shown)
+                shown += 1
             yield case, {**line, "file": case.name, "label": case.label, "before": before[case.name]}
+
+    def _show(self, cell: Cell, case: Case, placed: Placement, line: dict[str, Any], number: int) -> str:
+        source = cell.dimensions["source"]
+        words = f"{cell.entry.label}, {cell.dimensions['where']}, {source}"
+        says = f"{self.oracles[source].classes[case.label]} → {self.oracles[source].classes[line['after'][source]]}"
+        marked = blend(case.view, placed.overlay, 255)
+        return self.gallery.add(f"{cell.data} {words} {number}", case.view, marked, f"{words}: {says}")
+
+    @functools.cached_property
+    def gallery(self) -> Gallery:
+        """Where marked images are shown."""
+        return Gallery(self.context.out / "pictures")
 
     def targets(self, source: str) -> list[str]:
         """Models that transfer from a source is measured on."""
         members = {source, ENSEMBLE} if source != ENSEMBLE else {ENSEMBLE, *self.config.ensemble}
         return [n for n in self.oracles if n not in members]
 
-    def _valued(self, cell: Cell, lines: list[dict[str, Any]]) -> Iterator[Value]:
-        source, where = cell.dimensions["source"], cell.dimensions["where"]
-        yield shared("asr", hits(lines))
-        if lines:
-            yield averaged("queries", [r["queries"] for r in lines], "images")
-        moved = {target: transfer(lines, target) for target in self.targets(source)}
-        shares = [statistics.fmean(some) for some in moved.values() if some]
-        if shares:
-            yield averaged("mean-transfer", shares, "target models")
-        yield from (shared("transfer", some, target=target) for target, some in moved.items() if some)
-        for n, label in enumerate(self.oracles[source].classes):
-            if mine := hits([r for r in lines if r["label"] == n]):
-                yield shared("asr", mine, **{"class": label})
-        covered = [r["covered"] for r in lines if r["covered"] is not None]
-        if covered:
-            if where == "outside" and any(covered):
-                raise AssertionError(f"{cell.entry.label}: a mark that was to lie outside covers a lesion")
-            yield averaged("covered", covered, "images")
-
-    def _show(self, cell: Cell, lines: list[dict[str, Any]]) -> None:
-        views = {c.name: c.view for c in self.cases(cell.data)}
-        classes = self.oracles[cell.dimensions["source"]].classes
-        folder, captions = self.context.out / "pictures", {}
-        for n, line in enumerate([r for r in lines if r["success"]][:SHOWN]):
-            source, view = cell.dimensions["source"], views[line["file"]]
-            words = f"{cell.entry.label}, {cell.dimensions['where']}, {source}"
-            path = path_of(folder, f"{cell.data} {words} {n}")
-            write_pair(path, view, marked_view(view, self.logo(cell), line["place"], line["scale"]))
-            says = f"{classes[line['before'][source]]} → {classes[line['after'][source]]}"
-            captions[path.name] = f"{words}: {says}"
-        if captions:
-            index = folder / "watermarks.json"
-            known = json.loads(index.read_text(encoding="utf-8")) if index.is_file() else {}
-            index.write_text(json.dumps({**known, **captions}, ensure_ascii=False), encoding="utf-8")
-
     def pictures(self) -> list[tuple[str, Path]]:
-        index = self.context.out / "pictures/watermarks.json"
-        if not index.is_file():
-            return []
-        return [(text, index.with_name(name)) for name, text in json.loads(index.read_text(encoding="utf-8")).items()]
+        return self.gallery.pictures()
 
     def weights(self) -> dict[str, str]:
         return self.digests
-
-
-def shared(metric: str, values: list[float], **dimensions: Any) -> Value:
-    """A share."""
-    value = statistics.fmean(values) if values else 0.0
-    return Value(metric=metric, value=value, n=len(values), over="images", dimensions=dimensions)
-
-
-def averaged(metric: str, values: list[float], over: str) -> Value:
-    """A mean with its standard deviation."""
-    spread = statistics.stdev(values) if len(values) > 1 else None
-    return Value(metric=metric, value=statistics.fmean(values), n=len(values), spread=spread, over=over)
-
-
-def ring() -> Tensor:
-    """A white ring, (1, 4, 224, 224)."""
-    v, u = torch.meshgrid(*[torch.linspace(-1, 1, 224)] * 2, indexing="ij")
-    radius = (u * u + v * v).sqrt()
-    return torch.cat([torch.ones(3, 224, 224), ((radius > 0.7) & (radius < 0.95)).float()[None]])[None]
-
-
-SHAPES = {"shield": draw_logo, "white square": lambda: torch.ones(1, 4, 224, 224), "ring": ring}
 
 
 @hookimpl

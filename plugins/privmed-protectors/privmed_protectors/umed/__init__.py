@@ -27,10 +27,11 @@ from privmed.errors import SettingsError
 from privmed.imaging.contour import contour
 from privmed.imaging.quantise import quantise
 from privmed.interfaces.fitting import Fitting, TrainingPairs
+from privmed.metrics import task_score
 from privmed.nn.unet import UNet, convolution
 from privmed.settings import Check, at_least, one_of, positive, setting
 from privmed.training.fitting import Loop, optimizer_step, reset
-from privmed.training.surrogate import Surrogate, task_loss, task_score
+from privmed.training.surrogate import Surrogate, task_loss
 from privmed_protectors.texture import KINDS, texture_map
 from privmed_protectors.transformations import random_transformation
 from privmed_protectors.umed.cdc import CentralDifference

@@ -1,0 +1,137 @@
+"""Every metric, once: figures of merit of each item of a batch, for images in [0, 1], masks and outputs of models."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from privmed.errors import InputError
+
+STRIP = 2**20  # pixels
+HALO = 5  # half the window of SSIM
+PATCH = 8  # side of the window that the worst patch is looked for with
+STUDIO = (65.481 / 255, 128.553 / 255, 24.966 / 255)  # ITU-R BT.601 luma in studio range (16 to 235)
+
+
+def luma(x: Tensor) -> Tensor:
+    """Y of YCbCr in studio range, (B, 1, H, W), as HiNet's published PSNR measures it; grey passes as it is."""
+    if x.shape[1] == 1:
+        return x
+    weights = torch.tensor(STUDIO, dtype=x.dtype, device=x.device).view(1, 3, 1, 1)
+    return (x * weights).sum(1, keepdim=True) + 16 / 255
+
+
+def psnr(a: Tensor, b: Tensor, *, channel: str = "rgb") -> Tensor:
+    """Peak signal-to-noise ratio in dB with data range 1, (B,).
+
+    Args:
+        a, b: (B, C, H, W) in [0, 1].
+        channel: ``"rgb"`` over all channels, ``"y"`` over the luma. The luma figure is higher: always say which.
+
+    Returns:
+        dB per item; infinite for equal images.
+
+    Raises:
+        InputError: for different shapes or another channel.
+    """
+    _alike(a, b)
+    if channel not in ("rgb", "y"):
+        raise InputError(f"psnr: channel must be 'rgb' or 'y', got {channel!r}.")
+    if channel == "y":
+        a, b = luma(a), luma(b)
+    return decibels((a.double() - b.double()).square().flatten(1).mean(1))
+
+
+def decibels(error: Tensor) -> Tensor:
+    """A mean squared error of images in [0, 1] as a PSNR in dB; infinite for 0."""
+    return -10 * torch.log10(error).float()
+
+
+def worst_pixel(a: Tensor, b: Tensor) -> Tensor:
+    """Largest absolute difference over pixels and channels, in grey levels (0 to 255), (B,)."""
+    _alike(a, b)
+    return 255 * (a - b).abs().flatten(1).amax(1)
+
+
+def worst_patch(a: Tensor, b: Tensor, side: int = PATCH, stride: int = 1) -> tuple[Tensor, Tensor]:
+    """PSNR of the window that differs most, and where it lies: a mean over the image hides one that came back wrong.
+
+    Every window of ``side`` x ``side`` pixels that lies in the image is looked at, or every one on a grid of ``stride`` pixels; its
+    error is the mean square over its pixels and all channels.
+
+    Args:
+        a, b: (B, C, H, W) in [0, 1], sides at least ``side``.
+        side: of the window.
+        stride: pixels between two windows.
+
+    Returns:
+        dB of the worst window of each item with data range 1, (B,), infinite for equal images; its top and left, (B, 2).
+
+    Raises:
+        InputError: for different shapes, or images smaller than the window.
+    """
+    _alike(a, b)
+    height, width = a.shape[-2:]
+    if min(height, width) < side:
+        raise InputError(f"worst_patch: expected sides of at least {side}, got {height} x {width}.")
+    error = (a - b).float().square().mean(1, keepdim=True)
+    windows = torch.nn.functional.avg_pool2d(error, side, stride)
+    worst, at = windows.flatten(1).max(1)
+    columns = windows.shape[-1]
+    return decibels(worst), stride * torch.stack([at // columns, at % columns], 1)
+
+
+def ssim(a: Tensor, b: Tensor) -> Tensor:
+    """Structural similarity (11x11 Gaussian window, sigma 1.5, data range 1), averaged over channels, (B,).
+
+    Only windows that lie in the image count, as in the paper, in MONAI and in scikit-image; sides must be at least 11.
+
+    Reference:
+        Z. Wang et al., "Image Quality Assessment: From Error Visibility to Structural Similarity", TIP 2004.
+    """
+    _alike(a, b)
+    from torchmetrics.functional.image import structural_similarity_index_measure
+
+    height, width = a.shape[-2:]
+    rows = max(2 * HALO, STRIP // width)
+    total = torch.zeros(len(a), dtype=torch.float64)
+    for top in range(HALO, height - HALO, rows):  # a large image in strips: its filtered copies would take gigabytes
+        bottom = min(top + rows, height - HALO)
+        strips = (x[..., top - HALO : bottom + HALO, :].float() for x in (a, b))
+        _, quality = structural_similarity_index_measure(
+            *strips, data_range=1.0, reduction="none", return_full_image=True
+        )
+        inside = quality[..., HALO:-HALO, HALO:-HALO]
+        total += inside.double().mean(1).sum((1, 2)).cpu()
+    return (total / ((height - 2 * HALO) * (width - 2 * HALO))).float().to(a.device)
+
+
+def dice(found: Tensor, mask: Tensor, threshold: float = 0.5) -> Tensor:
+    """Dice coefficient of probabilities (or a mask) thresholded at 0.5, or of logits at 0, (B,); 1 when both are empty."""
+    overlap, total = _overlap(found, mask, threshold)
+    return torch.where(total > 0, 2 * overlap / total.clamp_min(1), torch.ones_like(total))
+
+
+def iou(found: Tensor, mask: Tensor) -> Tensor:
+    """Jaccard index of probabilities (or a mask) thresholded at 0.5, (B,); 1 when both are empty."""
+    overlap, total = _overlap(found, mask, 0.5)
+    union = total - overlap
+    return torch.where(union > 0, overlap / union.clamp_min(1), torch.ones_like(union))
+
+
+def task_score(logits: Tensor, truth: Tensor) -> Tensor:
+    """How right each output is, (B,) float32: Dice of logits (B, 1, H, W), or 1 and 0 for logits (B, classes)."""
+    if truth.ndim == 1:
+        return (logits.argmax(1) == truth).float()
+    return dice(logits, truth, threshold=0.0).float()
+
+
+def _overlap(found: Tensor, mask: Tensor, threshold: float) -> tuple[Tensor, Tensor]:
+    _alike(found, mask)
+    p, y = (found > threshold).flatten(1).double(), (mask > 0.5).flatten(1).double()
+    return (p * y).sum(1), p.sum(1) + y.sum(1)
+
+
+def _alike(a: Tensor, b: Tensor) -> None:
+    if a.shape != b.shape:
+        raise InputError(f"expected two tensors of one shape, got {tuple(a.shape)} and {tuple(b.shape)}.")

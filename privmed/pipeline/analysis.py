@@ -1,0 +1,140 @@
+"""Stages of covert analysis (HideMIA): hide, analyze, recover, decode."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import PureWindowsPath
+from typing import Any
+
+from attrs import evolve
+
+from privmed import registry
+from privmed.errors import InputError, SettingsError, WeightsError
+from privmed.files import local_name
+from privmed.interfaces import Analyzer, FileHider, Hider
+from privmed.pipeline.run import PUBLISHED, Run
+from privmed.pipeline.stage import Stage, arrive
+from privmed.refine import Refinement, hide_well
+from privmed.weights import bundled
+
+
+def hide(
+    hider: str | Hider,
+    *,
+    refine: int | Refinement | None = 0,
+    falls_short: Callable[[Run], bool] | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Stage:
+    """Hide the secret in the cover, and refine the stego.
+
+    Args:
+        hider: a name or a hider.
+        refine: by so many steps (see :meth:`Hider.hide`); None for as many as :mod:`privmed.refine` finds useful, where it ``falls_short``.
+        falls_short: whether the run, as an 8-bit file would deliver it, is not good enough.
+        progress: called with the refining steps taken and their number.
+    """
+    method = _hider(hider)
+    if refine is None and falls_short is None:
+        raise SettingsError(f"stage hide({method.name}): refine=None needs falls_short, which says when to refine.")
+
+    def step(run: Run) -> Run:
+        call = partial(method.hide, run.secret, run.cover, generator=run.seed)
+        made = evolve(run, last="stego")
+        if isinstance(refine, Refinement):
+            stego, steps = call(refine=refine, progress=progress), refine.steps
+        else:
+            stego, steps = hide_well(call, lambda held: falls_short(arrive("hide", made, held)), refine, progress)
+        return evolve(made, image=stego, stego=stego, refined=steps)
+
+    return Stage(f"hide({method.name})", step, "secret", "cover")
+
+
+def bare() -> Stage:
+    """Send the cover as it is, with nothing hidden in it: what an analyzer makes of that is to be told from what it finds in a scan."""
+    return Stage("bare()", lambda run: evolve(run, image=run.cover, stego=run.cover, last="stego"), "cover")
+
+
+def analyze(analyzer: str | Analyzer) -> Stage:
+    """Have the server analyse the stego."""
+    method = _analyzer(analyzer)
+
+    def step(run: Run) -> Run:
+        response = method.analyze(run.image, generator=run.seed)
+        return evolve(run, image=response, response=response, last="response")
+
+    return Stage(f"analyze({method.name})", step, "stego")
+
+
+def recover(hider: str | Hider) -> Stage:
+    """Read the hidden image out of whatever came last."""
+    method = _hider(hider)
+    name = f"recover({method.name})"
+
+    def step(run: Run) -> Run:
+        if run.last in PUBLISHED:
+            raise InputError(f"stage {name} reads what a hider hid, but the image is {run.last} and hides nothing.")
+        return evolve(run, recovered=method.recover(run.image, clamp=False, generator=run.seed), last="recovered")
+
+    return Stage(name, step)
+
+
+def decode(analyzer: str | Analyzer) -> Stage:
+    """Turn what was recovered from the response into probabilities."""
+    method = _analyzer(analyzer)
+    return Stage(
+        f"decode({method.name})", lambda run: evolve(run, prediction=method.decode(run.recovered)), "recovered"
+    )
+
+
+def fits(analyzer: Analyzer, hider: Hider) -> bool:
+    """Whether these are the very weights of a hider that an analyzer was tuned to; True if its card does not say to which."""
+    tuned = (analyzer.card or {}).get("hider") or {}
+    return not tuned or (hider.card or {}).get("sha256") == tuned["sha256"]
+
+
+def tuned_hider(analyzer: Analyzer, **settings: Any) -> Hider:
+    """The hider an analyzer's weights were tuned to, as their model card says; LightIH if they do not say.
+
+    Weights that are not bundled are looked for beside the analyzer's own file, under the name in the card; a card leads nowhere else.
+
+    Raises:
+        WeightsError: when the hider's weights are not there, or not the very ones the analyzer was tuned to.
+    """
+    tuned = (analyzer.card or {}).get("hider") or {}
+    name, said = str(tuned.get("name", "lightih")), str(tuned.get("weights", registry.BUNDLED))
+    known, chosen = bundled(registry.load("hider", name)), said
+    if tuned and analyzer.source is not None:
+        stem = PureWindowsPath(said).stem  # knows both separators
+        names = [local_name(f"{n}.safetensors", analyzer.source) for n in (f"{name}-{stem}", stem)]
+        near = [analyzer.source.with_name(n) for n in names]
+        chosen = next((path for path in near if path.is_file()), said)
+    if chosen is said and said not in (registry.BUNDLED, *known):
+        raise WeightsError(
+            f"{analyzer.name} was tuned to the weights {said!r} of {name}, which are neither bundled nor beside {analyzer.source}. "
+            "Put them there, or name the hider."
+        )
+    hider = registry.hider(name, weights=chosen, **settings)
+    if not fits(analyzer, hider):
+        raise WeightsError(
+            f"{analyzer.name} was tuned to other weights of {hider.name} than those installed (sha256 {tuned['sha256'][:12]}, "
+            f"not {hider.card['sha256'][:12]}). Install versions that belong together, or name the hider."
+        )
+    return hider
+
+
+def of_images(hider: Hider) -> Hider:
+    """The hider, if it hides images.
+
+    Raises:
+        SettingsError: when it carries files, in which nothing can be analysed.
+    """
+    return hider.refuse() if isinstance(hider, FileHider) else hider
+
+
+def _hider(hider: str | Hider) -> Hider:
+    return of_images(registry.hider(hider) if isinstance(hider, str) else hider)
+
+
+def _analyzer(analyzer: str | Analyzer) -> Analyzer:
+    return registry.analyzer(analyzer) if isinstance(analyzer, str) else analyzer

@@ -1,0 +1,129 @@
+"""Figures of merit against hand computation, scikit-image and MONAI."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from privmed import metrics as ours
+from privmed.errors import InputError
+from privmed.metrics import dice, iou, luma, psnr, ssim, task_score, worst_patch, worst_pixel
+
+
+@pytest.fixture
+def pair():
+    g = torch.Generator().manual_seed(0)
+    a = torch.rand(2, 3, 40, 52, generator=g)
+    return a, (a + 0.1 * torch.randn(a.shape, generator=g)).clamp(0, 1)
+
+
+def test_psnr_by_hand_and_per_item():
+    a = torch.zeros(2, 3, 32, 32)
+    b = a.clone()
+    b[0] += 0.1
+    assert psnr(a, b)[0] == pytest.approx(20.0, abs=1e-4)
+    assert psnr(a, b)[1] == torch.inf
+
+
+def test_psnr_and_ssim_equal_scikit_image(pair):
+    metrics = pytest.importorskip("skimage.metrics")
+    for i, (a, b) in enumerate(zip(*pair)):
+        x, y = (t.permute(1, 2, 0).numpy() for t in (a, b))
+        assert psnr(*pair)[i] == pytest.approx(metrics.peak_signal_noise_ratio(x, y, data_range=1), abs=1e-3)
+        s = metrics.structural_similarity(
+            x, y, channel_axis=2, gaussian_weights=True, sigma=1.5, use_sample_covariance=False, data_range=1
+        )
+        assert ssim(*pair)[i] == pytest.approx(s, abs=1e-5)
+
+
+def test_ssim_equals_monai(pair):
+    metrics = pytest.importorskip("monai.metrics", reason="needs privmed[monai]")
+    theirs = metrics.SSIMMetric(spatial_dims=2, data_range=1.0)(*pair)
+    assert torch.allclose(ssim(*pair), theirs.flatten(), atol=1e-5)
+
+
+def test_worst_pixel_and_patch_by_hand():
+    """One pixel is off by 51 levels in one of three channels: 0.2 squared, over 3 x 64 values."""
+    a = torch.full((2, 3, 32, 40), 0.5)
+    b = a.clone()
+    b[0, 1, 31, 39] += 0.2
+    assert worst_pixel(a, b).tolist() == pytest.approx([51, 0], abs=1e-4)
+    patch, at = worst_patch(a, b)
+    assert patch[0] == pytest.approx(-10 * np.log10(0.04 / 192), abs=1e-3)
+    assert patch[1] == torch.inf
+    assert at[0].tolist() == [24, 32]  # the last window
+
+
+def test_the_worst_patch_on_a_grid_by_hand():
+    image = torch.zeros(1, 3, 64, 64)
+    changed = image.clone()
+    changed[..., 16:48, 32:64] = 0.1
+    value, at = worst_patch(changed, image, 32, 16)
+    assert float(value) == pytest.approx(20, abs=1e-4)
+    assert at.tolist() == [[16, 32]]
+    assert float(worst_patch(changed, image, 32, 32)[0]) == pytest.approx(20 + 10 * math.log10(2), abs=1e-4)
+
+
+def test_the_worst_patch_lies_on_no_grid(pair):
+    """Found between the windows of a grid, in the right item of a batch, as a search by hand finds it."""
+    a, b = pair[0].double(), pair[1].double()
+    b[1, :, 13:21, 27:35] = 1 - a[1, :, 13:21, 27:35].round()
+    windows = np.lib.stride_tricks.sliding_window_view(((a - b) ** 2).numpy(), (8, 8), (2, 3)).mean((1, 4, 5))
+    patch, at = worst_patch(a, b)
+    for i in range(2):
+        assert patch[i] == pytest.approx(-10 * np.log10(windows[i].max()), abs=1e-3)
+        assert tuple(at[i].tolist()) == np.unravel_index(windows[i].argmax(), windows[i].shape)
+    assert at[1].tolist() == [13, 27]
+    with pytest.raises(InputError, match="at least 8"):
+        worst_patch(a[..., :7], b[..., :7])
+
+
+def test_luma_equals_scikit_image(pair):
+    color = pytest.importorskip("skimage.color")
+    theirs = color.rgb2ycbcr(pair[0][0].permute(1, 2, 0).numpy())[..., 0] / 255
+    np.testing.assert_allclose(luma(pair[0])[0, 0], theirs, atol=1e-5)
+
+
+def test_luma_figure_is_named_and_higher(pair):
+    assert (psnr(*pair, channel="y") > psnr(*pair)).all()
+    with pytest.raises(InputError, match="'rgb' or 'y'"):
+        psnr(*pair, channel="u")
+
+
+def test_overlap_by_hand():
+    """Found 2 of 3 pixels and one wrong one: Dice 4/6, Jaccard 2/4; two empty masks agree."""
+    mask, found = torch.zeros(2, 1, 4, 4), torch.zeros(2, 1, 4, 4)
+    mask[0, 0, 0, :3] = 1
+    found[0, 0, 0, 1:4] = 0.9
+    assert dice(found, mask).tolist() == pytest.approx([2 / 3, 1])
+    assert iou(found, mask).tolist() == pytest.approx([1 / 2, 1])
+    assert dice(found, torch.zeros_like(mask))[0] == 0
+
+
+def test_scores_of_logits_by_hand():
+    """A mask is cut at 0: 1 of 2 found and one wrong, two empty ones agree; a class is right or wrong."""
+    logits = torch.tensor([[1.0, 0.3, -1.0], [-1.0, -1.0, -1.0]]).view(2, 1, 1, 3)
+    truth = torch.tensor([[1.0, 0.0, 1.0], [0.0, 0.0, 0.0]]).view(2, 1, 1, 3)
+    assert task_score(logits, truth).tolist() == [0.5, 1]
+    assert task_score(torch.tensor([[0.0, 1.0], [1.0, 0.0]]), torch.tensor([1, 1])).tolist() == [1, 0]
+
+
+def test_dice_equals_monai():
+    metrics = pytest.importorskip("monai.metrics", reason="needs privmed[monai]")
+    g = torch.Generator().manual_seed(1)
+    a, b = ((torch.rand(5, 1, 16, 16, generator=g) > 0.6).float() for _ in range(2))
+    theirs = metrics.DiceMetric(include_background=True, ignore_empty=False)(a, b).flatten()
+    torch.testing.assert_close(dice(a, b).float(), theirs.float())
+
+
+def test_shapes_must_match(pair):
+    with pytest.raises(InputError, match="one shape"):
+        psnr(pair[0], pair[1][:1])
+
+
+@pytest.mark.parametrize("strip", [1, 52 * 13, 52 * 39])
+def test_ssim_in_strips_equals_ssim_of_the_whole(pair, monkeypatch, strip):
+    whole = ssim(*pair)
+    monkeypatch.setattr(ours, "STRIP", strip)
+    assert torch.allclose(ssim(*pair), whole, atol=1e-6)
