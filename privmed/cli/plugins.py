@@ -14,7 +14,10 @@ app = typer.Typer(help="List installed methods, or show one.", invoke_without_co
 @app.callback()
 def listing(
     context: typer.Context,
-    kind: Annotated[str | None, typer.Option(help="Only hider, analyzer, protector or watermarker.")] = None,
+    kind: Annotated[
+        str | None,
+        typer.Option(help="Only hider, analyzer, protector, watermarker, exploiter, defence, metric, ..., command."),
+    ] = None,
     check: Annotated[
         bool,
         typer.Option(
@@ -25,12 +28,12 @@ def listing(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """List installed methods; broken ones with their reason."""
+    """List methods, parts of comparisons and commands that are installed, broken ones with their reason. (Of the core: privmed bench list.)"""
     if context.invoked_subcommand:
         return
     from privmed import registry
 
-    rows = registry.plugins(kind, check=check)
+    rows = registry.plugins(kind, check=check) if kind else registry.installed(check=check)
     voice = Voice(json, quiet)
     _show_listing(voice, rows)
     fields = ("kind", "name", "distribution", "version", "status", "reason")
@@ -61,12 +64,14 @@ def _show_listing(voice: Voice, rows: list) -> None:
 
 @app.command()
 def show(
-    method: Annotated[str, typer.Argument(help="kind:name, e.g. hider:lightih")],
+    method: Annotated[str, typer.Argument(help="kind:name, e.g. hider:lightih or exploiter:unet")],
     json: Json = False,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Show a method: what it is, its settings, its weights."""
+    """Show a method or part: what it is, its settings, its weights."""
+    import inspect
+
     from privmed import registry, weights
     from privmed.errors import SettingsError
     from privmed.interfaces.abilities import ABILITIES, abilities
@@ -76,23 +81,28 @@ def show(
     if not colon:
         raise SettingsError(f"{method!r}: expected kind:name, e.g. hider:lightih.")
     cls = registry.load(kind, name)
-    cards = {n: weights.read_card(p, cls) for n, p in weights.bundled(cls).items()}
-    about = (cls.__doc__ or "").strip().splitlines()[0]
-    voice = Voice(json, quiet)
-    rows, able = describe(cls.Config), abilities(cls)
+    if kind == "command":
+        cls, settings = cls.target, []
+    else:
+        settings = describe(cls.Config)
+    about = next(iter((inspect.getdoc(cls) or "").splitlines()), "")
+    cards = {n: weights.read_card(p, cls) for n, p in weights.bundled(cls).items()} if kind in registry.METHODS else {}
+    voice, able = Voice(json, quiet), abilities(cls) if kind in registry.METHODS else []
     if not json:
         voice.say(f"{method}: {about}\n")
         voice.table(
             "Settings",
             [
                 (r["name"], f"{r['default']!r}  {r['doc']}" + (f" ({r['allowed']})" if r["allowed"] else ""))
-                for r in rows
-            ],
+                for r in settings
+            ]
+            or [("none", "")],
         )
+    if not json and kind in registry.METHODS:
         if ABILITIES[kind]:
             voice.table("\nAbilities", [(name, "yes" if name in able else "no") for name in ABILITIES[kind]])
         voice.table(
             "\nWeights",
             [(n, f"{c['bytes'] / 1e6:.1f} MB  {c.get('about', '')}") for n, c in cards.items()] or [("none", "")],
         )
-    voice.finish({"method": method, "about": about, "settings": rows, "abilities": able, "weights": cards})
+    voice.finish({"method": method, "about": about, "settings": settings, "abilities": able, "weights": cards})

@@ -1,0 +1,65 @@
+"""Commands that plugins bring: listed by what their distributions say of themselves, imported when they are run."""
+
+from __future__ import annotations
+
+from importlib.metadata import PackageNotFoundError, metadata
+from typing import Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+HEADING = "Commands of plugins"
+
+
+class Listed(TyperCommand):
+    """A command whose name is known, and whose module is not imported."""
+
+
+class Commands(TyperGroup):
+    """The core's commands, and those of plugins under a heading of their own."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return [*super().list_commands(ctx), *_rows()]
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        own = super().get_command(ctx, cmd_name)
+        if own is not None or cmd_name not in (rows := _rows()):
+            return own
+        return Listed(cmd_name, help=_about(rows[cmd_name]), rich_help_panel=HEADING)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> tuple[str | None, Any, list[str]]:
+        name, command, rest = super().resolve_command(ctx, args)
+        return name, _imported(command.name) if isinstance(command, Listed) else command, rest
+
+
+def _rows() -> dict[str, Any]:
+    from privmed import registry
+
+    return {row.name: row for row in registry.plugins("command") if row.status != "broken"}
+
+
+def _about(row: Any) -> str:
+    """A line of help without an import: what the distribution says of itself."""
+    from rich.markup import escape
+
+    try:
+        summary = metadata(row.distribution).get("Summary", "")
+    except PackageNotFoundError:
+        summary = ""
+    return escape(f"{summary} ({row.origin})" if summary else f"From {row.origin}.")
+
+
+def _imported(name: str) -> Any:
+    """The command itself.
+
+    Raises:
+        PluginError: when its plugin is broken.
+    """
+    from privmed import registry
+
+    target = registry.load("command", name).target
+    if isinstance(target, typer.Typer):
+        return typer.main.get_command(target)
+    app = typer.Typer(add_completion=False)
+    app.command(name)(target)
+    return typer.main.get_command(app)
