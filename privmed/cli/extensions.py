@@ -49,6 +49,15 @@ def _about(row: Any) -> str:
     return escape(f"{summary} ({row.origin})" if summary else f"From {row.origin}.")
 
 
+def as_app(name: str, target: Any) -> typer.Typer:
+    """What a plugin registered, as an app."""
+    if isinstance(target, typer.Typer):
+        return target
+    app = typer.Typer(add_completion=False)
+    app.command(name)(target)
+    return app
+
+
 def _imported(name: str) -> Any:
     """The command itself.
 
@@ -57,9 +66,4 @@ def _imported(name: str) -> Any:
     """
     from privmed import registry
 
-    target = registry.load("command", name).target
-    if isinstance(target, typer.Typer):
-        return typer.main.get_command(target)
-    app = typer.Typer(add_completion=False)
-    app.command(name)(target)
-    return typer.main.get_command(app)
+    return typer.main.get_command(as_app(name, registry.load("command", name).target))

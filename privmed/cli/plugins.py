@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from privmed.cli.common import Debug, Json, Quiet, Voice
+from privmed.cli.common import Debug, Json, Quiet, Voice, bar
 
 app = typer.Typer(help="List installed methods, or show one.", invoke_without_command=True, add_completion=False)
 
@@ -28,7 +28,7 @@ def listing(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """List methods, parts of comparisons and commands that are installed, broken ones with their reason. (Of the core: privmed bench list.)"""
+    """List what plugins bring, broken ones with their reason; the core's own parts: privmed bench list."""
     if context.invoked_subcommand:
         return
     from privmed import registry
@@ -106,3 +106,38 @@ def show(
             [(n, f"{c['bytes'] / 1e6:.1f} MB  {c.get('about', '')}") for n, c in cards.items()] or [("none", "")],
         )
     voice.finish({"method": method, "about": about, "settings": settings, "abilities": able, "weights": cards})
+
+
+@app.command()
+def check(
+    name: Annotated[
+        str | None, typer.Argument(help="kind:name, a name, or a distribution; all that plugins bring by default.")
+    ] = None,
+    json: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Run the conformance kit on what is installed, with random weights. Exit code 1 when a check fails."""
+    from collections import Counter
+
+    import attrs
+
+    from privmed.testing.report import FAILED, chosen, examine
+
+    voice = Voice(json, quiet)
+    with bar(voice, "checking") as progress:
+        results = list(examine(chosen(name), progress))
+    count = Counter(r.status for r in results)
+    for target in dict.fromkeys(r.target for r in results):
+        mine = [r for r in results if r.target == target]
+        voice.table(f"\n{target}", [(r.check, _words(r)) for r in mine])
+    voice.say("\n" + ", ".join(f"{n} {status}" for status, n in sorted(count.items())))
+    voice.finish({"results": [attrs.asdict(r) for r in results], "failed": count[FAILED]})
+    if count[FAILED]:
+        raise typer.Exit(1)
+
+
+def _words(result) -> str:
+    """A result for people."""
+    reason = f": {result.reason}" if result.reason else ""
+    return f"{result.status}{reason}" + (f"\nmend: {result.mend}" if result.mend else "")
