@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -106,6 +107,28 @@ def show(
             [(n, f"{c['bytes'] / 1e6:.1f} MB  {c.get('about', '')}") for n, c in cards.items()] or [("none", "")],
         )
     voice.finish({"method": method, "about": about, "settings": settings, "abilities": able, "weights": cards})
+
+
+@app.command()
+def new(
+    name: Annotated[str, typer.Argument(help="Name of the method, e.g. mine; the distribution is privmed-mine.")],
+    kind: Annotated[
+        str, typer.Option(help="hider, analyzer, protector, watermarker, exploiter, defence, dataset or suite.")
+    ],
+    path: Annotated[Path, typer.Option("--path", help="Folder that the distribution's folder is made in.")] = Path(),
+    json: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Write a plugin: a distribution with a small working method, its test, licence and README. Existing folders are left alone."""
+    from privmed.scaffold import write_plugin
+
+    voice = Voice(json, quiet)
+    made = write_plugin(name, kind, path)
+    voice.say(f"{made.folder} holds {made.kind}:{made.name}. Next:\n")
+    for line in made.steps:
+        voice.say(f"    {line}")
+    voice.finish({"folder": str(made.folder), "kind": made.kind, "name": made.name, "next": made.steps})
 
 
 @app.command()
