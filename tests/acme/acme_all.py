@@ -7,6 +7,7 @@ from attrs import frozen
 from privmed import Protector, hookimpl
 from privmed.bench.contracts import Defence, Exploiter, Metric, Reader
 from privmed.bench.data import Dataset, Sample
+from privmed.errors import InputError
 from privmed.settings import setting
 
 
@@ -60,6 +61,8 @@ class Stack(Reader):
         return path.suffix == ".npy"
 
     def read(self, path):
+        if not path.is_file():
+            raise InputError(f"data set {path}: no such file.")
         planes = torch.from_numpy(np.load(path))
 
         def sample(n):
