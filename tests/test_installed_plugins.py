@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -58,6 +59,16 @@ def test_one_distribution_brings_every_part_of_a_table_and_a_command(tmp_path):
     assert "found area, linear, darken" in head  # metric, exploiter and defence; the reader read the data
     assert row.count("|") == head.count("|")  # the protector has a figure in every column
     assert told.rstrip().endswith("HELLO")
+
+
+def test_the_plugin_of_the_guide_installs_as_it_stands(tmp_path):
+    guide = (ROOT / "docs/write-a-plugin.md").read_text(encoding="utf-8")
+    shown = {name: body for name, body in re.findall(r"```\w+\n# (\S+)\n(.*?)```", guide, re.DOTALL)}
+    assert shown.keys() == {"privmed_acme.py", "pyproject.toml", "test_mix.py"}
+    for name, body in shown.items():
+        (tmp_path / name).write_text(body)
+    pip("install", "--target", tmp_path / "site", tmp_path)
+    inside(tmp_path / "site", "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_mix.py", cwd=tmp_path)
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,8 @@ class Commands(TyperGroup):
     """The core's commands, and those of plugins under a heading of their own."""
 
     def list_commands(self, ctx: Any) -> list[str]:
-        return [*super().list_commands(ctx), *_rows()]
+        usable = (name for name, row in _rows().items() if row.status != "broken")
+        return [*super().list_commands(ctx), *usable]
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         own = super().get_command(ctx, cmd_name)
@@ -35,7 +36,7 @@ class Commands(TyperGroup):
 def _rows() -> dict[str, Any]:
     from privmed import registry
 
-    return {row.name: row for row in registry.plugins("command") if row.status != "broken"}
+    return {row.name: row for row in registry.plugins("command")}
 
 
 def _about(row: Any) -> str:

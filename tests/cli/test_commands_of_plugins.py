@@ -114,6 +114,17 @@ def test_a_broken_command_is_listed_with_its_reason(install, capsys, change, wor
     assert rows["area"]["status"] == "broken"
 
 
+def test_a_command_that_two_strangers_claim_is_told_from_one_that_nobody_has(install, capsys):
+    for name in ("acme", "rival"):
+        install(name, "commands", {"area": f"{name}_area"}, {f"{name}_area": AREA})
+    assert run(["--help"]) == 0
+    assert "Commands of plugins" not in capsys.readouterr().out
+    assert run(["area", "3"]) == 2
+    assert "is claimed by acme 1.0 and rival 1.0" in capsys.readouterr().err
+    assert run(["aera", "3"]) == 2
+    assert "No such command" in capsys.readouterr().err
+
+
 def test_listing_and_showing_commands_and_parts(install, capsys):
     install("acme", "commands", ENTRIES, {"acme_area": AREA})
     assert run(["plugins", "--json"]) == 0
