@@ -37,6 +37,7 @@ OWN_COMMANDS = {
     "plugins",
     "protect",
     "recover",
+    "serve",
     "train",
     "unlock",
     "verify",
