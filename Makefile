@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 SETUP  := constraints.txt pyproject.toml $(wildcard plugins/*/pyproject.toml)
-TOOLS  := pytest pytest-benchmark pytest-xdist ruff monai einops PyWavelets scikit-image pydicom pylibjpeg pylibjpeg-libjpeg pylibjpeg-openjpeg pylibjpeg-rle fastapi uvicorn highdicom
+TOOLS  := pytest pytest-benchmark pytest-xdist ruff monai einops nibabel PyWavelets scikit-image pydicom pylibjpeg pylibjpeg-libjpeg pylibjpeg-openjpeg pylibjpeg-rle fastapi uvicorn highdicom
 # Tables that a suite runs; the others come from scripts.
 PLANS  := $(shell grep -L '^suite: script' benchmarks/*.yaml)
 # Two threads gain nothing on the tiny images of the tests.

@@ -61,7 +61,10 @@ def scaled(source: ImageFolder, out: Path, mode: str = "L") -> Path:
     for name in ("images", "masks"):
         (out / name).mkdir(parents=True)
     for item in source.items("train"):
-        for path, kind, how in ((item.image, "images", Image.Resampling.LANCZOS), (item.mask, "masks", Image.NEAREST)):
+        for path, kind, how in (
+            (item.image, "images", Image.Resampling.LANCZOS),
+            (item.mask.files[0], "masks", Image.NEAREST),
+        ):
             with Image.open(path) as opened:
                 pixels = opened.convert("L").resize((SIZE, SIZE), how)
                 pixels.convert(mode if kind == "images" else "L").save(out / kind / path.name)

@@ -8,39 +8,42 @@ plugin is code); ``PRIVMED_STRICT=1`` raises on the first plugin that is broken.
 
 from __future__ import annotations
 
-import inspect
 import os
 import re
-from importlib.metadata import EntryPoint, entry_points, version
+from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any
 
 import attrs
-import pluggy
 from attrs import frozen
 
-from privmed import hooks
 from privmed.devices import pick_device
 from privmed.errors import MethodNotFoundError, PluginError, PrivmedError, SettingsError, did_you_mean
+from privmed.hooks import GROUPS, METHODS
+from privmed.hooks import PARTS as PARTS
+from privmed.plugin_contract import Refused, collect
 from privmed.settings import merge, structure
 
 if TYPE_CHECKING:
     from privmed.interfaces import Analyzer, Hider, Method, Protector, Watermarker
 
-METHODS = {
-    "hider": "privmed.hiders",
-    "analyzer": "privmed.analyzers",
-    "protector": "privmed.protectors",
-    "watermarker": "privmed.watermarkers",
+OWN_COMMANDS = {
+    "analyze",
+    "bench",
+    "covert",
+    "demo",
+    "doctor",
+    "hide",
+    "keygen",
+    "plugins",
+    "protect",
+    "recover",
+    "serve",
+    "train",
+    "unlock",
+    "verify",
+    "watermark",
 }
-PARTS = {
-    "exploiter": "privmed.exploiters",
-    "defence": "privmed.defences",
-    "metric": "privmed.metrics",
-    "reader": "privmed.readers",
-    "suite": "privmed.suites",
-}
-"""What takes part in comparisons besides methods; see :mod:`privmed.bench.contracts`."""
-GROUPS = {**METHODS, **PARTS}
+"""The core's commands, whose names no plugin can take."""
 CORE = "privmed"
 """Distribution of the parts that come with the core."""
 FIRST_PARTY = {"privmed", "privmed-hiders", "privmed-analyzers", "privmed-protectors", "privmed-watermarkers"}
@@ -78,7 +81,7 @@ def plugins(kind: str | None = None, *, check: bool = False) -> list[PluginInfo]
 
     Args:
         kind: ``"hider"``, ``"analyzer"``, ``"protector"``, ``"watermarker"``, or ``"exploiter"``, ``"defence"``, ``"metric"``,
-            ``"reader"``, ``"suite"``; None for all methods.
+            ``"reader"``, ``"suite"``, or ``"command"``; None for all methods.
         check: also import every plugin and hold it against the contract (imports torch; takes seconds).
 
     Raises:
@@ -95,8 +98,13 @@ def plugins(kind: str | None = None, *, check: bool = False) -> list[PluginInfo]
     return rows
 
 
+def installed(*, check: bool = False) -> list[PluginInfo]:
+    """As :func:`plugins`, of all kinds; the core's own parts, which are always there, left out."""
+    return [row for kind in GROUPS for row in plugins(kind, check=check) if row.distribution != CORE]
+
+
 def load(kind: str, name: str) -> type[Method]:
-    """Return the class of a method.
+    """Return the class of a method or part, or a :class:`privmed.plugin_contract.Command`.
 
     Raises:
         MethodNotFoundError: when no installed plugin offers it.
@@ -223,6 +231,8 @@ def _built_in(kind: str) -> list[PluginInfo]:
 
 
 def _screened(row: PluginInfo, rows: list[PluginInfo]) -> PluginInfo:
+    if row.kind == "command" and row.name in OWN_COMMANDS:
+        return _broken(row, f"privmed {row.name} is a command of the core, which stays; choose another name")
     rivals = [r for r in rows if r.name == row.name]
     ours = [r for r in rivals if _normal(r.distribution) in FIRST_PARTY]
     if len(ours) == 1 and len(rivals) > 1:
@@ -263,7 +273,7 @@ def _load(row: PluginInfo) -> type[Method]:
     key = (row.kind, row.name, row.module)
     if key not in _loaded:
         try:
-            _loaded[key] = _collect(row)
+            _loaded[key] = collect(row.entry, row.kind)
         except (KeyboardInterrupt, MemoryError):
             raise
         except BaseException as error:  # a plugin can fail in any way, SystemExit included
@@ -275,79 +285,4 @@ def _why(error: BaseException, row: PluginInfo) -> str:
     text = (str(error).strip() or type(error).__name__).rstrip(".")
     if isinstance(error, ModuleNotFoundError):
         return f"{text}. Try: pip install -U {row.distribution}"
-    return text if isinstance(error, (_Refused, PrivmedError)) else f"{type(error).__name__}: {text}"
-
-
-class _Refused(Exception):
-    """A plugin that loads but does not keep the contract."""
-
-
-def _collect(row: PluginInfo) -> type[Method]:
-    """Import one plugin and take the one class it was asked for; nothing is kept unless all of it is in order.
-
-    A module may register classes of several kinds; each is held against the contract of its own.
-    """
-    module = row.entry.load()
-    spoken = getattr(module, "privmed_api", hooks.API_VERSION)
-    if spoken != hooks.API_VERSION:
-        raise _Refused(
-            f"it speaks plugin API {spoken!r}, this is privmed {version('privmed')} with API {hooks.API_VERSION}"
-        )
-    manager = pluggy.PluginManager("privmed")
-    manager.add_hookspecs(hooks)
-    manager.register(module)
-    manager.check_pending()
-    if not manager.hook.privmed_register.get_hookimpls():
-        raise _Refused(f"{row.module} implements no hook privmed_register (is @hookimpl missing?)")
-    found: list[Any] = []
-    manager.hook.privmed_register(register=found.append)
-    for cls in found:
-        _hold_against_contract(cls, getattr(cls, "kind", row.kind) if inspect.isclass(cls) else row.kind)
-    mine = [cls for cls in found if (cls.kind, cls.name) == (row.kind, row.name)]
-    if len(mine) != 1:
-        names = ", ".join(sorted(cls.name for cls in found if cls.kind == row.kind)) or "nothing"
-        raise _Refused(f"its entry point promises {row.name!r}, but {row.module} registers {names}")
-    return mine[0]
-
-
-def _contracts() -> dict[str, type]:
-    from privmed.bench import contracts
-    from privmed.interfaces import KINDS
-
-    parts = (contracts.Exploiter, contracts.Defence, contracts.Metric, contracts.Reader, contracts.Suite)
-    return {**KINDS, **{p.kind: p for p in parts}}
-
-
-def _hold_against_contract(cls: Any, kind: str) -> None:
-    from privmed.interfaces import OTHERS
-    from privmed.interfaces.abilities import ABILITIES, missing
-
-    contracts = _contracts()
-    if kind not in contracts:
-        raise _Refused(f"{cls.__name__}.kind is {kind!r}; there are {', '.join(contracts)}")
-    others = [other for other in OTHERS.get(kind, ()) if inspect.isclass(cls) and issubclass(cls, other)]
-    base = others[0] if others else contracts[kind]
-    if not (inspect.isclass(cls) and issubclass(cls, base)):
-        home = "privmed.bench.contracts" if kind in PARTS else "privmed"
-        raise _Refused(f"it registers {cls!r}, which is not a subclass of {home}.{base.__name__}")
-    name = getattr(cls, "name", None)
-    if not (isinstance(name, str) and re.fullmatch(r"[a-z0-9][a-z0-9_+-]*", name)):
-        raise _Refused(f"{cls.__name__}.name must be lower-case letters, digits, - and _, got {name!r}")
-    if not attrs.has(getattr(cls, "Config", None)):
-        raise _Refused(f"{cls.__name__}.Config must be an attrs class")
-    if attrs.fields(base.Config) and not issubclass(cls.Config, base.Config):
-        raise _Refused(
-            f"{cls.__name__}.Config must extend privmed.{base.__name__}.Config, whose settings every {kind} has"
-        )
-    if getattr(cls, "learns", False) and not issubclass(cls.Config, base.LearningConfig):
-        raise _Refused(f"{cls.__name__} learns, so its Config must extend privmed.{base.__name__}.LearningConfig")
-    for ability, protocol in ABILITIES.get(kind, {}).items():
-        lacks = missing(cls, protocol)
-        if lacks and hasattr(cls, ability):
-            raise _Refused(f"{cls.__name__} claims the ability {ability!r} but does not implement {', '.join(lacks)}")
-    for attribute, value in vars(base).items():
-        if getattr(value, "__final__", False) and getattr(cls, attribute) is not value:
-            raise _Refused(f"{cls.__name__} overrides the final method {attribute}(); implement _{attribute}() instead")
-    missing = sorted(n for n in dir(cls) if getattr(getattr(cls, n), "__isabstractmethod__", False))
-    if missing:
-        raise _Refused(f"{cls.__name__} does not implement {', '.join(missing)}")
+    return text if isinstance(error, (Refused, PrivmedError)) else f"{type(error).__name__}: {text}"

@@ -54,6 +54,22 @@ def test_the_watermarker_in_the_guide_conforms(install):
         check(registry.create("watermarker", "corner"))
 
 
+def test_the_command_in_the_guide_runs(install, capsys):
+    from privmed.cli import run
+
+    source = next(b for b in blocks("docs/write-a-plugin.md", "python") if "register.command" in b)
+    install("acme", "commands", {"area": "acme_area"}, {"acme_area": source})
+    assert run(["area", "3", "--json", "--quiet"]) == 0
+    assert capsys.readouterr().out == '{"area": 9}\n'
+
+
+def test_the_guide_knows_every_kind():
+    from privmed.hooks import GROUPS
+
+    text = (ROOT / "docs/write-a-plugin.md").read_text(encoding="utf-8")
+    assert all(f"| `{group}` |" in text for group in GROUPS.values())
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
 def test_links_lead_somewhere(page):
     for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):

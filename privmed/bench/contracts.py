@@ -36,11 +36,15 @@ class Part(ABC):
         kind: what it is, set by its base class.
         name: lower-case letters, digits, ``-``, ``_`` and ``+``; unique among its kind.
         Config: attrs class of its settings.
+        check_settings: settings with which the conformance kit runs it in seconds.
+        expected_failures: checks of the kit that it cannot pass, each with the reason.
     """
 
     kind: ClassVar[str]
     name: ClassVar[str]
     Config: ClassVar[type] = NoSettings
+    check_settings: ClassVar[dict[str, Any]] = {}
+    expected_failures: ClassVar[dict[str, str]] = {}
 
     def __init__(self, config: Any = None) -> None:
         self.config = self.Config() if config is None else config

@@ -12,11 +12,9 @@ from attrs import evolve, field, frozen
 from PIL import Image
 from torch import Tensor
 
-from privmed.data.folders import cut_validation
+from privmed.data.split import Key, draw_split
 from privmed.errors import InputError
 from privmed.imaging.wire import to_bytes
-
-TEST_SHARE = 0.2
 
 
 @frozen(kw_only=True)
@@ -45,7 +43,7 @@ class Dataset:
 
     Args:
         name: for tables.
-        samples: all of them; where none names its split, groups are split 8:2 by a hash of their names.
+        samples: all of them; where none names its split, it is drawn as in :mod:`privmed.data.split`.
         digest: hash of all contents, where a reader has a cheaper one than hashing every sample.
         origin: for messages.
     """
@@ -88,12 +86,10 @@ class Dataset:
         return whole.hexdigest()[:16]
 
 
-def drawn(samples: list[Sample], seed: int = 0) -> list[Sample]:
-    """The same samples with a split: a fifth of the groups is for testing, drawn by their names."""
-    named = [evolve(s, group=s.group or s.name) for s in samples]
-    train, test = cut_validation(named, TEST_SHARE, seed)
-    split = {s.name: part for part, some in (("train", train), ("test", test)) for s in some}
-    return [evolve(s, split=split[s.name]) for s in named]
+def drawn(samples: list[Sample]) -> list[Sample]:
+    """The same samples with a split, along groups and classes."""
+    parts = draw_split([Key(s.group or s.name, s.label) for s in samples])
+    return [evolve(s, split=part) for s, part in zip(samples, parts)]
 
 
 def picture(sample: Sample, size: int, *, squash: bool = True) -> Tensor:

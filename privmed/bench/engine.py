@@ -66,7 +66,8 @@ class Context:
         from privmed.bench.readers import read_dataset
 
         if name not in self._sets:
-            self._sets[name] = read_dataset(self.within(self.root, name), self.plan.reader)
+            plan = self.plan
+            self._sets[name] = read_dataset(self.within(self.root, name), plan.reader, plan.reader_settings)
         return self._sets[name]
 
     def within(self, folder: Path, name: str) -> Path:

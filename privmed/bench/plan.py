@@ -100,6 +100,7 @@ class Plan:
     title: str = setting("", "of the page")
     data: list[str] = required("data sets, folders under --data")
     reader: str = setting("", "of the data sets; found by looking at them by default")
+    reader_settings: dict[str, Any] = setting(Factory(dict), "of the named reader")
     entries: list[Entry] = required("what is compared")
     grid: dict[str, Any] = setting(Factory(dict), "dimension: values", _values)
     seeds: list[int] = setting(Factory(lambda: [0]), "of all randomness")

@@ -2,33 +2,39 @@
 
 from __future__ import annotations
 
+import zipfile
+import zlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from privmed import hookimpl, registry
 from privmed.bench.contracts import Reader
 from privmed.bench.data import Dataset, Sample
-from privmed.data.folders import PICTURES, ImageFolder
-from privmed.errors import InputError
+from privmed.bench.nifti import Nifti
+from privmed.data.folders import ImageFolder, Item
+from privmed.data.masks import foreground
+from privmed.errors import InputError, SettingsError
 from privmed.imaging import read
+from privmed.limits import check_file, limits, raise_it
 
-MASK = "_mask"
 
-
-def read_dataset(path: Path, reader: str = "") -> Dataset:
+def read_dataset(path: Path, reader: str = "", settings: dict[str, Any] | None = None) -> Dataset:
     """A data set, by the named reader or the first one that recognises it; ours are asked last, folders of pictures at the very end.
 
     Raises:
         InputError: when it is not there, or no reader recognises it.
+        SettingsError: for settings that the reader does not have, or that no reader is named for.
     """
-    if reader:
-        return registry.part("reader", reader).read(path)
+    if settings and not reader:
+        raise SettingsError(f"data set {path}: settings of a reader were given, but no reader was named.")
     if not path.exists():
         raise InputError(f"data set {path}: no such folder or file.")
-    ours = [Busi, Npz, Folder]
+    if reader:
+        return registry.part("reader", reader, **(settings or {})).read(path)
+    ours = [Nifti, Npz, Busi, Folder]
     rows = registry.plugins("reader")
     strangers = [registry.load("reader", r.name) for r in rows if r.status != "broken" and r.distribution != "privmed"]
     for cls in [*strangers, *ours]:
@@ -38,7 +44,7 @@ def read_dataset(path: Path, reader: str = "") -> Dataset:
 
 
 class Folder(Reader):
-    """``images/`` and ``masks/``, one sub-folder a class, or plain pictures; ``split.csv`` and ``groups.csv`` if there."""
+    """``images/`` and ``masks/`` (Kvasir-SEG), one sub-folder a class, or plain pictures; ``split.csv`` and ``groups.csv`` if there."""
 
     name = "folder"
 
@@ -48,49 +54,38 @@ class Folder(Reader):
 
     def read(self, path: Path) -> Dataset:
         folder = ImageFolder(path)
-        split = {i.image: part for part in ("train", "test") for i in _part(folder, part)} if folder.has_split else {}
 
-        def sample(item) -> Sample:
+        def sample(item: Item) -> Sample:
+            name = item.image.relative_to(folder.root).as_posix()
             return Sample(
-                name=item.image.relative_to(folder.root).as_posix(),
+                name=name,
                 image=lambda: read(item.image).tensor(),
-                mask=None if item.mask is None else lambda: mask_of(item.mask),
+                mask=None if item.mask is None else lambda: foreground(item.mask),
                 label=item.label,
                 group=item.group,
-                split=split.get(item.image, ""),
+                split=folder.split[name],
             )
 
-        samples = [sample(i) for i in folder.items() if not split or i.image in split]
-        return Dataset(path.name, samples, digest=folder.digest if split else None, origin=path)
+        there = set(folder.split.values())
+        samples = [sample(i) for part in ("train", "test") if part in there for i in folder.items(part)]
+        if not samples:
+            folder.present()  # says why, if there is nothing at all
+        return Dataset(path.name, samples, digest=folder.digest, origin=path)
 
 
-class Busi(Reader):
+class Busi(Folder):
     """BUSI and its like: ``CLASS/NAME.png`` with the truth in ``NAME_mask.png``, ``NAME_mask_1.png``, ... beside it."""
 
     name = "busi"
 
     @classmethod
     def recognises(cls, path: Path) -> bool:
-        return path.is_dir() and any(MASK in p.stem for p in path.glob("*/*.png"))
+        return path.is_dir() and (folder := ImageFolder(path)).has_masks and folder.masks is None
 
     def read(self, path: Path) -> Dataset:
-        files = sorted(p for p in path.rglob("*") if p.suffix.lower() in PICTURES)
-        images = [p for p in files if MASK not in p.stem]
-        masks: dict[Path, list[Path]] = {}
-        for p in files:
-            if MASK in p.stem:
-                masks.setdefault(p.with_name(p.stem.partition(MASK)[0]), []).append(p)
-
-        def sample(image: Path) -> Sample:
-            mine = masks.get(image.with_suffix(""), [])
-            return Sample(
-                name=image.relative_to(path).as_posix(),
-                image=lambda: read(image).tensor(),
-                mask=(lambda: torch.stack([mask_of(m) for m in mine]).amax(0)) if mine else None,
-                label=image.parent.name if image.parent != path else None,
-            )
-
-        return Dataset(path.name, [sample(i) for i in images], origin=path)
+        if path.is_dir() and not self.recognises(path):
+            raise InputError(f"data set {path}: no picture NAME.png has its mask NAME_mask.png beside it.")
+        return super().read(path)
 
 
 class Npz(Reader):
@@ -103,50 +98,50 @@ class Npz(Reader):
         return path.suffix == ".npz"
 
     def read(self, path: Path) -> Dataset:
-        try:
-            with np.load(path, allow_pickle=False) as archive:
-                arrays = {k: archive[k] for k in archive.files}
-        except (OSError, ValueError) as error:
-            raise InputError(f"data set {path}: cannot be read as an npz archive ({error}).") from error
-        samples = []
-        for part in ("train", "val", "test"):
-            if f"{part}_images" not in arrays:
-                continue
-            labels = arrays.get(f"{part}_labels")
-            for n, pixels in enumerate(arrays[f"{part}_images"]):
-                label = None if labels is None else "-".join(str(int(v)) for v in np.ravel(labels[n]))
-                samples.append(
-                    Sample(
-                        name=f"{part}/{n}",
-                        image=_planes(pixels),
-                        label=label,
-                        split="test" if part == "test" else "train",
-                    )
-                )
-        if not samples:
+        arrays = _arrays(path)
+        parts = [part for part in ("train", "val", "test") if f"{part}_images" in arrays]
+        if not parts:
             raise InputError(f"data set {path}: holds no train_images, val_images or test_images.")
+        samples = [s for part in parts for s in _of_part(path, part, arrays)]
         return Dataset(path.stem, samples, origin=path)
 
 
-def mask_of(path: Path) -> Tensor:
-    """A mask file as (1, 1, H, W), 0 or 1: what exceeds half of its largest value is foreground, be that 255 or 1."""
-    seen = read(path).tensor()[0].amax(0)
-    return (seen > seen.max() / 2).float()[None, None]
-
-
-def _planes(pixels: np.ndarray):
-    planes = np.moveaxis(pixels, 2, 0) if pixels.ndim == 3 else pixels[None]
-    return lambda: torch.from_numpy(planes.astype(np.float32))[None] / 255
-
-
-def _part(folder: ImageFolder, part: str) -> list:
+def _arrays(path: Path) -> dict[str, np.ndarray]:
+    """What an archive holds; nothing in it is run."""
     try:
-        return folder.items(part)
-    except InputError:
-        return []
+        check_file(path)
+        with zipfile.ZipFile(path) as archive:
+            if sum(m.file_size for m in archive.infolist()) > limits().file_bytes:
+                raise InputError(f"data set {path}: unpacks to {raise_it('file_bytes')}")
+        with np.load(path, allow_pickle=False) as arrays:
+            return {name: arrays[name] for name in arrays.files}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise InputError(f"data set {path}: cannot be read as an npz archive ({error}).") from error
+
+
+def _of_part(path: Path, part: str, arrays: dict[str, np.ndarray]) -> list[Sample]:
+    images, labels = arrays[f"{part}_images"], arrays.get(f"{part}_labels")
+    if images.ndim not in (3, 4) or (images.ndim == 4 and images.shape[3] not in (1, 3)) or images.dtype != np.uint8:
+        raise InputError(
+            f"data set {path}: {part}_images are {images.dtype} of shape {images.shape}, expected uint8 of shape (N, H, W), or with 1 or 3 "
+            "channels at the end."
+        )
+    if labels is not None and len(labels) != len(images):
+        raise InputError(f"data set {path}: has {len(images)} {part}_images, but {len(labels)} {part}_labels.")
+
+    def sample(n: int) -> Sample:
+        planes = np.moveaxis(images[n], 2, 0) if images.ndim == 4 else images[n][None]
+        return Sample(
+            name=f"{part}/{n}",
+            image=lambda: torch.from_numpy(planes.astype(np.float32))[None] / 255,
+            label=None if labels is None else "-".join(str(int(v)) for v in np.ravel(labels[n])),
+            split="test" if part == "test" else "train",
+        )
+
+    return [sample(n) for n in range(len(images))]
 
 
 @hookimpl
 def privmed_register(register):
-    for reader in (Folder, Busi, Npz):
+    for reader in (Folder, Busi, Npz, Nifti):
         register(reader)

@@ -11,6 +11,7 @@ from privmed.cli import (
     bench,
     covert,
     demo,
+    doctor,
     hide,
     keygen,
     plugins,
@@ -22,9 +23,11 @@ from privmed.cli import (
     verify,
     watermark,
 )
+from privmed.cli.extensions import Commands
 
 app = typer.Typer(
     name="privmed",
+    cls=Commands,
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode="rich",
@@ -64,6 +67,7 @@ for command in (
     keygen,
     bench,
     train,
+    doctor,
 ):
     if hasattr(command, "app"):
         app.add_typer(command.app, name=command.__name__.rpartition(".")[2])

@@ -181,17 +181,22 @@ def resumable(what: object, how: str = "What is written is whole; go on with --r
         raise Interrupted(f"{what}: interrupted. {how}") from error
 
 
-def check_split(source: Any, split: str | None) -> None:
-    """Refuse to take a whole set for a part of it.
+def check_split(voice: Voice, source: Any, split: str | None) -> None:
+    """Say where a part of a data set comes from that no table names.
 
     Raises:
-        InputError: when a part is asked for and no table names one.
+        InputError: when there is no such part.
     """
-    from privmed.errors import InputError
+    from privmed.errors import InputError, did_you_mean
 
-    if split is not None and not source.has_split:
+    parts = sorted(set(source.split.values())) if split is not None else []
+    if parts and split not in parts:
         raise InputError(
-            f"data set {source.path}: has no split.csv that names images, so it has no part {split!r}. Write one, or leave out --split."
+            f"data set {source.path}: has no part {split!r}; there are {', '.join(parts)}.{did_you_mean(split, parts)}"
+        )
+    if split is not None and not source.has_split:
+        voice.say(
+            f"{source.path} has no split.csv: train and test are its folders of those names, or else drawn 8:2 along groups."
         )
 
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from privmed.cli.common import Debug, Json, Quiet, Voice
+from privmed.cli.common import Debug, Json, Quiet, Voice, bar
 
 app = typer.Typer(help="List installed methods, or show one.", invoke_without_command=True, add_completion=False)
 
@@ -14,7 +15,10 @@ app = typer.Typer(help="List installed methods, or show one.", invoke_without_co
 @app.callback()
 def listing(
     context: typer.Context,
-    kind: Annotated[str | None, typer.Option(help="Only hider, analyzer, protector or watermarker.")] = None,
+    kind: Annotated[
+        str | None,
+        typer.Option(help="Only hider, analyzer, protector, watermarker, exploiter, defence, metric, ..., command."),
+    ] = None,
     check: Annotated[
         bool,
         typer.Option(
@@ -25,12 +29,12 @@ def listing(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """List installed methods; broken ones with their reason."""
+    """List what plugins bring, broken ones with their reason; the core's own parts: privmed bench list."""
     if context.invoked_subcommand:
         return
     from privmed import registry
 
-    rows = registry.plugins(kind, check=check)
+    rows = registry.plugins(kind, check=check) if kind else registry.installed(check=check)
     voice = Voice(json, quiet)
     _show_listing(voice, rows)
     fields = ("kind", "name", "distribution", "version", "status", "reason")
@@ -61,12 +65,14 @@ def _show_listing(voice: Voice, rows: list) -> None:
 
 @app.command()
 def show(
-    method: Annotated[str, typer.Argument(help="kind:name, e.g. hider:lightih")],
+    method: Annotated[str, typer.Argument(help="kind:name, e.g. hider:lightih or exploiter:unet")],
     json: Json = False,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Show a method: what it is, its settings, its weights."""
+    """Show a method or part: what it is, its settings, its weights."""
+    import inspect
+
     from privmed import registry, weights
     from privmed.errors import SettingsError
     from privmed.interfaces.abilities import ABILITIES, abilities
@@ -76,23 +82,85 @@ def show(
     if not colon:
         raise SettingsError(f"{method!r}: expected kind:name, e.g. hider:lightih.")
     cls = registry.load(kind, name)
-    cards = {n: weights.read_card(p, cls) for n, p in weights.bundled(cls).items()}
-    about = (cls.__doc__ or "").strip().splitlines()[0]
-    voice = Voice(json, quiet)
-    rows, able = describe(cls.Config), abilities(cls)
+    if kind == "command":
+        cls, settings = cls.target, []
+    else:
+        settings = describe(cls.Config)
+    about = next(iter((inspect.getdoc(cls) or "").splitlines()), "")
+    cards = {n: weights.read_card(p, cls) for n, p in weights.bundled(cls).items()} if kind in registry.METHODS else {}
+    voice, able = Voice(json, quiet), abilities(cls) if kind in registry.METHODS else []
     if not json:
         voice.say(f"{method}: {about}\n")
         voice.table(
             "Settings",
             [
                 (r["name"], f"{r['default']!r}  {r['doc']}" + (f" ({r['allowed']})" if r["allowed"] else ""))
-                for r in rows
-            ],
+                for r in settings
+            ]
+            or [("none", "")],
         )
+    if not json and kind in registry.METHODS:
         if ABILITIES[kind]:
             voice.table("\nAbilities", [(name, "yes" if name in able else "no") for name in ABILITIES[kind]])
         voice.table(
             "\nWeights",
             [(n, f"{c['bytes'] / 1e6:.1f} MB  {c.get('about', '')}") for n, c in cards.items()] or [("none", "")],
         )
-    voice.finish({"method": method, "about": about, "settings": rows, "abilities": able, "weights": cards})
+    voice.finish({"method": method, "about": about, "settings": settings, "abilities": able, "weights": cards})
+
+
+@app.command()
+def new(
+    name: Annotated[str, typer.Argument(help="Name of the method, e.g. mine; the distribution is privmed-mine.")],
+    kind: Annotated[
+        str, typer.Option(help="hider, analyzer, protector, watermarker, exploiter, defence, dataset or suite.")
+    ],
+    path: Annotated[Path, typer.Option("--path", help="Folder that the distribution's folder is made in.")] = Path(),
+    json: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Write a plugin: a distribution with a small working method, its test, licence and README. Existing folders are left alone."""
+    from privmed.scaffold import write_plugin
+
+    voice = Voice(json, quiet)
+    made = write_plugin(name, kind, path)
+    voice.say(f"{made.folder} holds {made.kind}:{made.name}. Next:\n")
+    for line in made.steps:
+        voice.say(f"    {line}")
+    voice.finish({"folder": str(made.folder), "kind": made.kind, "name": made.name, "next": made.steps})
+
+
+@app.command()
+def check(
+    name: Annotated[
+        str | None, typer.Argument(help="kind:name, a name, or a distribution; all that plugins bring by default.")
+    ] = None,
+    json: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Run the conformance kit on what is installed, with random weights. Exit code 1 when a check fails."""
+    from collections import Counter
+
+    import attrs
+
+    from privmed.testing.report import FAILED, chosen, examine
+
+    voice = Voice(json, quiet)
+    with bar(voice, "checking") as progress:
+        results = list(examine(chosen(name), progress))
+    count = Counter(r.status for r in results)
+    for target in dict.fromkeys(r.target for r in results):
+        mine = [r for r in results if r.target == target]
+        voice.table(f"\n{target}", [(r.check, _words(r)) for r in mine])
+    voice.say("\n" + ", ".join(f"{n} {status}" for status, n in sorted(count.items())))
+    voice.finish({"results": [attrs.asdict(r) for r in results], "failed": count[FAILED]})
+    if count[FAILED]:
+        raise typer.Exit(1)
+
+
+def _words(result) -> str:
+    """A result for people."""
+    reason = f": {result.reason}" if result.reason else ""
+    return f"{result.status}{reason}" + (f"\nmend: {result.mend}" if result.mend else "")

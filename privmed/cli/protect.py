@@ -40,7 +40,7 @@ def command(
         str | None, typer.Option("--load", help="A fitted protector (.safetensors) instead of a fit.")
     ] = None,
     save: Annotated[Path | None, typer.Option("--save", help="Keep the fitted protector (.safetensors).")] = None,
-    split: Annotated[str | None, typer.Option(help="Only this part of split.csv, e.g. train.")] = None,
+    split: Annotated[str | None, typer.Option(help="Only this part of the set: train or test.")] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Stop at the first image that cannot be used.")] = False,
     set_: Set = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the folder an interrupted run left.")] = False,
@@ -65,7 +65,7 @@ def command(
     for path in (output, save):
         if path is not None:
             check_apart(source, path)
-    check_split(source, split)
+    check_split(Voice(json, quiet), source, split)
     items, classes = source.items(split), classes_of(source)
     given = {"epsilon": epsilon, "seed": seed}
     chosen = {name: value for name, value in given.items() if value is not None} | settings(set_)

@@ -45,7 +45,7 @@ def command(
     recipient: Recipients = None,
     identity: Identities = None,
     passphrase_file: PassphraseFile = None,
-    split: Annotated[str | None, typer.Option(help="Only this part of split.csv, e.g. train.")] = None,
+    split: Annotated[str | None, typer.Option(help="Only this part of the set: train or test.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="At most so many images.")] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Stop at the first image that cannot be marked.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with what an interrupted run left.")] = False,
@@ -85,7 +85,7 @@ def command(
     source = ImageFolder(dataset, lenient=True)
     check_apart(source, output)
     check_places(key, output, resume)
-    check_split(source, split)
+    check_split(Voice(json, quiet), source, split)
     people = sorted(fingerprint_of(r) for r in recipient or [])
     voice, begun = Voice(json, quiet), unfinished(key) if resume else None
     place = pick_device(device)

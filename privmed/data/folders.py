@@ -1,31 +1,40 @@
 """Data-set folders: what lies in them, which part is for training, and a validation part cut out of it.
 
 A set is a folder with ``images/`` and ``masks/`` (segmentation), with one sub-folder a class (classification), or simply with pictures
-in it. An optional ``split.csv`` (``file,split``) names the train and test part, an optional ``groups.csv`` (``file,group``) the images that
-show the same patient or lesion, which must not be torn apart.
-The folder, ``images/`` and ``masks/`` may be links; no name and no link in them leads out of them.
+in it. Masks may also lie beside their images, as ``NAME_mask.png``, ``NAME_mask_1.png`` and so on (BUSI). An optional ``split.csv``
+(``file,split``) names the train and test part, an optional ``groups.csv`` (``file,group``) the images that show the same patient or lesion,
+which must not be torn apart. Without a table, folders ``train/`` and ``test/`` are the split; without those it is drawn, the same for
+all who ask. The folder, ``images/`` and ``masks/`` may be links; no name and no link in them leads out of them.
 """
 
 from __future__ import annotations
 
+import functools
 import glob
 import hashlib
+import re
 from pathlib import Path
 from typing import NamedTuple
 
+from privmed.data.masks import Mask
+from privmed.data.split import Key, draw_split
 from privmed.data.tables import read_table
 from privmed.errors import InputError
 from privmed.files import inside
 from privmed.limits import read_bytes
 
 PICTURES = {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".dcm"}
+BESIDE = re.compile(r"(.+)_mask(?:_\d+)?")  # the stem of a mask that lies beside its image
+PARTS = {"train": "train", "val": "train", "valid": "train", "validation": "train", "test": "test"}
+"""What folders of a published split are called; validation images are for training."""
+ELSEWHERE = {".nii": "NIfTI volumes", ".gz": "NIfTI volumes", ".npz": "an .npz archive"}
 
 
 class Item(NamedTuple):
     """One image of a set."""
 
     image: Path
-    mask: Path | None
+    mask: Mask | None
     label: str | None
     group: str
 
@@ -69,15 +78,32 @@ class ImageFolder:
         """Whether a table says which images are for training."""
         return bool(self._split)
 
+    @property
+    def has_masks(self) -> bool:
+        """Whether the truth of its images are masks."""
+        return self.masks is not None or bool(self._beside)
+
+    @functools.cached_property
+    def split(self) -> dict[str, str]:
+        """The part that each image belongs to: as ``split.csv`` says, or as the folders ``train/`` and ``test/``, or drawn 8:2."""
+        if self._split:
+            return self._split
+        names = self.names()
+        if self._parted:
+            return {name: PARTS[name.split("/")[0].lower()] for name in names}
+        labels = self.table("labels.csv", "label")
+        keys = [Key(self._groups.get(name, name), self._label(name) or labels.get(name)) for name in names]
+        return dict(zip(names, draw_split(keys)))
+
     def items(self, split: str | None = None) -> list[Item]:
         """Return the images of ``"train"``, ``"test"`` or (None) of the whole set, in a fixed order.
 
         Raises:
             InputError: when there is no picture in that split, or a mask is missing.
         """
-        if not self._split:
+        if not self._split and split is None:
             return self.present()
-        names = [name for name, part in self._split.items() if split in (None, part)]
+        names = [name for name, part in self.split.items() if split in (None, part)]
         if not names:
             raise InputError(f"data set {self.path}: no pictures" + (f" in its {split} split." if split else "."))
         return [self._item(name) for name in sorted(names)]
@@ -94,46 +120,95 @@ class ImageFolder:
             )  # or its pictures would be left out without a word
         names = self.names()
         if not names:
-            raise InputError(f"data set {self.path}: no pictures.")
+            raise InputError(f"data set {self.path}: no pictures{self._instead()}.")
         return [self._item(name) for name in names]
 
     def names(self) -> list[str]:
-        """The names of the pictures that are really there."""
-        return sorted(p.relative_to(self.root).as_posix() for p in self.root.rglob("*") if p.suffix.lower() in PICTURES)
+        """The names of the pictures that are really there; masks are none."""
+        taken = {name for masks in self._beside.values() for name in masks}
+        return [name for name in _pictures(self.root) if name not in taken]
 
     def strays(self) -> list[Path]:
         """Masks that belong to no image."""
-        if self.masks is None:
-            return []
-        used = {item.mask for item in self.present()}
-        return sorted(p for p in self.masks.rglob("*") if p.suffix.lower() in PICTURES and p not in used)
+        if self.masks is not None:
+            there = [self.masks / name for name in _pictures(self.masks)]
+        else:
+            there = [self.root / name for masks in self._beside.values() for name in masks]
+        used = {path for item in self.present() if item.mask for path in item.mask.files} if there else set()
+        return sorted(path for path in there if path not in used)
 
     def digest(self, split: str | None = None) -> str:
         """Hash of the names and contents of a split's images and masks, and of the split: whether two runs saw the same data."""
         whole = hashlib.sha256()
         for item in self.items(split):
             name = item.image.relative_to(self.root).as_posix()
-            whole.update(f"{name}:{self._split.get(name, '')}\n".encode())
-            for path in (item.image, item.mask):
-                whole.update(b"" if path is None else hashlib.sha256(read_bytes(path)).digest())
+            whole.update(f"{name}:{self.split.get(name, '')}\n".encode())
+            for path in (item.image, *(item.mask.files if item.mask else ())):
+                whole.update(hashlib.sha256(read_bytes(path)).digest())
         return whole.hexdigest()[:16]
 
     def _item(self, name: str) -> Item:
         image = inside(self.root, name, self.path)
-        mask = self._mask(name) if self.masks else None
-        for path in (image, mask):
-            if path is not None and not path.is_file() and not self.lenient:
+        mask = self._mask(name)
+        for path in (image, *(mask.files if mask else ())):
+            if not path.is_file() and not self.lenient:
                 raise InputError(f"data set {self.path}: {path.relative_to(self.path)} is missing.")
-        label = name.split("/")[0] if "/" in name and not self.masks else None
-        return Item(image, mask, label, self._groups.get(name, f"{self.path.name}/{name}"))
+        return Item(image, mask, self._label(name), self._groups.get(name, f"{self.path.name}/{name}"))
 
-    def _mask(self, name: str) -> Path:
-        """The mask of that name, or with another ending if only that is there (``a.jpg`` and ``a.png``)."""
+    def _label(self, name: str) -> str | None:
+        """The class that the folder of an image stands for."""
+        folders = name.split("/")[self._parted : -1]
+        return folders[0] if folders and self.masks is None else None
+
+    def _mask(self, name: str) -> Mask | None:
+        """The mask of that name, or with another ending if only that is there (``a.jpg`` and ``a.png``); or those beside the image."""
+        if self.masks is None:
+            beside = self._beside.get(_stem(name), ())
+            return Mask(tuple(inside(self.root, n, self.path) for n in beside)) if beside else None
         exact = inside(self.masks, name, self.path)
         if exact.is_file():
-            return exact
+            return Mask((exact,))
         near = [p for p in exact.parent.glob(f"{glob.escape(exact.stem)}.*") if p.suffix.lower() in PICTURES]
-        return inside(self.masks, near[0].relative_to(self.masks).as_posix()) if len(near) == 1 else exact
+        only = len(near) == 1
+        return Mask((inside(self.masks, near[0].relative_to(self.masks).as_posix()),)) if only else Mask((exact,))
+
+    @functools.cached_property
+    def _first_seen(self) -> list[str]:
+        """All pictures, masks beside images included, as they were when first looked for: what the layout is told by."""
+        return _pictures(self.root)
+
+    @functools.cached_property
+    def _beside(self) -> dict[str, list[str]]:
+        """Masks beside images by the name of the image, without its ending; none unless at least one has its image."""
+        if self.masks is not None:
+            return {}
+        names, found = self._first_seen, {}
+        for name in names:
+            if match := BESIDE.fullmatch(_stem(name)):
+                found.setdefault(match[1], []).append(name)
+        return found if found.keys() & {_stem(name) for name in names} else {}
+
+    @functools.cached_property
+    def _parted(self) -> int:
+        """How many of the outer folders are parts of a split: 1 where all pictures lie in such folders and both parts are there, else 0."""
+        first = {name.split("/")[0].lower() if "/" in name else "" for name in self._first_seen}
+        return int(first <= PARTS.keys() and {PARTS[f] for f in first} == {"train", "test"})
+
+    def _instead(self) -> str:
+        """What there is, of what this cannot read."""
+        found = (ELSEWHERE[p.suffix] for p in sorted(self.path.rglob("*")) if p.suffix in ELSEWHERE)
+        what = next(found, "")
+        return f", but {what}, which only privmed bench reads" if what else ""
+
+
+def _pictures(root: Path) -> list[str]:
+    return sorted(p.relative_to(root).as_posix() for p in root.rglob("*") if p.suffix.lower() in PICTURES)
+
+
+def _stem(name: str) -> str:
+    """A name without its ending."""
+    folder, slash, last = name.rpartition("/")
+    return folder + slash + last.rpartition(".")[0]
 
 
 def cut_validation(items: list[Item], fraction: float, seed: int = 0) -> tuple[list[Item], list[Item]]:

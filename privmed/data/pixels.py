@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from privmed.data.masks import Mask, foreground
 from privmed.imaging import read
 from privmed.imaging.wire import to_bytes
 
@@ -32,10 +33,10 @@ def load(path: Path, size: int, *, squash: bool) -> Tensor:
     return torch.from_numpy(np.array(picture)).permute(2, 0, 1)
 
 
-def load_mask(path: Path, size: int) -> Tensor:
-    """Read a mask, (1, size, size) float32, 0 or 1: what exceeds half of its largest value is foreground, be that 255 or 1."""
-    seen = read(path).tensor()[0].amax(0)
-    picture = Image.fromarray((seen > seen.max() / 2).byte().numpy()).resize((size, size), Image.Resampling.NEAREST)
+def load_mask(mask: Mask, size: int) -> Tensor:
+    """Read a mask, (1, size, size) float32, 0 or 1; see :func:`privmed.data.masks.foreground`."""
+    seen = foreground(mask)[0, 0]
+    picture = Image.fromarray(seen.byte().numpy()).resize((size, size), Image.Resampling.NEAREST)
     return torch.from_numpy(np.array(picture))[None].float()
 
 

@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from privmed.data.folders import ImageFolder, Item
+from privmed.data.masks import read_mask
 from privmed.errors import InputError, LossError, VerificationError
 from privmed.imaging import read
 from privmed.imaging.canvas import max_value_of
@@ -24,33 +24,13 @@ CHECKPOINT, FITTED = "fit.pt", "fitted.pt"  # of a fit that goes on, and of one 
 TOLERANCE = 1e-6  # float32 cannot hold 4/255 exactly
 
 
-def read_mask(path: Path, size: tuple[int, int]) -> Tensor:
-    """Read a mask at its own size, (1, 1, H, W), 0 or 1.
-
-    Raises:
-        InputError: when it is missing, of another size than its image, or holds more than two values.
-    """
-    pixels = read(path).pixels
-    pixels = pixels.max(2) if pixels.ndim == 3 else pixels
-    if pixels.shape != size:
-        raise InputError(
-            f"{path}: the mask is {pixels.shape[1]} x {pixels.shape[0]}, but its image {size[1]} x {size[0]} pixels."
-        )
-    values = np.unique(pixels)
-    if len(values) > 2 or (len(values) == 2 and values[0] != 0):
-        raise InputError(
-            f"{path}: the mask holds {len(values)} values ({values[0]} to {values[-1]}), expected 0 and one other. Threshold it first."
-        )
-    return torch.from_numpy((pixels > 0).astype(np.float32))[None, None]
-
-
 def classes_of(source: ImageFolder) -> list[str]:
     """Names of the classes of a set, whatever part of it is asked for: numbers mean the same in every part. None with masks.
 
     Raises:
         InputError: when there are neither masks nor classes.
     """
-    if source.masks is not None:
+    if source.has_masks:
         return []
     classes = sorted({item.label for item in source.items() if item.label is not None})
     if not classes:
@@ -69,6 +49,8 @@ def truth_of(item: Item, classes: list[str], size: tuple[int, int]) -> Tensor:
     """
     if item.mask is not None:
         return read_mask(item.mask, size)
+    if not classes:
+        raise InputError(f"{item.image}: has no mask, and the truth of this data set are masks.")
     if item.label not in classes:
         raise InputError(f"{item.image}: belongs to no class, expected it in one of the folders {', '.join(classes)}.")
     return torch.tensor([classes.index(item.label)])

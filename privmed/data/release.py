@@ -166,10 +166,9 @@ class Release:
             return
         left_out = {name for name, _ in failed}
         for item in items:
-            if item.mask is not None and item.mask.is_file() and self.name(item) not in left_out:
-                copy(
-                    item.mask, inside(self.out, item.mask.relative_to(self.source.path).as_posix()), self.work.drafts()
-                )
+            if item.mask is not None and not item.mask.missing and self.name(item) not in left_out:
+                for path in item.mask.files:
+                    copy(path, inside(self.out, path.relative_to(self.source.path).as_posix()), self.work.drafts())
         published = {name for name in self.lines if name not in left_out}
         there = {(self.source.root / name).relative_to(self.source.path).as_posix() for name in self.source.names()}
         absent = {n for name in {*map(self.name, items), *there} - published for n in self._known_as(name)}

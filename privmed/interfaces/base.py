@@ -24,6 +24,8 @@ class Method(nn.Module):
         name: the method's name, equal to the left side of its entry point.
         Config: attrs class of its settings, each with a default; none by default.
         default_weights: which bundled weights ``privmed.hider(name)`` loads; None for a method that needs none.
+        check_settings: settings with which the conformance kit runs it in seconds.
+        expected_failures: checks of the kit that it cannot pass, each with the reason.
         multiple: sides are reflect-padded to a multiple of this before the private methods run.
         config: the settings in use.
         card: the model card of the weights in use, or None for random weights.
@@ -35,6 +37,8 @@ class Method(nn.Module):
     name: ClassVar[str] = ""
     Config: ClassVar[type] = MethodConfig
     default_weights: ClassVar[str | None] = None
+    check_settings: ClassVar[dict[str, Any]] = {}
+    expected_failures: ClassVar[dict[str, str]] = {}
     multiple: int = 1
 
     def __init__(self, config: Any = None) -> None:

@@ -1,4 +1,4 @@
-"""Checks that hold for every method, whatever its interface."""
+"""Checks that hold for every method, whatever its interface, beside those of settings."""
 
 from __future__ import annotations
 
@@ -6,48 +6,11 @@ import copy
 import tempfile
 from pathlib import Path
 
-import attrs
 import torch
 
 from privmed import weights
-from privmed.errors import SettingsError, WeightsError
+from privmed.errors import WeightsError
 from privmed.interfaces import Method
-from privmed.settings import structure, unstructure
-
-
-def check_settings_round_trip(method: Method) -> None:
-    """Settings survive the way through plain data, as recipes and model cards need it."""
-    plain = unstructure(method.config)
-    assert structure(type(method).Config, plain, method.name) == method.config
-
-
-def check_settings_have_defaults_and_descriptions(method: Method) -> None:
-    """Every setting has a default and says in a line what it is."""
-    type(method).Config()
-    for field in attrs.fields(type(method).Config):
-        assert field.metadata.get("doc"), (
-            f"setting {field.name} has no description; declare it with privmed.settings.setting"
-        )
-
-
-def check_unknown_setting_is_answered(method: Method) -> None:
-    """A setting that does not exist is refused with a SettingsError that names the method."""
-    try:
-        structure(type(method).Config, {"no_such_setting": 1}, method.name)
-    except SettingsError as error:
-        assert "no_such_setting" in str(error)
-        return
-    raise AssertionError("a misspelt setting was accepted")
-
-
-def check_settings_are_frozen(method: Method) -> None:
-    """Settings cannot be changed behind a method's back."""
-    for field in attrs.fields(type(method).Config):
-        try:
-            setattr(method.config, field.name, getattr(method.config, field.name))
-        except attrs.exceptions.FrozenInstanceError:
-            continue
-        raise AssertionError(f"setting {field.name} can be assigned; use attrs.frozen")
 
 
 def check_deepcopy_is_equal(method: Method) -> None:

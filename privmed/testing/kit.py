@@ -1,66 +1,52 @@
-"""Which checks a method has to pass, and the decorator that runs them under pytest."""
+"""Which checks a method or part has to pass, and the decorator that runs them under pytest."""
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping
+from importlib import import_module
 from typing import Any
 
-from privmed.errors import PrivmedError, SettingsError
-from privmed.interfaces import FileHider, Method
-from privmed.testing import (
-    analyzer_checks,
-    common_checks,
-    file_hider_checks,
-    hider_checks,
-    protector_checks,
-    watermarker_checks,
-)
+from privmed import registry
+from privmed.errors import SettingsError
+from privmed.hooks import METHODS
+from privmed.settings import structure
 
-Check = Callable[[Method], None]
-MODULES = {
-    "hider": (common_checks, hider_checks),
-    "file hider": (common_checks, file_hider_checks),
-    "analyzer": (common_checks, analyzer_checks),
-    "protector": (common_checks, protector_checks),
-    "watermarker": (common_checks, watermarker_checks),
-}
+Check = Callable[[Any], None]
+FILES = "file_hider"  # hiders that carry files have checks of their own
 
 
 def checks_for(kind: str) -> list[Check]:
-    """Return the checks of an interface (a kind, or ``"file hider"``) by name: plain functions whose first line is their promise."""
-    modules = MODULES.get(kind, (common_checks,))
+    """Return the checks of a kind (or of ``"file_hider"``) by name: plain functions whose first line is their promise."""
+    shared = ["common", "settings"] if kind in (*METHODS, FILES) else ["settings"] if kind != "command" else []
+    modules = [import_module(f"privmed.testing.{name}_checks") for name in (*shared, kind)]
     found = [f for module in modules for name, f in vars(module).items() if name.startswith("check_")]
     return sorted(found, key=lambda f: f.__name__)
 
 
 def parametrize_with_checks(
-    target: str | Method | Callable[[], Method], expected_failures: Mapping[str, str] | None = None, **settings: Any
+    target: str | Any | Callable[[], Any], expected_failures: Mapping[str, str] | None = None, **settings: Any
 ) -> Callable:
-    """Run a test once for every check of a method's interface.
+    """Run a test once for every check of a kind.
 
     Args:
-        target: ``"kind:name"`` (made with random weights and the given settings), a method, or a function that makes one.
-        expected_failures: name of a check to the reason why it cannot hold. A check that is expected to fail and passes is
-            a failure: the list stays honest.
-        settings: of the method, when ``target`` is a name.
+        target: ``"kind:name"`` (a method is made with random weights), a method or part, or a function that makes one.
+        expected_failures: name of a check to the reason why it cannot hold; by default what the class says in ``expected_failures``. A
+            check that is expected to fail and passes is a failure: the list stays honest.
+        settings: when ``target`` is a name; beside those of ``check_settings`` of the class.
 
     Returns:
-        A decorator for a test function of two arguments, the method and the check.
+        A decorator for a test function of two arguments, the method or part and the check.
 
     Raises:
         SettingsError: when an expected failure names no check.
     """
     import pytest
 
-    expected = dict(expected_failures or {})
-    interface, make = _maker(target, settings)
-    checks = checks_for(interface)
-    unknown = sorted(expected.keys() - {c.__name__ for c in checks})
-    if unknown:
-        raise SettingsError(
-            f"expected_failures: no check {unknown[0]!r}; there are {', '.join(c.__name__ for c in checks)}."
-        )
+    kind, make = maker(target, settings)
+    checks = checks_for(kind)
+    expected = expected_of(target) if expected_failures is None else dict(expected_failures)
+    check_expected(expected, checks)
 
     def decorate(test: Callable) -> Callable:
         @pytest.mark.parametrize("check", checks, ids=lambda c: c.__name__)
@@ -79,21 +65,48 @@ def parametrize_with_checks(
     return decorate
 
 
-def _maker(target: Any, settings: dict[str, Any]) -> tuple[str, Callable[[], Method]]:
+def check_expected(expected: Mapping[str, str], checks: list[Check]) -> None:
+    """Refuse a list of expected failures that names what is no check.
+
+    Raises:
+        SettingsError: when it does.
+    """
+    unknown = sorted(expected.keys() - {c.__name__ for c in checks})
+    if unknown:
+        raise SettingsError(
+            f"expected_failures: no check {unknown[0]!r}; there are {', '.join(c.__name__ for c in checks)}."
+        )
+
+
+def expected_of(target: Any) -> dict[str, str]:
+    """The failures that the class of a target of :func:`parametrize_with_checks` itself expects."""
     if isinstance(target, str):
-        from privmed import registry
-
         kind, _, name = target.partition(":")
-        try:
-            interface = _interface(registry.load(kind, name))
-        except PrivmedError:  # it says so in each of the tests
-            interface = kind
-        return interface, functools.partial(registry.create, kind, name, None, None, **settings)
-    if isinstance(target, Method):
-        return _interface(type(target)), lambda: target
-    return _interface(type(target())), target
+        target = registry.load(kind, name)
+    return dict(getattr(target, "expected_failures", {}))
 
 
-def _interface(cls: type[Method]) -> str:
-    """Whose checks a method has to pass."""
-    return "file hider" if issubclass(cls, FileHider) else cls.kind
+def maker(target: Any, settings: Mapping[str, Any] | None = None) -> tuple[str, Callable[[], Any]]:
+    """Whose checks a target of :func:`parametrize_with_checks` has to pass, and what makes it."""
+    if isinstance(target, str):
+        kind, _, name = target.partition(":")
+        make = functools.partial(_make, kind, name, dict(settings or {}))
+        return (_checked_as(registry.load(kind, name)) if kind == "hider" else kind), make
+    if hasattr(target, "kind") and not isinstance(target, type):
+        return _checked_as(target), lambda: target
+    return _checked_as(target()), target
+
+
+def _checked_as(method: Any) -> str:
+    return FILES if hasattr(method, "hide_file") else method.kind
+
+
+def _make(kind: str, name: str, settings: dict[str, Any]) -> Any:
+    cls = registry.load(kind, name)
+    if kind == "command":
+        return cls
+    chosen = {**cls.check_settings, **settings}
+    if kind in METHODS:
+        return registry.create(kind, name, None, None, **chosen)
+    config = structure(cls.Config, chosen, name)
+    return cls(config, None) if kind == "suite" else cls(config)

@@ -88,7 +88,7 @@ def datasets() -> list[Row]:
     rows += [
         swap("watermark", "classes", f"{kind}/{t}", 3) for kind in ("tables", "labels") for t in ("bytes", "columns")
     ]
-    rows += [add(c, "--split", "train", code=3, names="split.csv") for c in ("protect", "watermark")]
+    rows += [add(c, "--split", "val", code=3, names="val") for c in ("protect", "watermark")]
     return rows
 
 

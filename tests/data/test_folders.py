@@ -27,7 +27,7 @@ def test_splits_and_groups_come_from_tables(folder):
     assert [i.image.name for i in data.items("test")] == ["4.png", "5.png"]
     train = data.items("train")
     assert train[0].group == train[1].group == "a" != train[2].group
-    assert all(i.mask.parent.name == "masks" for i in train)
+    assert all(f.parent.name == "masks" for i in train for f in i.mask.files)
 
 
 def test_classes_are_sub_folders(tmp_path):

@@ -79,7 +79,7 @@ def test_a_broken_contract_is_named(pocket, returned):
 
 def test_the_kit_knows_it_and_catches_one_that_opens_everything(pocket):
     assert abilities(pocket) == ["hide_file"]
-    checks = checks_for("file hider")
+    checks = checks_for("file_hider")
     assert file_hider_checks.check_files_come_back_bit_for_bit in checks
     assert not any(check.__name__ == "check_batch_equals_items" for check in checks)
     for check in (

@@ -6,7 +6,14 @@ from attrs import define, frozen
 
 from privmed.errors import PrivmedError, SettingsError
 from privmed.settings import setting
-from privmed.testing import analyzer_checks, checks_for, common_checks, hider_checks, parametrize_with_checks
+from privmed.testing import (
+    analyzer_checks,
+    checks_for,
+    common_checks,
+    hider_checks,
+    parametrize_with_checks,
+    settings_checks,
+)
 
 
 def test_toys_conform(toy_hider, toy_analyzer):
@@ -80,7 +87,10 @@ def test_settings_without_description_or_freezing_are_caught(toy_hider):
     class Fluid(type(toy_hider)):
         Config = Loose
 
-    for check in (common_checks.check_settings_have_defaults_and_descriptions, common_checks.check_settings_are_frozen):
+    for check in (
+        settings_checks.check_settings_have_defaults_and_descriptions,
+        settings_checks.check_settings_are_frozen,
+    ):
         with pytest.raises(AssertionError):
             check(Fluid())
 

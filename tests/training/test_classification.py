@@ -29,7 +29,7 @@ def root(tmp_path):
     for label in ("left", "right"):
         folder = tmp_path / "data/toy" / label
         folder.mkdir(parents=True)
-        for i in range(12):
+        for i in range(15):  # three of them for testing
             plane = rng.normal(90, 10, (40, 40))
             plane[:14] += 90 * (label == "left")
             Image.fromarray(plane.clip(0, 255).astype(np.uint8)).save(folder / f"{i}.png")

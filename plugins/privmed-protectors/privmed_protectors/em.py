@@ -52,6 +52,7 @@ class EM(Protector):
 
     name = "em"
     Config = EMConfig
+    check_settings = {"width": 1, "size": 32, "batch": 2, "rounds": 2, "batches": 1, "steps": 2}  # noqa: RUF012
     learns = True
     multiple = 16
 

@@ -38,6 +38,7 @@ class SEP(Protector):
 
     name = "sep"
     Config = SEPConfig
+    check_settings = {"width": 1, "size": 32, "batch": 2, "epochs": 2, "checkpoints": 2, "steps": 2}  # noqa: RUF012
     learns = True
     multiple = 16
 

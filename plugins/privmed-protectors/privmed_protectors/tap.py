@@ -37,6 +37,7 @@ class TAP(Protector):
 
     name = "tap"
     Config = TAPConfig
+    check_settings = {"width": 1, "size": 32, "batch": 2, "epochs": 2, "steps": 2}  # noqa: RUF012
     learns = True
     multiple = 16
 

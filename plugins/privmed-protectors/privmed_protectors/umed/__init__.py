@@ -88,6 +88,7 @@ class UMed(Protector):
 
     name = "umed"
     Config = UMedConfig
+    check_settings = {"quick": True, "width": 1, "size": 32, "batch": 2, "cycles": 2}  # noqa: RUF012
     learns = True
     tasks = ("segmentation",)
     multiple = 16

@@ -1,0 +1,48 @@
+"""Checks of defences."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from privmed.bench.contracts import Defence
+from privmed.testing.protector_checks import sample_pair
+
+
+def _batch(channels: int = 3) -> tuple[Tensor, Tensor]:
+    return sample_pair(4, size=(32, 32), channels=channels)
+
+
+def check_prepare_keeps_what_images_are(defence: Defence) -> None:
+    """prepare() gives uint8 images of the shape it was given, grey and colour, and leaves its input alone."""
+    for channels in (1, 3):
+        images = (_batch(channels)[0] * 255).round().byte()
+        before = images.clone()
+        out = defence.prepare(images)
+        assert out.shape == images.shape, f"{channels} channels: got {tuple(out.shape)}"
+        assert out.dtype == torch.uint8, f"got {out.dtype}"
+        assert torch.equal(images, before), "the input was written to"
+
+
+def check_augment_keeps_images_and_masks(defence: Defence) -> None:
+    """augment() keeps shapes and the range of images, masks stay 0 or 1, and all randomness comes from its generator."""
+    images, masks = _batch()
+    state = torch.get_rng_state()
+    first, again = (defence.augment(images.clone(), masks.clone(), np.random.default_rng(7)) for _ in range(2))
+    assert first[0].shape == images.shape
+    assert first[1].shape == masks.shape
+    assert first[0].min() >= 0
+    assert first[0].max() <= 1
+    assert set(first[1].unique().tolist()) <= {0.0, 1.0}
+    assert all(torch.equal(a, b) for a, b in zip(first, again)), "the same generator gave another result"
+    assert torch.equal(state, torch.get_rng_state()), "the global random state was moved"
+
+
+def check_harden_keeps_images(defence: Defence) -> None:
+    """harden() gives images of the same shape, in [0, 1]."""
+    images, masks = _batch()
+    out = defence.harden(images.clone(), lambda x: ((x - masks) ** 2).mean())
+    assert out.shape == images.shape
+    assert out.min() >= 0
+    assert out.max() <= 1
