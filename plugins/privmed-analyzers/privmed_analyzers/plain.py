@@ -65,3 +65,6 @@ class PlainAnalyzer(Analyzer):
 
     def _decode(self, recovered: Tensor) -> Tensor:
         return self.reading(recovered)
+
+    def _presence(self, recovered: Tensor) -> Tensor | None:
+        return self.reading.presence(recovered)
