@@ -173,8 +173,7 @@ def test_a_client_learns_that_nothing_was_hidden(root, monkeypatch):
     """A share of the photographs is sent bare; their masks are empty, and the client learns to tell them from stegos."""
     path = recipe(root, "covert", "[{folder: scans}]", "{width: 2, presence: true}", hidden(root))
     task = make_task(read_recipe(path, [*TINY, "data.nothing=0.5", "loss.response=0", "data.batch=8"]), "cpu")
-    monkeypatch.setitem(task.__dict__, "hider", Visible())
-    monkeypatch.delitem(task._modules, "hider", raising=False) if hasattr(task, "_modules") else None
+    monkeypatch.setattr(task, "hider", Visible())
     sent, told = [], []
     analyze, loss = task.method._analyze, task.told
     monkeypatch.setattr(task.method, "_analyze", lambda stego, g: sent.append(stego) or analyze(stego, g))
