@@ -129,8 +129,9 @@ def task_score(logits: Tensor, truth: Tensor) -> Tensor:
 
 
 def class_dice(found: Tensor, labels: Tensor) -> Tensor:
-    """Dice coefficient of each class, (B, K), of probabilities (or logits) (B, K, H, W) whose largest is taken and class numbers (B, 1, H, W).
+    """Dice coefficient of each class, (B, K), of probabilities or logits (B, K, H, W), the largest of which counts.
 
+    The truth is a map of class numbers, (B, 1, H, W).
     NaN for a class that neither the output nor the truth of an image has: it is left out of means, and says nothing.
     """
     if labels.shape != (len(found), 1, *found.shape[2:]):

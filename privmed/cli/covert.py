@@ -103,7 +103,7 @@ def command(
             ("response against cover", f"{decibels(f['response_psnr'])}, SSIM {f['response_ssim']:.3f}"),
             ("scan recovered from the stego", recovered_words(f)),
             *([("lost", picture.beyond_view)] if picture.beyond_view else []),
-            *([("foreground in the mask", f"{f['foreground']:.1%}")] if "foreground" in f else []),
+            ("read out of the response", result.outcome.words),
             ("weights", weights_words),
             *([("analysed by", server_url)] if server_url else []),
         ],
@@ -120,6 +120,8 @@ def command(
             "use": use,
             "lost": picture.beyond_view or None,
             **f,
+            "outcome": result.outcome.kind,
+            **result.outcome.figures,
             "warnings": result.warnings,
         }
     )

@@ -76,15 +76,18 @@ def case_section(result: CovertResult) -> str:
         note = f"Dice {f['dice']:.3f}" if "dice" in f else f"{f['foreground']:.1%} of the image"
         back += [
             picture(i["output"], "answer", "read out of the response"),
-            picture(overlay(i["secret"], i["mask"], case.mask), "result", note),
+            picture(overlay(i["secret"], i["foreground"], case.mask), "result", note),
         ]
+    if "classes" in i:
+        back.append(picture(i["classes"], "classes", "a colour for each"))
     strips = (("At the clinic", client), ("On the wire and at the server", wire), ("Back at the clinic", back))
     body = "".join(
         f'<div class="strip"><h3>{name}</h3><div class="row">{"".join(pictures)}</div></div>'
         for name, pictures in strips
     )
+    found = f"<p>{html.escape(result.outcome.words)}</p>" if result.outcome else ""
     warnings = "".join(f'<p class="warning">{html.escape(words)}</p>' for words in result.warnings)
-    return f'<section><h2>{html.escape(case.title)}</h2>{warnings}<div class="strips">{body}</div></section>'
+    return f'<section><h2>{html.escape(case.title)}</h2>{found}{warnings}<div class="strips">{body}</div></section>'
 
 
 def summary(results: Sequence[CovertResult]) -> str:
