@@ -39,12 +39,13 @@ class CovertCase:
 
 @frozen(eq=False)
 class CovertResult:
-    """What came out: images as the files hold them, figures, and what there is to be careful about."""
+    """What came out: images as the files hold them, figures, probabilities and what they mean, and what there is to be careful about."""
 
     case: CovertCase
     images: dict[str, Tensor]
     figures: dict[str, float] = Factory(dict)
     outcome: Outcome | None = None
+    prediction: Tensor | None = None
     warnings: list[str] = Factory(list)
 
 
@@ -92,7 +93,7 @@ def run_case(
         steps |= analyze(server) | png(path("response"), overwrite=overwrite) | recover(client) | decode(server)
     run = steps(case.secret, case.cover, mask=case.mask, seed=seed)
     if server is not None:
-        result = evolve(result, outcome=_read(result, run, server))
+        result = evolve(result, outcome=_read(result, run, server), prediction=run.prediction)
     for name, image in (("recovered", "recovered"), ("error-map", "error"), ("mask", "mask")):
         if image in result.images:
             write_view(path(name), result.images[image], overwrite=overwrite)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from attrs import frozen
+from attrs import Factory, evolve, frozen
 from torch import Tensor
 
 from privmed.covert.domain import no_stego, unfamiliar_output
@@ -33,7 +33,7 @@ class Outcome:
 
     kind: str
     figures: dict[str, Any]
-    warnings: list[str]
+    warnings: list[str] = Factory(list)
 
     @property
     def words(self) -> str:
@@ -62,15 +62,17 @@ def read_outcome(analyzer: Analyzer, run: Run, what: str) -> Outcome:
     Raises:
         WeightsError: when the statistics in the model card cannot be read.
     """
-    warnings = unfamiliar_output(analyzer, run.recovered, what)
-    figures = class_figures(analyzer, run.prediction) if run.prediction.ndim == 2 else map_figures(run.prediction)
+    outcome = evolve(outcome_of(analyzer, run.prediction), warnings=unfamiliar_output(analyzer, run.recovered, what))
     if no_stego(analyzer, run.recovered):
-        kind = NO_STEGO
-    elif warnings:
-        kind = UNFAMILIAR
-    else:
-        kind = FINDING if run.prediction.ndim == 2 or not bool(silent(run.prediction)) else NOTHING_FOUND
-    return Outcome(kind=kind, figures=figures, warnings=warnings)
+        return evolve(outcome, kind=NO_STEGO)
+    return evolve(outcome, kind=UNFAMILIAR) if outcome.warnings else outcome
+
+
+def outcome_of(analyzer: Analyzer, found: Tensor) -> Outcome:
+    """What probabilities (1, 1 or K, H, W) or (1, classes) say, taken at their word."""
+    if found.ndim == 2:
+        return Outcome(kind=FINDING, figures=class_figures(analyzer, found))
+    return Outcome(kind=NOTHING_FOUND if bool(silent(found)) else FINDING, figures=map_figures(found))
 
 
 def map_figures(found: Tensor) -> dict[str, Any]:

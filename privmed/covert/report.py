@@ -125,14 +125,14 @@ def summary(results: Sequence[CovertResult]) -> str:
     )
 
 
-def to_html(title: str, results: Sequence[CovertResult], weights: str) -> str:
-    """The whole page; ``weights`` names those in use."""
+def to_html(title: str, results: Sequence[CovertResult], weights: str, lead: str = "") -> str:
+    """The whole page; ``weights`` names those in use, ``lead`` is a section before the cases."""
     template = (Path(__file__).parent / "report.html").read_text(encoding="utf-8")
     parts = {
         "title": html.escape(title),
         "weights": html.escape(weights),
         "summary": summary(results),
-        "cases": "".join(map(case_section, results)),
+        "cases": lead + "".join(map(case_section, results)),
     }
     for name, text in parts.items():
         template = template.replace(f"{{{{ {name} }}}}", text)
@@ -140,10 +140,10 @@ def to_html(title: str, results: Sequence[CovertResult], weights: str) -> str:
 
 
 def write_report(
-    path: Path, title: str, results: Sequence[CovertResult], weights: str, *, overwrite: bool = False
+    path: Path, title: str, results: Sequence[CovertResult], weights: str, *, lead: str = "", overwrite: bool = False
 ) -> Path:
     """Write the page, whole or not at all."""
-    text = to_html(title, results, weights)
+    text = to_html(title, results, weights, lead)
     with whole_file(path, overwrite=overwrite) as temporary:
         temporary.write_text(text, encoding="utf-8")
     return path
