@@ -142,7 +142,8 @@ class Network(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, width: int, wavelet: str = "db2") -> None:
         super().__init__()
-        filter_bank(wavelet)  # a misspelt one is answered now
+        if wavelet != "haar":
+            filter_bank(wavelet)  # a misspelt one is answered now
         self.wavelet = wavelet
         self.low, self.high = Branch(inputs, outputs, width), Branch(1, outputs, width)
         for layer in self.modules():
