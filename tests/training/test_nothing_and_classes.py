@@ -39,6 +39,9 @@ def root(tmp_path):
         save(tissue, data / f"sorted/normal/{i}.png")
         save(scan, data / f"sorted/benign/{i}.png")
         Image.fromarray(rng.integers(0, 255, (36, 50, 3), dtype=np.uint8)).save(data / f"photos/{i}.png")
+    for name, inner in (("scans", [""]), ("sorted", ["normal/", "benign/"])):  # all of it is for training
+        lines = "".join(f"{folder}{i}.png,train\n" for folder in inner for i in range(8))
+        (data / name / "split.csv").write_text("file,split\n" + lines)
     return tmp_path
 
 
@@ -124,7 +127,7 @@ def test_the_digest_of_a_class_is_that_of_its_images(root):
         make_task(read_recipe(recipe(root, "bare", sets), TINY), "cpu").sources[-1].digest("train")
         for sets in ("[{folder: scans}, {folder: sorted, masks: none}]", WITH_NORMAL)
     )
-    (root / "data/sorted/benign/0.png").unlink()
+    Image.new("L", (48, 48)).save(root / "data/sorted/benign/0.png")
     again = make_task(read_recipe(recipe(root, "bare", WITH_NORMAL), TINY), "cpu").sources[-1].digest("train")
     assert normal == again != whole
 
