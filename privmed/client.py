@@ -135,6 +135,9 @@ class RemoteAnalyzer(Analyzer):
     def _decode(self, recovered: Tensor) -> Tensor:
         return self.local._decode(recovered)
 
+    def _presence(self, recovered: Tensor) -> Tensor | None:
+        return self.local._presence(recovered)
+
     def _ask(self, stego: Tensor) -> Tensor:
         url, (height, width) = self.service.url, stego.shape[-2:]
         data, version = self.service.send(encode_wire(to_bytes(stego), "stego"), 4 * height * width + ROOM)

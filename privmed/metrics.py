@@ -6,10 +6,12 @@ import torch
 from torch import Tensor
 
 from privmed.errors import InputError
+from privmed.imaging.labels import label_map, one_hot
 
 STRIP = 2**20  # pixels
 HALO = 5  # half the window of SSIM
 PATCH = 8  # side of the window that the worst patch is looked for with
+SILENT = 0.005  # share of an image; less is nothing
 STUDIO = (65.481 / 255, 128.553 / 255, 24.966 / 255)  # ITU-R BT.601 luma in studio range (16 to 235)
 
 
@@ -120,10 +122,64 @@ def iou(found: Tensor, mask: Tensor) -> Tensor:
 
 
 def task_score(logits: Tensor, truth: Tensor) -> Tensor:
-    """How right each output is, (B,) float32: Dice of logits (B, 1, H, W), or 1 and 0 for logits (B, classes)."""
+    """How right each output is, (B,) float32: Dice of logits (B, 1, H, W) or (B, K, H, W), or 1 and 0 for logits (B, classes)."""
     if truth.ndim == 1:
-        return (logits.argmax(1) == truth).float()
-    return dice(logits, truth, threshold=0.0).float()
+        return accuracy(logits, truth)
+    return dice(logits, truth, threshold=0.0).float() if logits.shape[1] == 1 else foreground_dice(logits, truth)
+
+
+def class_dice(found: Tensor, labels: Tensor) -> Tensor:
+    """Dice coefficient of each class, (B, K), of probabilities or logits (B, K, H, W), the largest of which counts.
+
+    The truth is a map of class numbers, (B, 1, H, W).
+    NaN for a class that neither the output nor the truth of an image has: it is left out of means, and says nothing.
+    """
+    if labels.shape != (len(found), 1, *found.shape[2:]):
+        raise InputError(
+            f"class_dice: expected class numbers {(len(found), 1, *found.shape[2:])}, got {tuple(labels.shape)}."
+        )
+    p, y = (one_hot(x, found.shape[1]).flatten(2).double() for x in (label_map(found), labels))
+    return (2 * (p * y).sum(2) / (p.sum(2) + y.sum(2))).float()
+
+
+def foreground_dice(found: Tensor, labels: Tensor) -> Tensor:
+    """The mean Dice of the classes but the background that an image has or shows, (B,); 1 where there are none."""
+    return class_dice(found, labels)[:, 1:].nanmean(1).nan_to_num(1.0)
+
+
+def marked_area(found: Tensor) -> Tensor:
+    """Share of the image that probabilities mark as anything but background, (B,); on an image without a lesion all of it is false."""
+    return (label_map(found) > 0).flatten(1).double().mean(1).float()
+
+
+def silent(found: Tensor) -> Tensor:
+    """Whether so little is marked that it counts as nothing, (B,) bool: less than half a percent of the image."""
+    return marked_area(found) < SILENT
+
+
+def accuracy(found: Tensor, truth: Tensor) -> Tensor:
+    """1 where the most probable of (B, classes) is the right one of (B,), else 0."""
+    return (found.argmax(1) == truth).float()
+
+
+def auc(found: Tensor, truth: Tensor) -> float:
+    """Area under the ROC curve of probabilities (N, classes), each class against the rest, the mean of those that can be judged.
+
+    The share of pairs of one image of a class and one of another in which the first has the higher probability, ties counting half.
+    A class that no image has, or all have, cannot be judged.
+
+    Raises:
+        InputError: when all images are of one class.
+    """
+    areas = []
+    for k in range(found.shape[1]):
+        of, others = found[truth == k, k].double(), found[truth != k, k].double()
+        if len(of) and len(others):
+            above = (of[:, None] > others).double() + 0.5 * (of[:, None] == others).double()
+            areas.append(float(above.mean()))
+    if not areas:
+        raise InputError("auc: expected images of two classes at least, got those of one.")
+    return sum(areas) / len(areas)
 
 
 def _overlap(found: Tensor, mask: Tensor, threshold: float) -> tuple[Tensor, Tensor]:

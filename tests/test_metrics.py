@@ -8,7 +8,21 @@ import torch
 
 from privmed import metrics as ours
 from privmed.errors import InputError
-from privmed.metrics import dice, iou, luma, psnr, ssim, task_score, worst_patch, worst_pixel
+from privmed.imaging.labels import one_hot
+from privmed.metrics import (
+    auc,
+    class_dice,
+    dice,
+    iou,
+    luma,
+    marked_area,
+    psnr,
+    silent,
+    ssim,
+    task_score,
+    worst_patch,
+    worst_pixel,
+)
 
 
 @pytest.fixture
@@ -127,3 +141,35 @@ def test_ssim_in_strips_equals_ssim_of_the_whole(pair, monkeypatch, strip):
     whole = ssim(*pair)
     monkeypatch.setattr(ours, "STRIP", strip)
     assert torch.allclose(ssim(*pair), whole, atol=1e-6)
+
+
+def test_dice_of_each_class_by_hand():
+    """Truth 0 0 1 1 2 2, found 0 1 1 1 2 0: background 2/4, class 1 4/5, class 2 2/3; class 3 is nowhere."""
+    labels = torch.tensor([0.0, 0, 1, 1, 2, 2]).view(1, 1, 1, 6)
+    found = one_hot(torch.tensor([0.0, 1, 1, 1, 2, 0]).view(1, 1, 1, 6), 4)
+    each = class_dice(found, labels)[0].tolist()
+    assert each[:3] == pytest.approx([1 / 2, 4 / 5, 2 / 3])
+    assert math.isnan(each[3])
+    with pytest.raises(InputError, match="class numbers"):
+        class_dice(found, found)
+
+
+def test_what_is_marked_where_there_is_nothing():
+    found = torch.zeros(3, 1, 20, 20)
+    found[1, :, 0, :1], found[2, :, :10] = 0.9, 0.9
+    assert marked_area(found).tolist() == pytest.approx([0, 1 / 400, 0.5])
+    assert silent(found).tolist() == [True, True, False]
+    several = torch.stack([1 - found[:, 0], found[:, 0] / 2, found[:, 0] / 3], 1)
+    assert torch.equal(marked_area(several), marked_area(found))
+
+
+def test_auc_equals_that_of_torchmetrics():
+    from torchmetrics.functional.classification import multiclass_auroc
+
+    g = torch.Generator().manual_seed(0)
+    truth = torch.randint(3, (60,), generator=g)
+    found = (torch.randn(60, 3, generator=g) + torch.nn.functional.one_hot(truth, 3)).mul(4).round().softmax(1)
+    assert auc(found, truth) == pytest.approx(float(multiclass_auroc(found, truth, 3, average="macro")), abs=1e-6)
+    assert auc(found[truth < 2], truth[truth < 2]) > 0.5  # a class that nobody has is left out
+    with pytest.raises(InputError, match="two classes at least"):
+        auc(found[truth == 1], truth[truth == 1])

@@ -5,7 +5,9 @@ from __future__ import annotations
 BUILT_IN: dict[str, dict[str, str]] = {
     "exploiter": dict.fromkeys(("unet", "attention-unet", "unet++", "transunet"), "privmed.bench.exploiters"),
     "defence": dict.fromkeys(("none", "blur", "jpeg60", "jpeg30", "augment", "adversarial"), "privmed.bench.defences"),
-    "metric": dict.fromkeys(("dice", "jaccard", "psnr", "psnr-y", "ssim"), "privmed.bench.metrics"),
+    "metric": dict.fromkeys(
+        ("dice", "false-area", "silent", "jaccard", "psnr", "psnr-y", "ssim"), "privmed.bench.metrics"
+    ),
     "reader": dict.fromkeys(("folder", "busi", "npz", "nifti"), "privmed.bench.readers"),
     "suite": {
         "protection": "privmed.bench.suites.protection",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from privmed import hookimpl
@@ -16,6 +17,29 @@ class Dice(Metric):
 
     def __call__(self, found: Tensor, truth: Tensor) -> Tensor:
         return of.dice(found, truth)
+
+
+class FalseArea(Metric):
+    """Share of an image without a lesion that is marked all the same; images with one are left out."""
+
+    name, title, measures, better = "false-area", "falsely marked area", "masks", "lower"
+
+    def __call__(self, found: Tensor, truth: Tensor) -> Tensor:
+        return _without(truth, of.marked_area(found))
+
+
+class Silent(Metric):
+    """Share of images without a lesion on which less than half a percent is marked; images with one are left out."""
+
+    name, title, measures = "silent", "silent where nothing is", "masks"
+
+    def __call__(self, found: Tensor, truth: Tensor) -> Tensor:
+        return _without(truth, of.silent(found).float())
+
+
+def _without(truth: Tensor, values: Tensor) -> Tensor:
+    """Values of the images whose truth is empty, infinite for all others."""
+    return torch.where(truth.flatten(1).any(1), torch.inf, values)
 
 
 class Jaccard(Metric):
@@ -56,5 +80,5 @@ class Ssim(Metric):
 
 @hookimpl
 def privmed_register(register):
-    for metric in (Dice, Jaccard, Psnr, PsnrLuma, Ssim):
+    for metric in (Dice, FalseArea, Silent, Jaccard, Psnr, PsnrLuma, Ssim):
         register(metric)

@@ -28,13 +28,20 @@ from privmed.cli.common import (
     recovered_words,
 )
 
-FILES = ("stego.png", "response.png", "recovered.png", "error-map.png", "mask.png", "mask.dcm", "report.html")
+FILES = ("stego.png", "response.png", "recovered.png", "error-map.png", "mask.png")  # of each photograph
+TOGETHER = ("mask.png", "mask.dcm", "uncertainty.png", "report.html")
 
 
 def command(
     secret: Annotated[Path, typer.Argument(help="The scan: PNG, JPEG, TIFF or DICOM.")],
-    cover: Annotated[Path, typer.Argument(help="The photograph.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="A folder for everything that comes out.")],
+    covers: Annotated[
+        list[Path] | None, typer.Argument(metavar="COVER...", help="The photograph; of several, outputs are averaged.")
+    ] = None,
+    cover: Annotated[
+        Path | None, typer.Option(help="A folder of photographs, of which those are taken that hide best.")
+    ] = None,
+    count: Annotated[int, typer.Option("--covers", min=1, help="How many of them are taken.")] = 1,
     hider: Annotated[str | None, typer.Option(help="Method; by default the one the analyzer was tuned to.")] = None,
     hider_weights: Annotated[str | None, typer.Option(help="The hider's weights: bundled name or file.")] = None,
     analyzer: Annotated[str, typer.Option(help="Method.")] = "hidemia",
@@ -61,21 +68,27 @@ def command(
     from privmed.errors import SettingsError
     from privmed.files import check_folder, whole_folder
 
+    given = _given(covers or [], cover, count)
+    many = len(given) if cover is None else count
+    prefixes = [f"{k + 1}-" for k in range(many)] if many > 1 else [""]
     check_folder(output)
     if output.exists():
-        check_outputs([output / name for name in FILES], force, (secret, cover))
+        names = {f"{prefix}{name}" for prefix in prefixes for name in FILES} | {*TOGETHER}
+        check_outputs([output / name for name in sorted(names)], force, (secret, *given))
+    from privmed.covert import several
     from privmed.covert.case import CovertCase, run_case
     from privmed.covert.fidelity import fidelity
     from privmed.covert.report import write_report
     from privmed.imaging import read, read_secret
     from privmed.imaging.segmentation import check_segmentable, write_segmentation
-    from privmed.pipeline import of_images, tuned_hider
+    from privmed.pipeline import best_covers, of_images, tuned_hider
 
     fidelity(use)
     picture = read_secret(secret, frame=frame, allow_lossy=allow_lossy)
     if seg:
         check_segmentable(picture)
-    scan, photograph = picture.tensor(), read(cover, frame=0).tensor()  # of a cover, any picture will do
+    scan = picture.tensor()
+    photographs = ((path, read(path, frame=0).tensor()) for path in given)  # of a cover, any picture will do
     server = make("analyzer", analyzer, weights, device)
     if server_url is not None:
         server = elsewhere(server, server_url, token_file, insecure)
@@ -88,28 +101,30 @@ def command(
         tuned = (server.card or {}).get("hider") or {}
         client = of_images(make("hider", hider or tuned.get("name", "lightih"), hider_weights, device))
         voice.other_hider(server, client)
-    case = CovertCase(name="covert", title=f"{secret.name} in {cover.name}", secret=scan, cover=photograph)
-    weights_words = in_words(client, server)
+    chosen = list(photographs) if cover is None else best_covers(client, scan, photographs, count, seed=seed)
+    weights_words, results = in_words(client, server), []
     with whole_folder(output, overwrite=force) as folder:
-        result = run_case(case, client, server, folder, seed=seed, prefix="", use=use, strict=strict)
-        write_report(folder / "report.html", "Covert analysis", [result], weights_words)
-        if seg and "mask" in result.images:
-            write_segmentation(folder / "mask.dcm", picture, result.images["mask"], in_words(server), __version__)
-    f = result.figures
-    voice.table(
-        f"{output / 'report.html'}",
-        [
-            ("stego against cover", f"{decibels(f['stego_psnr'])}, SSIM {f['stego_ssim']:.3f}"),
-            ("response against cover", f"{decibels(f['response_psnr'])}, SSIM {f['response_ssim']:.3f}"),
-            ("scan recovered from the stego", recovered_words(f)),
-            *([("lost", picture.beyond_view)] if picture.beyond_view else []),
-            *([("foreground in the mask", f"{f['foreground']:.1%}")] if "foreground" in f else []),
-            ("weights", weights_words),
-            *([("analysed by", server_url)] if server_url else []),
-        ],
-    )
-    for words in result.warnings:
+        for k, (prefix, (path, photograph)) in enumerate(zip(prefixes, chosen)):
+            case = CovertCase(name="covert", title=f"{secret.name} in {path.name}", secret=scan, cover=photograph)
+            options = {"seed": seed + k, "prefix": prefix, "use": use, "strict": strict}
+            results.append(run_case(case, client, server, folder, **options))
+        together = several.join(results, server) if many > 1 else None
+        if together is not None:
+            several.write(together, folder)
+        lead = several.section(together, results[0].images["secret"]) if together is not None else ""
+        write_report(folder / "report.html", "Covert analysis", results, weights_words, lead=lead)
+        found = (together or results[0]).images.get("foreground")
+        if seg and found is not None:
+            write_segmentation(folder / "mask.dcm", picture, found, in_words(server), __version__)
+    rows = [row for result in results for row in _rows(result, many)]
+    rows += [("all photographs together", together.words)] if together is not None else []
+    rows += [("lost", picture.beyond_view)] if picture.beyond_view else []
+    rows += [("weights", weights_words), *([("analysed by", server_url)] if server_url else [])]
+    voice.table(f"{output / 'report.html'}", rows)
+    warnings = [words for result in results for words in result.warnings]
+    for words in warnings:
         voice.warn(words)
+    each = [{"cover": str(path), **_figures(result)} for (path, _), result in zip(chosen, results)]
     voice.finish(
         {
             "output": str(output),
@@ -119,10 +134,52 @@ def command(
             "server": server_url,
             "use": use,
             "lost": picture.beyond_view or None,
-            **f,
-            "warnings": result.warnings,
+            **(each[0] if together is None else {"photographs": each, **together.figures}),
+            "warnings": warnings,
         }
     )
+
+
+def _given(covers: list[Path], folder: Path | None, count: int) -> list[Path]:
+    """The photographs that were named, or all in the folder that was.
+
+    Raises:
+        SettingsError: when there are none, or both.
+        InputError: when the folder holds too few.
+    """
+    from privmed.errors import InputError, SettingsError
+
+    if folder is None:
+        if not covers or count != 1:
+            raise SettingsError(
+                "name one photograph or several, or a folder with --cover DIR and how many of it with --covers."
+            )
+        return covers
+    if covers:
+        raise SettingsError("--cover DIR chooses photographs itself: name none beside it.")
+    from privmed.data.folders import ImageFolder
+
+    found = [item.image for item in ImageFolder(folder).present()]
+    if len(found) < count:
+        raise InputError(f"{folder}: holds {len(found)} pictures, too few for --covers {count}.")
+    return found
+
+
+def _figures(result) -> dict:
+    """What is measured with one photograph, for programs."""
+    return {**result.figures, "outcome": result.outcome.kind, **result.outcome.figures}
+
+
+def _rows(result, many: int) -> list[tuple[str, str]]:
+    """The same for people."""
+    f, title = result.figures, [(result.case.title, "")] if many > 1 else []
+    return [
+        *title,
+        ("stego against cover", f"{decibels(f['stego_psnr'])}, SSIM {f['stego_ssim']:.3f}"),
+        ("response against cover", f"{decibels(f['response_psnr'])}, SSIM {f['response_ssim']:.3f}"),
+        ("scan recovered from the stego", recovered_words(f)),
+        ("read out of the response", result.outcome.words),
+    ]
 
 
 def elsewhere(local: Any, url: str, token_file: Path | None, insecure: bool) -> Any:

@@ -29,8 +29,12 @@ from privmed.cli.locks import PassphraseFile
 def command(
     context: typer.Context,
     image: Annotated[Path, typer.Argument(help="A stego or a response: the PNG that was sent, unchanged.")],
-    output: Annotated[Path, typer.Option("-o", "--output", help="What was hidden, a PNG; with a key, the file.")],
-    as_: Annotated[str, typer.Option("--as", help="image: the hidden scan; mask: the analyzer's result.")] = "image",
+    output: Annotated[
+        Path, typer.Option("-o", "--output", help="What was hidden, a PNG; of a class, JSON; with a key, the file.")
+    ],
+    as_: Annotated[
+        str, typer.Option("--as", help="image: the hidden scan; mask or class: the analyzer's result.")
+    ] = "image",
     hider: Annotated[
         str | None,
         typer.Option(help="Method; by default lightih, the one the analyzer was tuned to, or lsbm with a key."),
@@ -51,8 +55,8 @@ def command(
     """Read the hidden scan, or the analyzer's result."""
     from privmed.errors import SettingsError
 
-    if as_ not in ("image", "mask"):
-        raise SettingsError(f"--as must be image or mask, got {as_!r}.")
+    if as_ not in ("image", "mask", "class"):
+        raise SettingsError(f"--as must be image, mask or class, got {as_!r}.")
     check_outputs([output], force, tuple(filter(None, (image, key, passphrase_file))))
     if carries_files(context, hider):
         job = FileCommand(
@@ -70,7 +74,7 @@ def command(
     from privmed.pipeline import Pipeline, decode, recover, tuned_hider
 
     seen = read_wire(image)
-    server = make("analyzer", analyzer, analyzer_weights, device) if as_ == "mask" else None
+    server = make("analyzer", analyzer, analyzer_weights, device) if as_ != "image" else None
     voice = Voice(json, quiet)
     if server is not None and hider is None and weights is None:
         method = tuned_hider(server, **settings(set_)).to(server.device)
@@ -90,30 +94,34 @@ def command(
         write_view(output, Pipeline(recover(method))(seen, seed=seed).recovered, overwrite=force)
         voice.say(f"{output}: the hidden scan.")
     else:
-        from privmed.covert.domain import unfamiliar_output
+        from privmed.covert.outcome import read_outcome
 
         run = (recover(method) | decode(server))(seen, seed=seed)
-        result |= _write_result(run.prediction, output, force, voice)
-        result["warnings"] = unfamiliar_output(server, run.recovered, str(image))
+        outcome = read_outcome(server, run, str(image))
+        _write_result(run.prediction, outcome, output, as_, force)
+        voice.say(f"{output}: {outcome.words}.")
+        result |= {"outcome": outcome.kind, **outcome.figures, "warnings": outcome.warnings}
         for words in result["warnings"]:
             voice.warn(words)
     voice.say(f"weights: {in_words(method, server)}")
     voice.finish(result)
 
 
-def _write_result(found, output: Path, force: bool, voice: Voice) -> dict:
-    """Write a mask (or name the class), and say what was found."""
+def _write_result(found, outcome, output: Path, as_: str, force: bool) -> None:
+    """Write a mask as a PNG, or a class with its probabilities as JSON."""
+    from json import dumps
+
+    from privmed.covert.outcome import map_picture
+    from privmed.errors import SettingsError
+    from privmed.files import whole_file
     from privmed.imaging import write_view
 
-    if found.ndim == 2:
-        from privmed.errors import SettingsError
-
-        best = int(found.argmax())
-        raise SettingsError(
-            f"this analyzer classifies (class {best}, probability {float(found.max()):.2f}); there is no mask to write."
-        )
-    mask = (found > 0.5).float()
-    write_view(output, mask, overwrite=force)
-    share = float(mask.mean())
-    voice.say(f"{output}: {share:.1%} of the image is foreground." if share else f"{output}: nothing was found.")
-    return {"foreground": share}
+    classifies = found.ndim == 2
+    if classifies != (as_ == "class"):
+        fitting = ("classifies", "class") if classifies else ("segments", "mask")
+        raise SettingsError(f"--as {as_}: this analyzer {fitting[0]}. Use --as {fitting[1]}.")
+    if not classifies:
+        write_view(output, map_picture(found), overwrite=force)
+        return
+    with whole_file(output, overwrite=force) as temporary:
+        temporary.write_text(dumps({"outcome": outcome.kind, **outcome.figures}, indent=2) + "\n", encoding="utf-8")

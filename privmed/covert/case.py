@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from attrs import Factory, frozen
+from attrs import Factory, evolve, frozen
 from torch import Tensor
 
-from privmed.covert.domain import unfamiliar_output, unfamiliar_secret
+from privmed.covert.domain import unfamiliar_secret
 from privmed.covert.fidelity import STRICTEST, error_map, judge, recovery
+from privmed.covert.outcome import Outcome, map_picture, read_outcome
 from privmed.imaging import write_view
+from privmed.imaging.labels import encode, label_map
 from privmed.interfaces import Analyzer, Hider
 from privmed.pipeline import Run, analyze, decode, hide, png, recover
 
@@ -37,11 +39,13 @@ class CovertCase:
 
 @frozen(eq=False)
 class CovertResult:
-    """What came out: images as the files hold them, figures, and what there is to be careful about."""
+    """What came out: images as the files hold them, figures, probabilities and what they mean, and what there is to be careful about."""
 
     case: CovertCase
     images: dict[str, Tensor]
     figures: dict[str, float] = Factory(dict)
+    outcome: Outcome | None = None
+    prediction: Tensor | None = None
     warnings: list[str] = Factory(list)
 
 
@@ -89,7 +93,7 @@ def run_case(
         steps |= analyze(server) | png(path("response"), overwrite=overwrite) | recover(client) | decode(server)
     run = steps(case.secret, case.cover, mask=case.mask, seed=seed)
     if server is not None:
-        _read(result, run, server)
+        result = evolve(result, outcome=_read(result, run, server), prediction=run.prediction)
     for name, image in (("recovered", "recovered"), ("error-map", "error"), ("mask", "mask")):
         if image in result.images:
             write_view(path(name), result.images[image], overwrite=overwrite)
@@ -119,16 +123,21 @@ def verify(
     return recovered, run.similarity("stego") | figures, warning
 
 
-def _read(result: CovertResult, run: Run, server: Analyzer) -> None:
-    """Take in the response and what was read out of it."""
+def _read(result: CovertResult, run: Run, server: Analyzer) -> Outcome:
+    """Take in the response and what was read out of it; returns what that means."""
     result.images.update(response=run.response, output=run.recovered.clamp(0, 1))
     result.figures.update(run.similarity("response"))
     result.warnings.extend(unfamiliar_secret(server, run.secret, result.case.title))
-    result.warnings.extend(unfamiliar_output(server, run.recovered, result.case.title))
+    outcome = read_outcome(server, run, result.case.title)
+    result.warnings.extend(outcome.warnings)
+    result.figures.update(run.correctness())
     if run.prediction.ndim == 4:
-        result.images["mask"] = (run.prediction > 0.5).float()
-        result.figures["foreground"] = float(result.images["mask"].mean())
-        result.figures.update(run.correctness())
+        labels = label_map(run.prediction)
+        result.figures["foreground"] = outcome.figures["foreground"]
+        result.images.update(mask=map_picture(run.prediction), foreground=(labels > 0).float())
+        if run.prediction.shape[1] > 1:
+            result.images["classes"] = encode(labels, run.prediction.shape[1])
+    return outcome
 
 
 def difference(a: Tensor, b: Tensor, gain: float = 10.0) -> Tensor:

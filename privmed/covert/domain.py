@@ -178,18 +178,32 @@ def unfamiliar_output(analyzer: Analyzer, recovered: Tensor, what: str) -> list[
 
     Arguments, returns and errors are those of :func:`unfamiliar_secret`.
     """
-    usual, bare = (_known(analyzer, name) for name in ("answer", "nothing"))
-    if usual and bare and usual.nearer(bare, features(recovered)[0]):
+    if no_stego(analyzer, recovered):
         return [
             f"{what}: what comes back looks more like what {spoken(analyzer)} answers where nothing is hidden than like its answer "
             f"to a scan. {NOTHING}"
         ]
-    far = _far(usual, recovered)
+    far = _far(_known(analyzer, "answer"), recovered)
     return (
         [f"{what}: what comes back is unlike the answers of {spoken(analyzer)} to scans it knows {far}. {NOTHING}"]
         if far
         else []
     )
+
+
+def no_stego(analyzer: Analyzer, recovered: Tensor) -> bool:
+    """Whether what was recovered from a response, (1, 3, H, W) and unclamped, answers a photograph in which nothing was hidden.
+
+    An analyzer that was trained to tell says so itself; for others the statistics of its card decide, and without any the answer is no.
+
+    Raises:
+        WeightsError: when the card's statistics cannot be read.
+    """
+    told = analyzer.presence(recovered)
+    if told is not None:
+        return float(told) < 0.5
+    usual, bare = (_known(analyzer, name) for name in ("answer", "nothing"))
+    return bool(usual and bare and usual.nearer(bare, features(recovered)[0]))
 
 
 NOTHING = "The result may mean nothing."

@@ -76,15 +76,18 @@ def case_section(result: CovertResult) -> str:
         note = f"Dice {f['dice']:.3f}" if "dice" in f else f"{f['foreground']:.1%} of the image"
         back += [
             picture(i["output"], "answer", "read out of the response"),
-            picture(overlay(i["secret"], i["mask"], case.mask), "result", note),
+            picture(overlay(i["secret"], i["foreground"], case.mask), "result", note),
         ]
+    if "classes" in i:
+        back.append(picture(i["classes"], "classes", "a colour for each"))
     strips = (("At the clinic", client), ("On the wire and at the server", wire), ("Back at the clinic", back))
     body = "".join(
         f'<div class="strip"><h3>{name}</h3><div class="row">{"".join(pictures)}</div></div>'
         for name, pictures in strips
     )
+    found = f"<p>{html.escape(result.outcome.words)}</p>" if result.outcome else ""
     warnings = "".join(f'<p class="warning">{html.escape(words)}</p>' for words in result.warnings)
-    return f'<section><h2>{html.escape(case.title)}</h2>{warnings}<div class="strips">{body}</div></section>'
+    return f'<section><h2>{html.escape(case.title)}</h2>{found}{warnings}<div class="strips">{body}</div></section>'
 
 
 def summary(results: Sequence[CovertResult]) -> str:
@@ -122,14 +125,14 @@ def summary(results: Sequence[CovertResult]) -> str:
     )
 
 
-def to_html(title: str, results: Sequence[CovertResult], weights: str) -> str:
-    """The whole page; ``weights`` names those in use."""
+def to_html(title: str, results: Sequence[CovertResult], weights: str, lead: str = "") -> str:
+    """The whole page; ``weights`` names those in use, ``lead`` is a section before the cases."""
     template = (Path(__file__).parent / "report.html").read_text(encoding="utf-8")
     parts = {
         "title": html.escape(title),
         "weights": html.escape(weights),
         "summary": summary(results),
-        "cases": "".join(map(case_section, results)),
+        "cases": lead + "".join(map(case_section, results)),
     }
     for name, text in parts.items():
         template = template.replace(f"{{{{ {name} }}}}", text)
@@ -137,10 +140,10 @@ def to_html(title: str, results: Sequence[CovertResult], weights: str) -> str:
 
 
 def write_report(
-    path: Path, title: str, results: Sequence[CovertResult], weights: str, *, overwrite: bool = False
+    path: Path, title: str, results: Sequence[CovertResult], weights: str, *, lead: str = "", overwrite: bool = False
 ) -> Path:
     """Write the page, whole or not at all."""
-    text = to_html(title, results, weights)
+    text = to_html(title, results, weights, lead)
     with whole_file(path, overwrite=overwrite) as temporary:
         temporary.write_text(text, encoding="utf-8")
     return path

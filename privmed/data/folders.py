@@ -23,6 +23,7 @@ from privmed.errors import InputError
 from privmed.files import inside
 from privmed.limits import read_bytes
 
+NO_MASKS = "none"  # what stands for the folder of masks of images that have nothing to outline
 PICTURES = {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".dcm"}
 BESIDE = re.compile(r"(.+)_mask(?:_\d+)?")  # the stem of a mask that lies beside its image
 PARTS = {"train": "train", "val": "train", "valid": "train", "validation": "train", "test": "test"}
@@ -31,12 +32,13 @@ ELSEWHERE = {".nii": "NIfTI volumes", ".gz": "NIfTI volumes", ".npz": "an .npz a
 
 
 class Item(NamedTuple):
-    """One image of a set."""
+    """One image of a set; ``empty`` says that there is nothing to outline in it."""
 
     image: Path
     mask: Mask | None
     label: str | None
     group: str
+    empty: bool = False
 
 
 class ImageFolder:
@@ -45,18 +47,23 @@ class ImageFolder:
     Args:
         path: the folder.
         lenient: name missing files too, and leave it to whoever opens them to complain: one bad image does not stop the others.
+        masks: the folder of its masks; images that have none in another one than ``masks`` are left out. ``"none"``: they need none.
+        only: the one class that is taken of a set with one sub-folder a class.
 
     Raises:
         InputError: when the folder does not exist, holds no picture, or its tables name files that are not there or lie elsewhere.
     """
 
-    def __init__(self, path: str | Path, *, lenient: bool = False) -> None:
+    def __init__(self, path: str | Path, *, lenient: bool = False, masks: str = "masks", only: str = "") -> None:
         self.path, self.lenient = Path(path), lenient
         if not self.path.is_dir():
             raise InputError(f"data set {self.path}: no such folder.")
         self.root = self.path / "images" if (self.path / "images").is_dir() else self.path
-        masks = self.path / "masks"
-        self.masks = masks if self.root != self.path and masks.is_dir() else None
+        self.only, self.empty, self.partly = only, masks == NO_MASKS, masks != "masks"
+        folder = self.path / masks
+        self.masks = folder if self.root != self.path and folder.is_dir() and not self.empty else None
+        if self.partly and not self.empty and self.masks is None:
+            raise InputError(f"data set {self.path}: has no images/ with masks in {masks}/.")
         self._split = self.table("split.csv", "split")
         self._groups = self.table("groups.csv", "group")
 
@@ -106,7 +113,7 @@ class ImageFolder:
         names = [name for name, part in self.split.items() if split in (None, part)]
         if not names:
             raise InputError(f"data set {self.path}: no pictures" + (f" in its {split} split." if split else "."))
-        return [self._item(name) for name in sorted(names)]
+        return self._chosen(sorted(names))
 
     def present(self) -> list[Item]:
         """The images that are really there, whatever ``split.csv`` says: of a folder that somebody passed on, or a part of one.
@@ -121,7 +128,7 @@ class ImageFolder:
         names = self.names()
         if not names:
             raise InputError(f"data set {self.path}: no pictures{self._instead()}.")
-        return [self._item(name) for name in names]
+        return self._chosen(names)
 
     def names(self) -> list[str]:
         """The names of the pictures that are really there; masks are none."""
@@ -147,13 +154,25 @@ class ImageFolder:
                 whole.update(hashlib.sha256(read_bytes(path)).digest())
         return whole.hexdigest()[:16]
 
+    def _chosen(self, names: list[str]) -> list[Item]:
+        """The images of the class that is taken, and of a folder of masks that need not be complete those that are in it."""
+        kept = [n for n in names if not self.only or self._label(n) == self.only]
+        if not kept:
+            there = sorted({self._label(n) for n in names} - {None})
+            raise InputError(
+                f"data set {self.path}: no pictures of class {self.only!r}; it has {', '.join(there) or 'no classes'}."
+            )
+        if self.partly and self.masks:
+            kept = [n for n in kept if not self._mask(n).missing]
+        return [self._item(name) for name in kept]
+
     def _item(self, name: str) -> Item:
         image = inside(self.root, name, self.path)
-        mask = self._mask(name)
+        mask = None if self.empty else self._mask(name)
         for path in (image, *(mask.files if mask else ())):
             if not path.is_file() and not self.lenient:
                 raise InputError(f"data set {self.path}: {path.relative_to(self.path)} is missing.")
-        return Item(image, mask, self._label(name), self._groups.get(name, f"{self.path.name}/{name}"))
+        return Item(image, mask, self._label(name), self._groups.get(name, f"{self.path.name}/{name}"), self.empty)
 
     def _label(self, name: str) -> str | None:
         """The class that the folder of an image stands for."""

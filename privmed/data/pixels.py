@@ -10,6 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from privmed.data.masks import Mask, foreground
+from privmed.errors import InputError
 from privmed.imaging import read
 from privmed.imaging.wire import to_bytes
 
@@ -38,6 +39,26 @@ def load_mask(mask: Mask, size: int) -> Tensor:
     seen = foreground(mask)[0, 0]
     picture = Image.fromarray(seen.byte().numpy()).resize((size, size), Image.Resampling.NEAREST)
     return torch.from_numpy(np.array(picture))[None].float()
+
+
+def load_labels(mask: Mask, size: int, classes: int) -> Tensor:
+    """Read a map of class numbers, (1, size, size) float32: 8-bit grey, its pixels are the numbers.
+
+    Raises:
+        InputError: when it cannot be read, is not 8-bit grey, or holds a number that is no class.
+    """
+    picture = read(mask.files[0])
+    seen = picture.tensor()[0]
+    if len(mask.files) > 1 or picture.bits != 8 or "palette" in picture.extra or len(seen) != 1:
+        raise InputError(f"mask {mask}: expected one file in 8-bit grey whose pixels are numbers of classes.")
+    numbers = (seen[0] * 255).round().byte()
+    if int(numbers.max()) >= classes:
+        raise InputError(
+            f"mask {mask}: holds class {int(numbers.max())}, but mask_classes is {classes} (0 to {classes - 1}). Set it higher, or mend "
+            "the mask."
+        )
+    small = Image.fromarray(numbers.numpy()).resize((size, size), Image.Resampling.NEAREST)
+    return torch.from_numpy(np.array(small))[None].float()
 
 
 class PictureStore:

@@ -43,7 +43,7 @@ class Segmenting(Protocol):
     """An analyzer that can also be used on bare images, which is what covert analysis is held against."""
 
     def segment(self, image: Tensor) -> Tensor:
-        """Logits (B, 1, H, W) or (B, classes) of images (B, 1 or 3, H, W) in [0, 1]."""
+        """Logits (B, 1, H, W), (B, K, H, W) or (B, classes) of images (B, 1 or 3, H, W) in [0, 1], as decode() gives them."""
 
 
 @runtime_checkable

@@ -18,6 +18,10 @@ class Analyzer(Method):
 
     A plugin implements :meth:`_analyze` (server) and :meth:`_decode` (client). Both are differentiable and return
     unbounded values; the core clamps the response and turns logits into probabilities.
+
+    What it is trained for is told by settings, which a recipe sets: ``classes`` (above 0 it classifies), ``mask_classes`` (above 0 it
+    segments so many classes, the background, class 0, among them) and ``presence`` (it also tells whether anything was hidden at all). One
+    that has none of them segments a foreground.
     """
 
     kind: ClassVar[str] = "analyzer"
@@ -64,7 +68,8 @@ class Analyzer(Method):
             check_values: refuse NaN, see :meth:`analyze`.
 
         Returns:
-            Segmentation: probabilities of the foreground, (B, 1, H, W) in [0, 1]; classification: (B, classes).
+            Segmentation: probabilities of the foreground, (B, 1, H, W) in [0, 1], or of several classes, (B, K, H, W), which sum to one
+            in each pixel; classification: (B, classes).
 
         Raises:
             InputError: for wrong types, shapes, NaN, or sides below 32.
@@ -73,12 +78,35 @@ class Analyzer(Method):
         with self._at_work(recovered):
             found = self._decode(recovered_).float().to(recovered.device)
             b, _, h, w = recovered_.shape
-            if found.ndim == 4:
-                found = self._check_output(found, (b, 1, h, w), "decoded")
-                return found if logits else found.sigmoid()
-            if found.ndim == 2 and found.shape[0] == b:
-                return found if logits else found.softmax(dim=1)
-            raise InputError(f"analyzer {self.name!r} broke its contract: decoded has shape {tuple(found.shape)}.")
+            if found.ndim != 2:
+                channels = found.shape[1] if found.ndim == 4 else 1
+                found = self._check_output(found, (b, channels, h, w), "decoded")
+            elif found.shape[0] != b:
+                raise InputError(f"analyzer {self.name!r} broke its contract: decoded has shape {tuple(found.shape)}.")
+            return found if logits else probabilities(found)
+
+    @final
+    def presence(self, recovered: Tensor, *, logits: bool = False, check_values: bool = True) -> Tensor | None:
+        """Tell on the client whether the response answers a stego at all, or a photograph in which nothing was hidden.
+
+        Args:
+            recovered: (B, 1 or 3, H, W), as for :meth:`decode`.
+            logits: return the unbounded values behind the probabilities.
+            check_values: refuse NaN, see :meth:`analyze`.
+
+        Returns:
+            Probabilities that a scan was hidden, (B,) in [0, 1]; None for an analyzer that cannot tell.
+
+        Raises:
+            InputError: for wrong types, shapes, NaN, or sides below 32.
+        """
+        recovered_ = door.image("recovered", recovered, bounded=False, values=check_values).to(self.device)
+        with self._at_work(recovered):
+            found = self._presence(recovered_)
+            if found is None:
+                return None
+            found = self._check_output(found, (len(recovered_),), "presence").to(recovered.device)
+            return found if logits else found.sigmoid()
 
     @abstractmethod
     def _analyze(self, stego: Tensor, generator: torch.Generator) -> Tensor:
@@ -86,4 +114,13 @@ class Analyzer(Method):
 
     @abstractmethod
     def _decode(self, recovered: Tensor) -> Tensor:
-        """Return logits: (B, 1, H, W) for segmentation, (B, classes) for classification."""
+        """Return logits: (B, 1, H, W) of the foreground or (B, K, H, W) of classes for segmentation, (B, classes) for classification."""
+
+    def _presence(self, recovered: Tensor) -> Tensor | None:
+        """Return logits (B,), above 0 where a scan was hidden; None where an analyzer cannot tell."""
+        return None
+
+
+def probabilities(logits: Tensor) -> Tensor:
+    """What logits of an analyzer mean: the sigmoid of a foreground (B, 1, H, W), else the softmax over classes."""
+    return logits.sigmoid() if logits.ndim == 4 and logits.shape[1] == 1 else logits.softmax(1)

@@ -97,16 +97,24 @@ class TransUNet(nn.Module):
         inputs: channels of the image.
         outputs: channels of the answer.
         width: channels of the first convolution; 64 in the paper.
-        dim: of the tokens; 768 in the paper.
+        dim: of the tokens; by default 12 times the width, as in the paper (768).
         depth: transformer blocks; 12 in the paper.
-        heads: of each block; 12 in the paper.
+        heads: of each block; by default one for about 64 channels of the tokens, as in the paper (12).
     """
 
     def __init__(
-        self, inputs: int = 3, outputs: int = 1, width: int = 64, dim: int = 768, depth: int = 12, heads: int = 12
+        self,
+        inputs: int = 3,
+        outputs: int = 1,
+        width: int = 64,
+        dim: int | None = None,
+        depth: int = 12,
+        heads: int | None = None,
     ) -> None:
         super().__init__()
         w = width
+        dim = dim or 12 * w
+        heads = heads or next(n for n in range(max(1, dim // 64), 0, -1) if dim % n == 0)
         self.root = nn.Sequential(StandardisedConv(inputs, w, 7, 2), norm(w), nn.ReLU())
         widths = [w, 4 * w, 8 * w, 16 * w]
         self.stages = nn.ModuleList(

@@ -4,6 +4,9 @@
     run = protocol(secret, cover)
     run.image, run.stego, run.response, run.recovered, run.prediction, run.metrics
 
+    together = Pipeline.covert("lightih", "hidemia", covers=3)(secret, [cover, another, third])
+    together.prediction, together.together.uncertainty, together.metrics["disagreement"]
+
     published = (protect("tint") | jpeg(quality=75))(image, mask=mask)
     marked = (watermark("medlocker", oracle=model) | unlock("medlocker"))(image, label=2)
 
@@ -13,6 +16,7 @@ an image batch (``Stage.of(function)``).
 
 from privmed.pipeline.analysis import analyze, bare, decode, fits, hide, of_images, recover, tuned_hider
 from privmed.pipeline.channel import blur, jpeg, noise, png, resize
+from privmed.pipeline.covers import average, best_covers
 from privmed.pipeline.publishing import classify, protect, unlock, watermark
 from privmed.pipeline.run import Run
 from privmed.pipeline.stage import Pipeline, Stage
@@ -22,7 +26,9 @@ __all__ = [
     "Run",
     "Stage",
     "analyze",
+    "average",
     "bare",
+    "best_covers",
     "blur",
     "classify",
     "decode",

@@ -82,9 +82,11 @@ def recover(hider: str | Hider) -> Stage:
 def decode(analyzer: str | Analyzer) -> Stage:
     """Turn what was recovered from the response into probabilities."""
     method = _analyzer(analyzer)
-    return Stage(
-        f"decode({method.name})", lambda run: evolve(run, prediction=method.decode(run.recovered)), "recovered"
-    )
+
+    def step(run: Run) -> Run:
+        return evolve(run, prediction=method.decode(run.recovered), presence=method.presence(run.recovered))
+
+    return Stage(f"decode({method.name})", step, "recovered")
 
 
 def fits(analyzer: Analyzer, hider: Hider) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 from attrs import frozen
 from torch import Tensor
 
-from privmed.metrics import dice, psnr, ssim, worst_pixel
+from privmed.metrics import dice, foreground_dice, psnr, ssim, worst_pixel
 
 HIDDEN = ("stego", "response")  # compared with the cover
 PUBLISHED = ("protected", "marked", "unlocked")  # compared with the original
@@ -23,12 +23,13 @@ class Run:
         seed: where stages draw their randomness from.
         secret, cover: what went in to be hidden; the cover already filled to the secret's size, both with three channels.
         original: what went in to be published (or read), in a pipeline that was called without a cover.
-        mask, label: the truth, (B, 1, H, W) with values 0 and 1, and (B,).
+        mask, label: the truth, (B, 1, H, W) with values 0 and 1 or numbers of classes, and (B,).
         stego: the hidden scan as the channel delivered it.
         refined: gradient steps that the stego was refined by.
         response: the server's output as the channel delivered it.
         recovered: what the hider read out of ``image``, unclamped.
-        prediction: probabilities, (B, 1, H, W) or (B, classes).
+        prediction: probabilities, (B, 1, H, W), (B, mask classes, H, W) or (B, classes).
+        presence: probabilities that a scan was hidden at all, (B,), of analyzers that tell.
         protected: the unlearnable image as the channel delivered it.
         marked: the watermarked image as the channel delivered it.
         records: of each watermark, all that lifting it takes.
@@ -51,6 +52,7 @@ class Run:
     response: Tensor | None = None
     recovered: Tensor | None = None
     prediction: Tensor | None = None
+    presence: Tensor | None = None
     protected: Tensor | None = None
     marked: Tensor | None = None
     records: tuple[dict[str, Any], ...] | None = None
@@ -102,7 +104,8 @@ class Run:
         """Dice coefficient of a predicted mask, or accuracy of predicted classes, where the truth is known."""
         found = self.prediction
         if found is not None and found.ndim == 4 and self.mask is not None:
-            return {"dice": float(dice(found, self.mask).mean())}
+            of = dice if found.shape[1] == 1 else foreground_dice
+            return {"dice": float(of(found, self.mask).mean())}
         if found is not None and found.ndim == 2 and self.label is not None:
             return {"accuracy": float((found.argmax(1) == self.label.to(found.device)).float().mean())}
         return {}

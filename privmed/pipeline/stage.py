@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from attrs import evolve
 from torch import Tensor
 
 from privmed import registry
-from privmed.errors import InputError
+from privmed.errors import InputError, SettingsError
 from privmed.interfaces import Analyzer, Hider, door
 from privmed.pipeline.run import ARRIVING, Run
+
+if TYPE_CHECKING:
+    from privmed.pipeline.covers import InSeveralCovers
 
 STRIDE = 1_000_003  # between the seeds of two stages
 
@@ -141,23 +144,33 @@ class Pipeline:
 
     @classmethod
     def covert(
-        cls, hider: str | Hider | None = None, analyzer: str | Analyzer = "hidemia", *, weights: str | None = None
-    ) -> Pipeline:
+        cls,
+        hider: str | Hider | None = None,
+        analyzer: str | Analyzer = "hidemia",
+        *,
+        weights: str | None = None,
+        covers: int = 1,
+    ) -> Pipeline | InSeveralCovers:
         """Covert analysis whole: hide, send, analyze, send, recover, decode (HideMIA).
 
         Args:
             hider: a name or a hider; by default the one the analyzer was tuned to.
             analyzer: a name or an analyzer.
             weights: bundled weights (or a path) of the analyzer, when it is a name.
+            covers: photographs that a scan is sent in. With several, call it with ``(secret, [cover, ...])``; outputs are averaged.
         """
+        if covers < 1:
+            raise SettingsError(f"covers must be at least 1, got {covers}.")
         from privmed.pipeline.analysis import analyze, decode, hide, recover, tuned_hider
         from privmed.pipeline.channel import png
+        from privmed.pipeline.covers import InSeveralCovers
 
         if isinstance(analyzer, str):
             analyzer = registry.analyzer(analyzer, **({"weights": weights} if weights else {}))
         client = tuned_hider(analyzer) if hider is None else hider
         client = registry.hider(client) if isinstance(client, str) else client
-        return hide(client) | png() | analyze(analyzer) | png() | recover(client) | decode(analyzer)
+        whole = hide(client) | png() | analyze(analyzer) | png() | recover(client) | decode(analyzer)
+        return whole if covers == 1 else InSeveralCovers(whole, covers)
 
 
 def _hidden(secret: Tensor, cover: Tensor, seed: int) -> Run:

@@ -6,6 +6,7 @@ import torch
 
 from privmed.interfaces import Analyzer
 from privmed.interfaces.abilities import abilities
+from privmed.interfaces.analyzer import probabilities
 from privmed.testing import shared
 from privmed.testing.samples import sample_images
 
@@ -20,17 +21,38 @@ def check_analyze_keeps_shape_dtype_and_range(analyzer: Analyzer) -> None:
 
 
 def check_decode_gives_probabilities(analyzer: Analyzer) -> None:
-    """decode() gives (B, 1, H, W) in [0, 1], or (B, classes) that sum to one, also for values beyond an image's range."""
+    """decode() gives (B, 1, H, W) in [0, 1], or (B, K, H, W) or (B, classes) that sum to one, also beyond an image's range."""
     for size, channels in (((48, 64), 3), ((33, 47), 1)):
         recovered, _ = sample_images(2, size=size, channels=channels)
         found = analyzer.decode(recovered * 4 - 2)
         assert found.dtype == torch.float32
         assert found.min() >= 0
         assert found.max() <= 1
-        if found.ndim == 2:
-            torch.testing.assert_close(found.sum(1), torch.ones(2))
-        else:
-            assert found.shape == (2, 1, *size)
+        assert found.shape[0] == 2
+        assert found.ndim == 2 or found.shape[2:] == size
+        if found.ndim == 2 or found.shape[1] > 1:
+            torch.testing.assert_close(found.sum(1), torch.ones_like(found[:, 0]))
+
+
+def check_decode_gives_as_many_classes_as_its_settings_say(analyzer: Analyzer) -> None:
+    """``classes`` or ``mask_classes`` of the settings, where there are such, is how many decode() gives; else one foreground."""
+    classes, masks = (getattr(analyzer.config, name, 0) for name in ("classes", "mask_classes"))
+    found = analyzer.decode(sample_images(2)[0])
+    assert found.ndim == (2 if classes else 4)
+    assert found.shape[1] == (classes or masks or 1)
+
+
+def check_presence_is_a_probability_of_each_image(analyzer: Analyzer) -> None:
+    """presence() gives (B,) in [0, 1], with its logits behind it, where the settings say that it tells, else None."""
+    recovered, _ = sample_images(2)
+    found = analyzer.presence(recovered * 4 - 2)
+    if not getattr(analyzer.config, "presence", found is not None):
+        assert found is None
+        return
+    assert found.shape == (2,)
+    assert found.min() >= 0
+    assert found.max() <= 1
+    torch.testing.assert_close(analyzer.presence(recovered * 4 - 2, logits=True).sigmoid(), found)
 
 
 def check_inputs_are_left_alone(analyzer: Analyzer) -> None:
@@ -74,7 +96,7 @@ def check_logits_are_behind_the_probabilities(analyzer: Analyzer) -> None:
     """decode(logits=True) gives the unbounded values whose sigmoid (or softmax) decode() returns."""
     recovered, _ = sample_images(2)
     logits, found = analyzer.decode(recovered, logits=True), analyzer.decode(recovered)
-    torch.testing.assert_close(logits.sigmoid() if logits.ndim == 4 else logits.softmax(1), found)
+    torch.testing.assert_close(probabilities(logits), found)
 
 
 def check_unclamped_response_agrees(analyzer: Analyzer) -> None:
@@ -84,7 +106,7 @@ def check_unclamped_response_agrees(analyzer: Analyzer) -> None:
 
 
 def check_segment_answers_bare_images(analyzer: Analyzer) -> None:
-    """Ability ``segment``: logits (B, 1, H, W) or (B, classes) of images of any size, grey or colour."""
+    """Ability ``segment``: logits shaped as those of decode(), of images of any size, grey or colour."""
     if "segment" not in abilities(analyzer):
         return
     for size, channels in (((48, 64), 3), ((33, 47), 1)):
@@ -92,5 +114,6 @@ def check_segment_answers_bare_images(analyzer: Analyzer) -> None:
         with torch.no_grad():
             logits = analyzer.segment(image)
         assert logits.shape[:1] == (2,)
-        assert logits.ndim == 2 or logits.shape == (2, 1, *size)
+        assert logits.ndim == 2 or logits.shape[2:] == size
+        assert logits.shape[1] == analyzer.decode(image).shape[1]
         assert torch.isfinite(logits).all()

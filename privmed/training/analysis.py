@@ -10,19 +10,16 @@ from torch.nn import functional as F
 from privmed import registry
 from privmed.data.augment import augment
 from privmed.data.folders import Item
-from privmed.data.pixels import PictureStore, load_mask
-from privmed.errors import InputError
+from privmed.data.pixels import PictureStore, load_labels, load_mask
+from privmed.errors import InputError, SettingsError
 from privmed.imaging.quantise import quantise
+from privmed.interfaces.analyzer import probabilities
 from privmed.metrics import task_score
-from privmed.pipeline import Pipeline
-from privmed.training.losses import dice_ce
+from privmed.pipeline import Pipeline, analyze, bare, decode, png, recover
+from privmed.training.losses import task_loss
 from privmed.training.recipe import Recipe
+from privmed.training.scores import Scores
 from privmed.training.tasks import CoverTask, Figures, Task, likeness, logged
-
-
-def task_loss(logits: Tensor, truth: Tensor) -> Tensor:
-    """L_mia of HideMIA, Eq. 8: Dice and cross-entropy of a mask, cross-entropy alone of a class."""
-    return F.cross_entropy(logits, truth) if logits.ndim == 2 else dice_ce(logits, truth)
 
 
 class Bare(Task):
@@ -31,6 +28,7 @@ class Bare(Task):
     def __init__(self, recipe: Recipe, device: str) -> None:
         super().__init__(recipe, device)
         self.classes = self._classes()
+        self.mask_classes = getattr(self.method.config, "mask_classes", 0)
         self.scans = PictureStore(recipe.data.crop, squash=True)
         self.full = PictureStore(recipe.data.size, squash=True)
         self.masks: dict = {}
@@ -45,8 +43,13 @@ class Bare(Task):
         items = [i for part in (*self.training, *self.held) for i in part]
         wanted = getattr(self.method.config, "classes", 0)
         if not wanted:
-            if any(i.mask is None for i in items):
-                raise InputError(f"{self.sources[0].path}: has no masks/, so nothing to segment.")
+            bare = [s.path for s, *parts in zip(self.sources, self.training, self.held) if _unmasked(*parts)]
+            if bare:
+                raise InputError(
+                    f"{bare[0]}: has no masks/, so nothing to segment. If its images have no lesion, say masks: none in the recipe."
+                )
+            if all(i.empty for i in items):
+                raise InputError(f"{self.sources[0].path}: has masks: none, and no other set of the recipe has any.")
             return []
         names = sorted({i.label for i in items if i.label is not None})
         if len(names) != wanted or any(i.label is None for i in items):
@@ -56,15 +59,20 @@ class Bare(Task):
         return names
 
     def truth(self, items: list[Item], size: int) -> Tensor:
-        """Masks (B, 1, size, size), or class numbers (B,)."""
+        """Masks (B, 1, size, size) of 0 and 1 or of class numbers, or classes of the images (B,)."""
         if self.classes:
             return torch.tensor([self.classes.index(i.label) for i in items], device=self.device)
         return torch.stack([self.mask(i, size) for i in items]).to(self.device)
 
     def mask(self, item: Item, size: int) -> Tensor:
         """The mask of an image, (1, size, size)."""
+        if item.empty:
+            return torch.zeros(1, size, size)
         if (item.mask, size) not in self.masks:
-            self.masks[item.mask, size] = load_mask(item.mask, size)
+            several = self.mask_classes
+            self.masks[item.mask, size] = (
+                load_labels(item.mask, size, several) if several else load_mask(item.mask, size)
+            )
         return self.masks[item.mask, size]
 
     def batch(self, step: int) -> tuple[Tensor, Tensor]:
@@ -84,12 +92,11 @@ class Bare(Task):
         return task_loss(logits, truth), {self.measure: round(float(task_score(logits.detach(), truth).mean()), 4)}
 
     def validate(self) -> Figures:
-        scores = []
+        scores = Scores()
         for item in (i for held in self.held for i in held):
             image = self.place([self.full(item.image)])
-            scores.append(task_score(self.method.segment(image), self.truth([item], self.recipe.data.size)))
-        score = float(torch.cat(scores).mean())
-        return {self.measure: score, "score": score}
+            scores.add(probabilities(self.method.segment(image)), self.truth([item], self.recipe.data.size))
+        return scores.figures()
 
 
 class Covert(Bare, CoverTask):
@@ -101,6 +108,15 @@ class Covert(Bare, CoverTask):
         self.hider.requires_grad_(recipe.joint)
         self._models = nn.ModuleDict({"analyzer": self.method, **({"hider": self.hider} if recipe.joint else {})})
         self.generator = torch.Generator(self.device)
+        self.tells = bool(getattr(self.method.config, "presence", False))
+        if self.tells and not recipe.data.nothing:
+            raise SettingsError(
+                "settings.presence is learned from photographs without a scan: set data.nothing above 0, e.g. to 0.2."
+            )
+        if recipe.data.nothing and self.classes and not self.tells:
+            raise SettingsError(
+                "data.nothing: no class says that nothing was hidden. Set settings.presence to true, or data.nothing to 0."
+            )
 
     @property
     def models(self) -> nn.Module:
@@ -112,27 +128,55 @@ class Covert(Bare, CoverTask):
         cover = self.draw_covers(len(images), images.shape[-1], np.random.default_rng([self.recipe.seed, step, 1]))
         with torch.set_grad_enabled(self.recipe.joint):
             hidden = self.hider.hide(images, cover, generator=self.generator.manual_seed(step), **how)
-        stego = quantise(hidden) if weight.rounding else hidden
+        empty = self.left_empty(step, len(cover))
+        sent = torch.where(empty.view(-1, 1, 1, 1), cover, hidden)
+        stego = quantise(sent) if weight.rounding else sent
         response = self.method.analyze(stego, generator=self.generator.manual_seed(step), **how)
-        sent = quantise(response) if weight.rounding else response
-        recovered = self.hider.recover(sent, generator=self.generator.manual_seed(step), **how)
+        wire = quantise(response) if weight.rounding else response
+        recovered = self.hider.recover(wire, generator=self.generator.manual_seed(step), **how)
         logits = self.method.decode(recovered, logits=True, check_values=False)
         percept = F.mse_loss(response, cover)
-        loss = weight.task * task_loss(logits, truth) + weight.response * percept
+        loss = weight.task * self.told(logits, recovered, truth, empty) + weight.response * percept
         if self.recipe.joint:  # nothing in the printed objective keeps the stego near the cover
             loss = loss + weight.stego * F.mse_loss(hidden, cover)
-        score = float(task_score(logits.detach(), truth).mean())
-        return loss, {self.measure: round(score, 4), "response": logged(percept)}
+        seen = {"response": logged(percept)}
+        if not empty.all():
+            seen[self.measure] = round(float(task_score(logits.detach()[~empty], truth[~empty]).mean()), 4)
+        return loss, seen
+
+    def left_empty(self, step: int, n: int) -> Tensor:
+        """Which photographs of a batch are sent without a scan, (n,) bool."""
+        rng = np.random.default_rng([self.recipe.seed, step, 2])
+        return torch.from_numpy(rng.random(n) < self.recipe.data.nothing).to(self.device)
+
+    def told(self, logits: Tensor, recovered: Tensor, truth: Tensor, empty: Tensor) -> Tensor:
+        """The loss of what the client reads: where nothing was hidden an empty mask, no class, and that it was not, if it is told."""
+        if self.classes:
+            loss = task_loss(logits[~empty], truth[~empty]) if not empty.all() else 0 * logits.sum()
+        else:
+            loss = task_loss(logits, torch.where(empty.view(-1, 1, 1, 1), torch.zeros_like(truth), truth))
+        if self.tells:
+            presence = self.method.presence(recovered, logits=True, check_values=False)
+            loss = loss + F.binary_cross_entropy_with_logits(presence, (~empty).float())
+        return loss
 
     def validate(self) -> Figures:
-        scores, looks, walk = [], [], Pipeline.covert(self.hider, self.method)
+        scores, looks, walk = Scores(), [], Pipeline.covert(self.hider, self.method)
+        unhidden = bare() | png() | analyze(self.method) | png() | recover(self.hider) | decode(self.method)
         for n, item in enumerate(i for held in self.held for i in held):
             image = self.place([self.full(item.image)])
             truth = self.truth([item], self.recipe.data.size)
             for k in range(2):
                 cover = self.held_cover(2 * n + k)
                 run = walk(image, cover)
-                scores.append(task_score(run.prediction if self.classes else run.prediction - 0.5, truth))
+                scores.add(run.prediction, truth)
                 looks.append(likeness(run.response, cover))
-        score, look = float(torch.cat(scores).mean()), float(torch.cat(looks).mean())
-        return {self.measure: score, "response_db": look, "score": score + 0.02 * min(look - 36.5, 0)}
+                if self.recipe.data.nothing:
+                    scores.add_nothing(run, unhidden(image, cover))
+        figures, look = scores.figures(), float(torch.cat(looks).mean())
+        return {**figures, "response_db": look, "score": figures["score"] + 0.02 * min(look - 36.5, 0)}
+
+
+def _unmasked(*parts: list[Item]) -> bool:
+    """Whether an image has neither a mask nor is said to need none."""
+    return any(i.mask is None and not i.empty for part in parts for i in part)

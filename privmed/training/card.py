@@ -9,7 +9,7 @@ import torch
 
 from privmed import weights
 from privmed.settings import unstructure
-from privmed.training.analysis import Covert
+from privmed.training.analysis import Bare, Covert
 from privmed.training.domain import domain_of
 from privmed.training.tasks import Task
 
@@ -33,6 +33,8 @@ def save_weights(task: Task, out: Path, step: int, seconds: float, figures: dict
     }
     if domain := domain_of(task):
         card["domain"] = domain
+    if isinstance(task, Bare) and task.classes:
+        card["classes"] = task.classes
     if isinstance(task, Covert):
         card["hider"] = {"name": recipe.hider, "weights": recipe.hider_weights, "sha256": task.hider.card["sha256"]}
         if recipe.joint:

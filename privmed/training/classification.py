@@ -10,9 +10,11 @@ from privmed.data.augment import augment
 from privmed.data.folders import ImageFolder
 from privmed.data.pixels import PictureStore
 from privmed.errors import InputError
+from privmed.metrics import accuracy
 from privmed.nn.classifiers import Classifier, ClassifierConfig
 from privmed.settings import structure
 from privmed.training.recipe import Recipe, data_root
+from privmed.training.scores import ranked
 from privmed.training.tasks import Figures, Task
 
 
@@ -60,8 +62,8 @@ class Classification(Task):
     def validate(self) -> Figures:
         items = [i for held in self.held for i in held]
         images = self.place([self.pictures(i.image) for i in items])
-        answers = torch.cat([self.method.logits(part).argmax(1).cpu() for part in images.split(32)])
+        found = torch.cat([self.method.logits(part).softmax(1).cpu() for part in images.split(32)])
         labels = torch.tensor([self.classes.index(i.label) for i in items])
-        right = (answers == labels).float()
+        right = accuracy(found, labels)
         recalls = [float(right[labels == c].mean()) for c in range(len(self.classes)) if (labels == c).any()]
-        return {"accuracy": float(right.mean()), "score": sum(recalls) / len(recalls)}
+        return {"accuracy": float(right.mean()), **ranked(found, labels), "score": sum(recalls) / len(recalls)}

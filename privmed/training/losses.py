@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from privmed.imaging.labels import one_hot
 from privmed.imaging.wavelets import haar
 
 
@@ -17,12 +19,36 @@ def soft_dice(logits: Tensor, masks: Tensor, smooth: float = 1e-5) -> Tensor:
 def dice_ce(logits: Tensor, masks: Tensor, smooth: float = 1e-5) -> Tensor:
     """Soft Dice plus binary cross-entropy, each averaged over the batch (HideMIA, Eq. 8, L_mia).
 
+    An empty mask has no Dice to speak of (its soft Dice stays at 0 until hardly anything is marked), so its loss is the cross-entropy.
+
     Args:
         logits: (B, 1, H, W), unbounded.
         masks: (B, 1, H, W), 0 or 1.
-        smooth: keeps empty masks finite.
+        smooth: keeps the Dice of the faintest outputs finite.
     """
-    return soft_dice(logits, masks, smooth).mean() + F.binary_cross_entropy_with_logits(logits, masks)
+    dice = torch.where(masks.flatten(1).any(1), soft_dice(logits, masks, smooth), 0)
+    return dice.mean() + F.binary_cross_entropy_with_logits(logits, masks)
+
+
+def dice_ce_classes(logits: Tensor, labels: Tensor, smooth: float = 1e-5) -> Tensor:
+    """The same for several classes: soft Dice, averaged over the classes that an image has, plus cross-entropy.
+
+    Args:
+        logits: (B, K, H, W), unbounded.
+        labels: (B, 1, H, W), the number of the class of each pixel.
+        smooth: as for :func:`dice_ce`.
+    """
+    p, y = logits.softmax(1).flatten(2), one_hot(labels, logits.shape[1]).flatten(2)
+    dice = 1 - (2 * (p * y).sum(2) + smooth) / (p.sum(2) + y.sum(2) + smooth)
+    occurs = (y.sum(2) > 0).float()
+    return ((dice * occurs).sum(1) / occurs.sum(1)).mean() + F.cross_entropy(logits, labels[:, 0].long())
+
+
+def task_loss(logits: Tensor, truth: Tensor) -> Tensor:
+    """L_mia of HideMIA, Eq. 8: Dice and cross-entropy of a mask, cross-entropy alone of a class."""
+    if logits.ndim == 2:
+        return F.cross_entropy(logits, truth)
+    return dice_ce(logits, truth) if logits.shape[1] == 1 else dice_ce_classes(logits, truth)
 
 
 def low_frequency(a: Tensor, b: Tensor) -> Tensor:

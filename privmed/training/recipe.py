@@ -35,6 +35,8 @@ class Source:
 
     folder: str = required("folder of the set, relative to data.root", inner_path())
     share: float = setting(1.0, "how often it is drawn, relative to the others", positive())
+    masks: str = setting("masks", "folder of its masks; none where its images have no lesion", inner_path())
+    only: str = setting("", "the one class of it that is taken")
 
 
 @frozen(kw_only=True)
@@ -59,6 +61,11 @@ class DataRecipe:
     variety: float = setting(
         0.0,
         "share of secrets and covers made clipped, coloured, sharp, soft, re-scaled or JPEG-born (hiding)",
+        between(0, 1),
+    )
+    nothing: float = setting(
+        0.0,
+        "covert: share of the photographs in which nothing is hidden, to be answered by an empty mask",
         between(0, 1),
     )
     augment: float = setting(1.0, "strength of the augmentation in analysis", between(0, 3))

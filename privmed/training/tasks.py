@@ -44,7 +44,7 @@ class Task(ABC):
     def __init__(self, recipe: Recipe, device: str) -> None:
         self.recipe, self.device = recipe, torch.device(device)
         root = data_root(recipe)
-        self.sources = [ImageFolder(root / s.folder) for s in recipe.data.secrets]
+        self.sources = [ImageFolder(root / s.folder, masks=s.masks, only=s.only) for s in recipe.data.secrets]
         cuts = [cut_validation(s.items("train"), recipe.data.validation, recipe.data.cut) for s in self.sources]
         self.training, self.held = [c[0] for c in cuts], [c[1] for c in cuts]
         empty = [s.path for s, t, v in zip(self.sources, self.training, self.held) if not t or not v]
@@ -94,7 +94,7 @@ class CoverTask(Task):
 
     def __init__(self, recipe: Recipe, device: str) -> None:
         super().__init__(recipe, device)
-        folders = [ImageFolder(data_root(recipe) / s.folder) for s in recipe.data.covers]
+        folders = [ImageFolder(data_root(recipe) / s.folder, only=s.only) for s in recipe.data.covers]
         cuts = [cut_validation(f.items("train"), recipe.data.validation, recipe.data.cut) for f in folders]
         for folder, (training, held) in zip(folders, cuts):
             if not training or not held:

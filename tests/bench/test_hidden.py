@@ -7,7 +7,7 @@ import pytest
 import torch
 from PIL import Image
 
-from privmed import registry
+from privmed import registry, weights
 from privmed.bench.data import Dataset, Sample
 from privmed.bench.engine import run_plan
 from privmed.bench.plan import make_plan
@@ -165,6 +165,31 @@ def test_covert_analysis_beside_bare_images(toys):
     assert bare.dimensions == {}
     assert found["ratio", "covert", "", ""].value == pytest.approx(1 / bare.value)
     assert found["psnr", "covert", "response-cover", ""].value == pytest.approx(-20 * math.log10(2 / 255), abs=1e-3)
+
+
+def test_images_without_a_lesion_are_judged_apart(toys):
+    """Of three images the last has no lesion, and the analyzer marks what is bright in it."""
+    Image.new("L", (64, 64)).save(toys / "scans/masks/2.png")
+    entries = [{"label": "covert", "method": "bright"}]
+    plain = {"suite": "covert", "data": "scans", "entries": entries, "metrics": ["dice", "false-area", "silent"]}
+    grid = {"cover": ["photos"], "hider": ["faint"]}
+    found = values(make_plan({**plain, "grid": grid, "settings": {"size": 64, "covers": 2}}), toys)
+    assert found["false-area", "covert", "", ""].value == pytest.approx(18 * 32 / 64**2)
+    assert found["false-area", "covert", "", ""].n == 1
+    assert found["silent", "covert", "", ""].value == 0
+    assert found["dice", "covert", "", ""].n == 3
+    Image.new("L", (64, 64), 255).save(toys / "scans/masks/2.png")
+    found = values(make_plan({**plain, "name": "full", "grid": grid, "settings": {"size": 64, "covers": 2}}), toys)
+    assert ("false-area", "covert", "", "") not in found
+
+
+def test_an_analyzer_of_classes_is_refused(toys, tmp_path):
+    pytest.importorskip("privmed_analyzers", reason="needs the plugin privmed-analyzers")
+    weights.save(registry.create("analyzer", "unet", None, width=2, mask_classes=3), tmp_path / "u.safetensors")
+    entries = [{"label": "unet", "method": "unet", "weights": str(tmp_path / "u.safetensors")}]
+    plan = make_plan({"suite": "covert", "data": "scans", "entries": entries, "grid": {"cover": ["photos"]}})
+    with pytest.raises(SettingsError, match="masks of one foreground"):
+        run_plan(plan, toys, toys / "out")
 
 
 def test_an_analyzer_without_trained_weights_is_refused(toys):

@@ -85,7 +85,7 @@ def bad(files):
         (["hidee"], 2, "Did you mean 'hide'?"),
         (["analyze", photo, "-o", out], 3, "compression destroys"),
         (["recover", photo, "-o", out], 3, "compression destroys"),
-        (["recover", scan, "-o", out, "--as", "video"], 2, "image or mask"),
+        (["recover", scan, "-o", out, "--as", "video"], 2, "image, mask or class"),
         (["plugins", "--kind", "hidder"], 2, "Did you mean 'hider'?"),
         (["plugins", "show", "lightih"], 2, "kind:name"),
         (["train", f("none.yaml")], 3, "cannot be read"),

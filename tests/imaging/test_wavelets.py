@@ -5,8 +5,9 @@ import pytest
 import pywt
 import torch
 
+from privmed.errors import SettingsError
 from privmed.imaging import Subbands, haar, inverse_haar
-from privmed.imaging.wavelets import from_hinet, to_hinet
+from privmed.imaging.wavelets import analysis, from_hinet, synthesis, to_hinet
 
 
 @pytest.fixture
@@ -41,3 +42,21 @@ def test_hinet_order_is_band_major_and_inverted(image):
     assert torch.equal(stack[:, 3:6], -bands.hl)
     assert all(torch.equal(a, b) for a, b in zip(from_hinet(stack), bands))
     assert isinstance(from_hinet(stack), Subbands)
+
+
+@pytest.mark.parametrize("wavelet", ["haar", "db2", "coif1", "bior2.4", "dmey"])
+def test_other_wavelets_equal_pywavelets(image, wavelet):
+    """Also where the filter is longer than the image."""
+    ll, (lh, hl, hh) = pywt.dwt2(image.numpy(), wavelet, mode="periodization")
+    for mine, theirs in zip(analysis(image, wavelet), (ll, lh, hl, hh)):
+        np.testing.assert_allclose(mine, theirs, atol=1e-12)
+
+
+@pytest.mark.parametrize("wavelet", ["haar", "db2", "coif1", "bior2.4"])
+def test_synthesis_undoes_analysis(image, wavelet):
+    torch.testing.assert_close(synthesis(analysis(image, wavelet), wavelet), image, atol=1e-12, rtol=0)
+
+
+def test_an_unknown_wavelet_is_answered(image):
+    with pytest.raises(SettingsError, match="no discrete wavelet is called 'db222'"):
+        analysis(image, "db222")

@@ -1,5 +1,6 @@
 """Pipelines of protectors, watermarkers and models: what they carry, what they measure, and sentences for orders without sense."""
 
+import numpy as np
 import pytest
 import torch
 from attrs import field, frozen
@@ -7,6 +8,7 @@ from attrs import field, frozen
 from privmed import Protector, Watermarker
 from privmed.errors import InputError, KeyFileError, SettingsError
 from privmed.interfaces.configs import ProtectorConfig
+from privmed.interfaces.search import Proposals
 from privmed.pipeline import Pipeline, blur, classify, hide, jpeg, noise, png, protect, recover, unlock, watermark
 from privmed.testing import sample_images
 
@@ -37,12 +39,10 @@ class Tile(Watermarker):
 
     name = "tile"
 
-    def _search(self, job, rng):
-        import numpy as np
-
-        y, x = np.argwhere(job.places)[0]
-        for opacity in range(15, 256, 30):
-            yield np.array([[opacity, x, y]])
+    def _search(self, problem, rng):
+        logo = problem.fitted_logo()
+        y, x = np.argwhere(problem.positions(logo.opacity.shape))[0]
+        return Proposals(logo.at(int(x), int(y), limit) for limit in range(15, 256, 30))
 
 
 def model(images):

@@ -70,3 +70,12 @@ def test_data_without_classes_are_refused(root):
         path.rename(flat / f"{path.parent.name}{path.name}")
     with pytest.raises(InputError, match="sub-folder a class"):
         train(root, "run")
+
+
+def test_resnet50_has_the_parameters_of_the_paper():
+    """And 3,840 more: MONAI's shortcuts have biases, which the batch normalisation behind them takes away again."""
+    from privmed.nn.classifiers import ARCHITECTURES
+
+    with torch.device("meta"):
+        network = ARCHITECTURES["resnet50"](3, 224)
+    assert sum(p.numel() for p in network.parameters()) == 23_508_032 + 2_049 * 3 + 3_840

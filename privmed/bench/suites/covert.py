@@ -20,6 +20,7 @@ from privmed.bench.fingerprint import fingerprint
 from privmed.bench.suites.hiding import HidingConfig, Photographs, sampled, secret_of, valued
 from privmed.errors import SettingsError, WeightsError
 from privmed.interfaces import Analyzer, Hider
+from privmed.interfaces.analyzer import probabilities
 from privmed.pipeline import analyze, decode, hide, of_images, png, recover, tuned_hider
 
 TUNED, BARE = "tuned", "none"
@@ -39,9 +40,22 @@ class Covert(Suite):
             for name in entry.grid.get("hider", self.context.plan.grid.get("hider", [TUNED])):
                 for data in self.context.plan.data:
                     self.client(entry.label, data, name)
+                    self.check(entry.label, data)
         for name in self.context.plan.data:
             if any(s.mask is None for s in self.context.dataset(name).part("test")):
                 raise SettingsError(f"data set {name}: has no masks, which the covert suite needs.")
+
+    def check(self, label: str, data: str) -> None:
+        """Refuse an analyzer whose outputs are not masks of one foreground.
+
+        Raises:
+            SettingsError: for one that classifies, or segments several classes.
+        """
+        config = self.server(label, data).config
+        if getattr(config, "classes", 0) or getattr(config, "mask_classes", 0):
+            raise SettingsError(
+                f"entry {label!r}: the covert suite judges masks of one foreground, but this analyzer finds classes."
+            )
 
     @functools.cache  # noqa: B019  (a suite lives as long as its plan)
     def server(self, label: str, data: str) -> Analyzer:
@@ -104,9 +118,7 @@ class Covert(Suite):
             if pair:
                 out += [v for v in valued(key, pair, values, images) if "statistic" not in v.dimensions]
             else:
-                each = torch.stack([v.double().mean() for v in values])
-                spread = float(each.std()) if len(each) > 1 else None
-                out.append(Value(metric=key, value=float(each.mean()), n=len(each), spread=spread, over="images"))
+                out += averaged(key, values)
         if cell.dimensions["hider"] == BARE:
             out = [evolve(v, dimensions={"hider": None, "cover": None}) for v in out]
         return out
@@ -118,7 +130,7 @@ class Covert(Suite):
         client = self.client(entry.label, cell.data, cell.dimensions["hider"])
         if client is None:
             with torch.no_grad():
-                found = server.segment(secret).sigmoid()
+                found = probabilities(server.segment(secret))
             return {("", m.name): m(found, mask) for m in masks}
         cover = self.photographs(cell.dimensions["cover"]).of(index)
         many = secret.expand(len(cover), -1, -1, -1)
@@ -131,6 +143,17 @@ class Covert(Suite):
     def weights(self) -> dict[str, str]:
         pairs = [(e.label, data) for e in self.context.plan.entries for data in self.context.plan.data]
         return {f"{e} {data}": (self.server(e, data).card or {}).get("sha256", "")[:12] for e, data in pairs}
+
+
+def averaged(key: str, values: list[Tensor]) -> list[Value]:
+    """Mean over covers, then over images, of a metric; infinite ones, of images that it is not for, are left out."""
+    kept = [v[torch.isfinite(v)].double() for v in values]
+    means = [v.mean() for v in kept if len(v)]
+    if not means:
+        return []
+    each = torch.stack(means)
+    spread = float(each.std()) if len(each) > 1 else None
+    return [Value(metric=key, value=float(each.mean()), n=len(each), spread=spread, over="images")]
 
 
 @hookimpl

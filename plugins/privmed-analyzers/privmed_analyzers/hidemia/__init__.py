@@ -116,6 +116,9 @@ class HideMIA(Analyzer):
     def _decode(self, recovered: Tensor) -> Tensor:
         return self.reading(recovered)
 
+    def _presence(self, recovered: Tensor) -> Tensor | None:
+        return self.reading.presence(recovered)
+
 
 @hookimpl
 def privmed_register(register) -> None:

@@ -1,0 +1,36 @@
+"""U-Net++: a U-Net whose skips are chains of blocks, each fed by all before it.
+
+Z. Zhou et al., "UNet++: A Nested U-Net Architecture for Medical Image Segmentation", DLMIA 2018, without deep supervision.
+"""
+
+from __future__ import annotations
+
+from attrs import frozen
+from torch import nn
+
+from privmed import hookimpl
+from privmed.nn import unetpp
+from privmed.settings import at_least, setting
+from privmed_analyzers.plain import PlainAnalyzer, PlainConfig
+
+
+@frozen(kw_only=True)
+class UNetPlusPlusConfig(PlainConfig):
+    """Settings of :class:`UNetPlusPlus`; the default is the paper's, a processor can train 8."""
+
+    width: int = setting(32, "channels of the first level", at_least(1))
+
+
+class UNetPlusPlus(PlainAnalyzer):
+    """Nested U-Net, read from its last node."""
+
+    name = "unet++"
+    Config = UNetPlusPlusConfig
+
+    def build(self) -> nn.Module:
+        return unetpp.UNetPlusPlus(3, 3, self.config.width)
+
+
+@hookimpl
+def privmed_register(register) -> None:
+    register(UNetPlusPlus)

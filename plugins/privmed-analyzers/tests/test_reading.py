@@ -1,0 +1,119 @@
+"""How the client reads answers: several classes as colours, and that nothing was hidden."""
+
+import pytest
+import torch
+from privmed_analyzers.reading import Reading, ReadingConfig
+
+import privmed
+from privmed.data.samples import ultrasound_phantom
+from privmed.errors import SettingsError
+from privmed.imaging.labels import codes, encode, label_map
+from privmed.imaging.quantise import quantise
+from privmed.testing import parametrize_with_checks
+
+
+@parametrize_with_checks("analyzer:cmunext", mask_classes=8, presence=True)
+def test_an_analyzer_of_several_classes_conforms(method, check):
+    check(method)
+
+
+@parametrize_with_checks("analyzer:unet", width=2, mask_classes=3, colours="learned")
+def test_an_analyzer_of_learned_colours_conforms(method, check):
+    check(method)
+
+
+@parametrize_with_checks("analyzer:unet", width=2, presence=True)
+def test_an_analyzer_that_tells_presence_conforms(method, check):
+    check(method)
+
+
+def phantom_labels(classes, side=48):
+    """Lesions of phantoms on top of each other, one class each."""
+    labels = torch.zeros(1, 1, side, side)
+    for k in range(1, classes):
+        mask = ultrasound_phantom(k, side=side)[1]
+        labels[mask.roll((3 * k - 12, 5 * k - 20), (2, 3)) > 0.5] = k
+    assert labels.unique().numel() == classes
+    return labels
+
+
+@pytest.mark.parametrize("colours", ["fixed", "learned"])
+@pytest.mark.parametrize("presence", [False, True])
+@pytest.mark.parametrize("classes", [2, 3, 8])
+def test_classes_come_back_exactly(classes, presence, colours):
+    """Through 8 bits, and where noise moved them by less than half of the distance of two colours."""
+    reading = Reading(ReadingConfig(mask_classes=classes, presence=presence, colours=colours))
+    labels = phantom_labels(classes)
+    sent = encode_as(reading, labels)
+    assert torch.equal(label_map(reading(quantise(sent)).softmax(1)), labels)
+    points = codes(classes + presence)
+    nearest = torch.cdist(points, points).fill_diagonal_(9).min()
+    away = torch.randn(sent.shape, generator=torch.Generator().manual_seed(0))
+    away = 0.49 * nearest * away / away.norm(dim=1, keepdim=True)
+    assert torch.equal(label_map(reading(sent + away).softmax(1)), labels)
+
+
+def encode_as(reading, labels):
+    return codes(len(reading.colours.weight))[labels[:, 0].long()].permute(0, 3, 1, 2)
+
+
+def test_logits_are_distances_to_the_colours():
+    reading = Reading(ReadingConfig(mask_classes=3, gain=7.0))
+    x = torch.rand(2, 3, 4, 5)
+    distances = (x[:, None] - codes(3).view(1, 3, 3, 1, 1)).square().sum(2)
+    logits = reading(x)
+    torch.testing.assert_close(logits - logits[:, :1], -7 * (distances - distances[:, :1]), atol=1e-5, rtol=0)
+
+
+def test_learned_colours_can_move_and_fixed_ones_cannot():
+    for colours, count in (("learned", 4 * 3), ("fixed", 0)):
+        reading = Reading(ReadingConfig(mask_classes=3, colours=colours))
+        assert sum(p.numel() for p in reading.parameters()) == count
+    reading(torch.rand(1, 3, 4, 4))
+
+
+def test_two_classes_are_read_as_a_foreground_is():
+    """Black and white: nearer to white is a mean above a half."""
+    x = torch.rand(1, 3, 16, 16)
+    two, one = Reading(ReadingConfig(mask_classes=2)), Reading(ReadingConfig())
+    assert torch.equal(label_map(two(x).softmax(1)), label_map(one(x).sigmoid()))
+
+
+def test_presence_by_hand():
+    """Grey is an answer to a scan (logit g / 2), red is one to nothing (-g / 2), and marks nothing."""
+    reading = Reading(ReadingConfig(presence=True))
+    x = torch.full((2, 3, 32, 32), 0.7)
+    x[1, 0], x[1, 1:] = 1.0, 0.0
+    torch.testing.assert_close(reading.presence(x), torch.tensor([5.0, -5.0]))
+    assert label_map(reading(x).sigmoid()).mean((1, 2, 3)).tolist() == [1, 0]
+    assert Reading(ReadingConfig()).presence(x) is None
+
+
+def test_presence_among_several_classes_has_a_colour_of_its_own():
+    reading = Reading(ReadingConfig(mask_classes=3, presence=True))
+    points = codes(4)
+    assert all(reading.presence(c.view(1, 3, 1, 1).expand(1, 3, 32, 32)) > 5 for c in points[:3])
+    nothing = points[3].view(1, 3, 1, 1).expand(1, 3, 32, 32)
+    assert reading.presence(nothing) < -5
+    assert reading(nothing).shape[1] == 3
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"mask_classes": 1}, "mask_classes must be 0 or at least 2"),
+        ({"mask_classes": 64}, "mask_classes must lie in"),
+        ({"mask_classes": 3, "classes": 2}, "exclude each other"),
+        ({"colours": "fixd"}, "'fixed'"),
+    ],
+)
+def test_bad_settings_are_told(settings, words):
+    with pytest.raises(SettingsError, match=words):
+        privmed.analyzer("unet", weights=None, width=2, **settings)
+
+
+@pytest.mark.parametrize("classes", [2, 3, 8])
+def test_an_encoded_map_is_black_where_the_background_is(classes):
+    labels = phantom_labels(classes)
+    image = encode(labels, classes)
+    assert torch.equal((image.amax(1, keepdim=True) > 0).float(), (labels > 0).float())
