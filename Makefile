@@ -5,12 +5,14 @@ BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 SETUP  := constraints.txt pyproject.toml $(wildcard plugins/*/pyproject.toml)
 TOOLS  := pytest pytest-benchmark pytest-xdist ruff monai einops nibabel PyWavelets scikit-image pydicom pylibjpeg pylibjpeg-libjpeg pylibjpeg-openjpeg pylibjpeg-rle fastapi uvicorn highdicom
+# What builds the site, as in the extra "docs".
+SITE   := sphinx pydata-sphinx-theme myst-nb sphinx-gallery matplotlib cryptography cmaes
 # Tables that a suite runs; the others come from scripts.
 PLANS  := $(shell grep -L '^suite: script' benchmarks/*.yaml)
 # Two threads gain nothing on the tiny images of the tests.
 QUICK  := OMP_NUM_THREADS=1
 
-.PHONY: demo test test-slow mutants lint bench models results documents pictures clean
+.PHONY: demo test test-slow mutants lint docs bench models results documents pictures clean
 
 demo: $(READY)  ## hide scans in photographs, have them analysed there, and write demo/report.html
 	$(BIN)/privmed demo -o demo
@@ -26,6 +28,9 @@ mutants: $(READY)  ## deliberate mistakes in the methods, each of which some tes
 
 lint: $(READY)
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
+
+docs: $(VENV)/.docs  ## the site, with its tutorials run: build/docs/index.html; a warning fails it
+	$(QUICK) $(BIN)/python -m sphinx -b html -W --keep-going -n -q docs build/docs
 
 bench: $(READY)  ## speed, as ratios within one run: benchmarks/results/speed.jsonl
 	$(BIN)/python benchmarks/speed.py
@@ -59,5 +64,9 @@ $(READY): $(SETUP)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --no-build-isolation $(foreach p,$(wildcard plugins/*),-e $(p))
 	touch $(READY)
 
+$(VENV)/.docs: $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt $(SITE)
+	touch $@
+
 clean:
-	rm -rf $(VENV) demo .pytest_cache .ruff_cache build *.egg-info plugins/*/*.egg-info plugins/*/build
+	rm -rf $(VENV) demo docs/generated .pytest_cache .ruff_cache build *.egg-info plugins/*/*.egg-info plugins/*/build

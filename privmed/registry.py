@@ -72,7 +72,13 @@ class PluginInfo:
 
 
 def available(kind: str) -> list[str]:
-    """Return the sorted names of the installed methods of a kind that are not known to be broken."""
+    """Return the sorted names of the installed methods of a kind that are not known to be broken.
+
+    Example:
+        >>> import privmed
+        >>> "lightih" in privmed.available("hider")
+        True
+    """
     return sorted(p.name for p in plugins(kind) if p.status != "broken")
 
 
@@ -167,7 +173,14 @@ def part(kind: str, name: str, **settings: Any) -> Any:
 
 
 def hider(name: str, weights: Any = BUNDLED, **settings: Any) -> Hider:
-    """Create a hider; see :func:`create`. Example: ``privmed.hider("lightih").hide(secret, cover)``."""
+    """Create a hider; see :func:`create`.
+
+    Example:
+        >>> import privmed, torch
+        >>> stego = privmed.hider("lightih").hide(torch.rand(1, 1, 48, 64), torch.rand(1, 3, 200, 300))
+        >>> stego.shape
+        torch.Size([1, 3, 48, 64])
+    """
     return create("hider", name, weights, **settings)  # type: ignore[return-value]
 
 

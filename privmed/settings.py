@@ -189,6 +189,10 @@ def describe(cls: type) -> list[dict[str, Any]]:
 def parse_assignments(pairs: list[str]) -> dict[str, Any]:
     """Turn ``["blocks=4", "loss.beta=2"]`` into ``{"blocks": 4, "loss": {"beta": 2}}``; values are YAML.
 
+    Example:
+        >>> parse_assignments(["blocks=4", "loss.beta=2"])
+        {'blocks': 4, 'loss': {'beta': 2}}
+
     Raises:
         SettingsError: for a pair without ``=`` or a value that is not YAML.
     """

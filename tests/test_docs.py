@@ -32,7 +32,7 @@ def test_the_plugin_in_the_guide_conforms(install):
 def test_the_pipelines_shown_run_and_do_what_the_page_says():
     pytest.importorskip("privmed_protectors", reason="needs the plugin privmed-protectors")
     pytest.importorskip("privmed_watermarkers", reason="needs the plugin privmed-watermarkers")
-    source = next(b for b in blocks("docs/getting-started.md", "python") if "def model" in b)
+    source = next(b for b in blocks("docs/pipelines.md", "python") if "def model" in b)
     first, rest = source.split("def model", 1)
     names: dict = {}
     exec(first, names)

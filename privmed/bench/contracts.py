@@ -107,7 +107,9 @@ class Metric(Part):
 
     Attributes:
         measures: ``"images"`` compares an image with its reference; ``"masks"`` compares found probabilities with the truth.
-        title, unit, better: see :class:`Quantity`; ``better`` means: for images more alike, for masks better found.
+        title: see :class:`Quantity`.
+        unit: see :class:`Quantity`.
+        better: see :class:`Quantity`; for images it means more alike, for masks better found.
     """
 
     kind = "metric"

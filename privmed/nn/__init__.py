@@ -1,0 +1,1 @@
+"""Building blocks that methods of two kinds use."""

@@ -21,9 +21,11 @@ class Run:
     Attributes:
         image: what the last stage put out.
         seed: where stages draw their randomness from.
-        secret, cover: what went in to be hidden; the cover already filled to the secret's size, both with three channels.
+        secret: what went in to be hidden, with three channels.
+        cover: the photograph, already filled to the secret's size, with three channels.
         original: what went in to be published (or read), in a pipeline that was called without a cover.
-        mask, label: the truth, (B, 1, H, W) with values 0 and 1 or numbers of classes, and (B,).
+        mask: the truth, (B, 1, H, W) with values 0 and 1 or numbers of classes.
+        label: the truth, (B,).
         stego: the hidden scan as the channel delivered it.
         refined: gradient steps that the stego was refined by.
         response: the server's output as the channel delivered it.

@@ -94,6 +94,11 @@ class Pipeline:
     """Stages in order.
 
     Call it with ``(secret, cover)`` where a secret is hidden, and with ``(image, mask=..., label=...)`` where an image is published.
+
+    Example:
+        >>> from privmed.pipeline import hide, jpeg, png, recover
+        >>> hide("lightih") | png() | jpeg(quality=90) | recover("lightih")
+        hide(lightih) | png() | jpeg(quality=90) | recover(lightih)
     """
 
     def __init__(self, *stages: Stage) -> None:

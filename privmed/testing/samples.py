@@ -10,7 +10,7 @@ from torch.nn import functional as F
 def sample_images(
     batch: int = 2, *, size: tuple[int, int] = (48, 64), channels: int = 3, seed: int = 0
 ) -> tuple[Tensor, Tensor]:
-    """Return a secret and a cover, each (batch, channels, *size) float32 in [0, 1], soft blobs with a little grain."""
+    """Return a secret and a cover, each (batch, channels, H, W) float32 in [0, 1], soft blobs with a little grain."""
     generator = torch.Generator().manual_seed(seed)
 
     def draw() -> Tensor:

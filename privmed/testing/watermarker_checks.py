@@ -24,7 +24,7 @@ def sample_logo(channels: int = 4) -> Tensor:
 
 
 def sample_image(size: tuple[int, int] = (64, 72), channels: int = 3, max_value: int = 255) -> Tensor:
-    """One image on the grid of a file's depth, (1, channels, *size)."""
+    """One image on the grid of a file's depth, (1, channels, H, W)."""
     image = sample_images(1, size=size, channels=channels)[0]
     return (image.double() * max_value).round().div(max_value).float()
 

@@ -3,6 +3,13 @@
 S. Baluja, "Hiding Images in Plain Sight: Deep Steganography", NIPS 2017, in the size that HideMIA's Table 7 counts: 50 kernels of
 3 x 3, 10 of 4 x 4 and 5 of 5 x 5 a level. Names follow the paper: the preparation, the hiding and the reveal network; its beta is
 `loss.secret` of a recipe.
+
+Idea: A preparation network turns the secret into features, a hiding network puts them into the cover, a reveal network takes them out
+again. All three are trained together on the sum of two errors, of the stego and of what is revealed. Each level looks through kernels of
+three sizes at once. The secret ends up spread over all colours and bits of the stego.
+
+Weak at: any re-encoding of the stego (JPEG, scaling, blur); detection by a classifier trained on its stegos; whoever has the weights can
+extract the scan. Without weights of your own it hides nothing usable.
 """
 
 from __future__ import annotations

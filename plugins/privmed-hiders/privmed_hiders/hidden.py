@@ -3,6 +3,13 @@
 J. Zhu, R. Kaplan, J. Johnson, L. Fei-Fei, "HiDDeN: Hiding Data With Deep Networks", ECCV 2018, made to hide images as in the
 comparison of HideMIA's Table 7: the secret takes the place of the message, which the paper repeats over the plane. Names follow the
 paper: encoder and decoder; the discriminator of its adversarial loss is a part of training (`loss.adversarial` of a recipe).
+
+Idea: An encoder makes features of the cover, and the secret stands beside them, repeated, for more convolutions to mix in. A decoder of its
+own reads the secret out of the result. A third network learns to tell stegos from covers while both are trained, and they learn to deceive
+it. Nothing is invertible, so what comes back is a guess that the decoder has learnt to make.
+
+Weak at: any re-encoding of the stego (JPEG, scaling, blur); detection by a classifier trained on its stegos; whoever has the weights can
+extract the scan. Without weights of your own it hides nothing usable.
 """
 
 from __future__ import annotations

@@ -8,6 +8,14 @@ As printed, layer i of a dense block convolves the concatenation of the input an
 arithmetic, are most of the time of a training step. A convolution of a concatenation is a sum of convolutions, so each feature is instead
 convolved *once*, with the matching slices of all later kernels side by side, and pushed into the layers that wait for it. Same
 parameters, same result, no copy, and wider convolutions.
+
+Idea: Cover and secret are split into Haar bands, and blocks of two branches add to each what a small network makes of the other. Every
+block can be undone exactly, so recovering is hiding run backwards with the same parameters. What does not fit into the stego, r, is thrown
+away, and a latent z stands in for it on the way back. The loss wants the stego to look like the cover, above all in its low band, and what
+comes back to be the secret.
+
+Weak at: any re-encoding of the stego (JPEG, scaling, blur); detection by a classifier trained on its stegos; whoever has the weights can
+extract the scan.
 """
 
 from __future__ import annotations

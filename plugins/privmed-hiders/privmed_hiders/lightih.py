@@ -3,6 +3,13 @@
 X. Lin et al., "HideMIA: Hidden Wavelet Mining for Privacy-Enhancing Medical Image Analysis", ACM MM 2024. The paper
 distils it from HiNet; the bundled weights are trained directly (see their model card), on scans in photographs with the
 8-bit rounding in the loop.
+
+Idea: The clinic's machine is weak, so it gets a quarter of HiNet's blocks. Hiding and recovering still share every parameter, because the
+blocks are undone exactly. In the paper a teacher of sixteen blocks hands over between the stages; here the small network was trained by
+itself, through the rounding of the file that is sent. Untrained it changes nothing, which is a safe place to start from.
+
+Weak at: any re-encoding of the stego (JPEG, scaling, blur); detection by a classifier trained on its stegos; whoever has the weights can
+extract the scan.
 """
 
 from __future__ import annotations

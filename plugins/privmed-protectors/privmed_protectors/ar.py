@@ -3,6 +3,11 @@
 P. Sandoval-Segura et al., "Autoregressive Perturbations for Data Poisoning", NeurIPS 2022. Each value is a weighted sum of its eight
 predecessors in a 3 x 3 window, so a small filter tells the class at once. As UMed adapts it to segmentation, the ROI and the background
 are the two classes, and every image gets fresh draws of both.
+
+Idea: A small filter that is right for one process cancels it, and responds to all others, so a network needs only its first layer to tell
+such noise apart. The noise looks random and has no edges. No network and no fit are needed, and every image gets a fresh draw.
+
+Weak at: whatever averages or compresses: blur, JPEG, grey; and adversarial training.
 """
 
 from __future__ import annotations

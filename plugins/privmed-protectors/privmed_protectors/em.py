@@ -3,6 +3,12 @@
 H. Huang et al., "Unlearnable Examples: Making Personal Data Unexploitable", ICLR 2021. Two players minimise the same loss in turn: a
 surrogate over its weights for a few batches, and the noise of every image over the ball, by signed gradient steps. As UMed adapts it
 to segmentation, the loss is Dice plus cross-entropy of a U-Net.
+
+Idea: Noise that lowers the training error makes an image easy: a model that sees it finds little left to learn. So the noise of every image
+and a surrogate go down the same loss in turn. A model trained on the result looks good in training and fails on clean images.
+
+Weak at: adversarial training, blur and JPEG; models unlike the surrogate. Its default networks are small and its fit short beside the
+paper's.
 """
 
 from __future__ import annotations

@@ -6,6 +6,11 @@ two classes, and every image gets fresh draws of both.
 A class is a vertex of a hypercube of half side ``separation``; a draw is that vertex plus Gaussian noise, one value a patch and
 channel. The authors take the draws from scikit-learn's ``make_classification``, whose noise is correlated by a random square matrix with
 entries in [-1, 1]; ours is white with the same variance, a third of the number of values, which works at any image size.
+
+Idea: What models learn first are shortcuts, and the plainest shortcut is a linear one. Patches of a few values, drawn around a point of its
+own for each class, give it. No network and no fit are needed, and every image gets a fresh draw.
+
+Weak at: whatever averages or compresses: blur, JPEG, grey; and adversarial training.
 """
 
 from __future__ import annotations

@@ -3,6 +3,11 @@
 It learns nothing and knows nothing; all it can give away is where it is. Noise over the whole image protects nothing. Noise that
 keeps to the ROI tells a network where the ROI is, and protects about as well as some published methods do: a protector earns its
 place by how far it beats noise of the same bound on the same support. A fixed pattern gives it away more plainly still.
+
+Idea: Every pixel and channel moves by plus or minus epsilon, by a coin. Over the whole image that is harmless; kept to the lesion it tells
+where the lesion is. That is why a protector is held against noise on the same support.
+
+Weak at: everything, over the whole image. It is a control, and no protection to publish with.
 """
 
 from __future__ import annotations

@@ -2,6 +2,11 @@
 
 S. Chen et al., "Self-Ensemble Protection: Training Checkpoints Are Good Data Protectors", ICLR 2023. This is the base method, the one
 UMed compares with; as UMed adapts it to segmentation, the target is the inverted mask.
+
+Idea: The checkpoints of one training differ almost as much as separate models, and cost nothing more. Noise that deceives all of them at
+once does not hang on the whims of one. It is targeted as in TAP, on the mean loss of the ensemble.
+
+Weak at: adversarial training, blur and JPEG. Its default networks are small and its fit short beside the paper's.
 """
 
 from __future__ import annotations

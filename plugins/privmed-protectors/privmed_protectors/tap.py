@@ -2,6 +2,12 @@
 
 L. Fowl et al., "Adversarial Examples Make Strong Poisons", NeurIPS 2021. As UMed adapts it to segmentation, the target is the inverted
 mask.
+
+Idea: A surrogate learns the clean data. Then each image gets the noise that makes this surrogate see the wrong answer. A model trained on
+such images learns to read the noise, since it agrees with no true feature, and misreads clean ones.
+
+Weak at: adversarial training, blur and JPEG; models unlike the surrogate. Its default networks are small and its fit short beside the
+paper's.
 """
 
 from __future__ import annotations

@@ -8,6 +8,12 @@ known can be subtracted. Since it covers the lesion and nothing else, it also sh
 
 Earlier editions published it as the starting point ("carrier") of the generators of ``umed``, and fitted these to add to it. Sides that
 are multiples of 16 get byte for byte what those published without a fit.
+
+Idea: No scan contains the pattern and every lesion does, so a network learns it in place of the lesion. It is the same in every image,
+follows outline and texture, and takes no fit. On clean images the pattern is missing, and with it what was learnt.
+
+Weak at: averaging the channels takes a tint away, blur, JPEG or shrinking a checkerboard, and who knows the pattern subtracts it. It shows
+everybody where the lesion is.
 """
 
 from __future__ import annotations

@@ -1,0 +1,1 @@
+"""What comparisons are made of: one suite a question."""

@@ -11,6 +11,13 @@ Where the paper is silent: the contour is a morphological gradient of 3 x 3; the
 255, 0 where the image is flat; networks are as wide as the usual U-Net (64) and read grey images as three equal channels; the clip of
 Eq. 4 and 5 is a tanh scaled to the same bound, because a clip far below the size of what it clips has no gradient; rounding to 8 bits is
 in the loop; gradients are clipped to a norm of 5. ``robust``, and ``texture`` of ``smooth``, are ours, and off.
+
+Idea: A segmenter learns a lesion by its outline and its texture, so noise there is what it learns instead. One generator draws on the
+contour, with convolutions of differences; another inside, bounded by how much texture hides at each pixel. Both go down the loss of a
+surrogate segmenter that is trained in turn, so that the noise becomes the easiest thing to learn. Outside the lesion nothing changes.
+
+Weak at: adversarial training, which undoes most of what noise of this size can do; in grey, blur, JPEG or shrinking. With a short fit it
+protects less than random noise of the same support: see its figures. It gives away where the lesion is.
 """
 
 from __future__ import annotations

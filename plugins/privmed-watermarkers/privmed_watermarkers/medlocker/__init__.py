@@ -5,6 +5,13 @@ arXiv 2303.09858. Its search is ``hopping``; ``random`` is its ablation, ``grid`
 
 What differs from the paper: the walk's temperature is 0.05 for probabilities (with 1, nearly everything is accepted), crossover follows
 Eq. 5 alone, and after a failed search the best individual is kept, not the last. Beyond the paper: restarts, and the loss ``margin``.
+
+Idea: A logo is laid over the image, half transparent, where it makes a diagnostic model err. Place and opacity are searched by evolution
+and random walks, asking the model for probabilities alone. The owner keeps what the blending loses, in a key, and gets every bit back.
+
+Weak at: a thief who paints the logo over gets most of a model's accuracy back, and one with the logo gets the image nearly back. Marks that
+may not touch the lesion mislead less often, and so do marks made against other models than the thief's; of chest X-rays fewer than half
+mislead.
 """
 
 from __future__ import annotations

@@ -1,0 +1,7 @@
+"""The extension of the site lies beside its pages, and is no part of what is installed."""
+
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT / "docs"))

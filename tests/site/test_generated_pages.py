@@ -1,0 +1,128 @@
+"""What the site's pages are generated from, and what may not be missing in it."""
+
+import os
+from pathlib import Path
+
+import pytest
+from attrs import frozen
+from privmed_site import boards, commands, methods, schemas
+from privmed_site.pages import Pages
+
+from privmed import registry
+from privmed.bench.plan import Plan
+from privmed.bench.records import Measurement
+from privmed.settings import required, setting
+from privmed.training.recipe import Recipe
+
+RESULTS = Path(__file__).parents[2] / "benchmarks" / "results"
+OURS = [(kind, name) for kind in registry.METHODS for name in registry.available(kind)]
+
+
+@pytest.fixture(scope="module")
+def hiding():
+    return boards.load(RESULTS / "hiding.jsonl")
+
+
+@pytest.mark.parametrize(("kind", "name"), OURS, ids=[f"{k}:{n}" for k, n in OURS])
+def test_every_method_says_what_its_page_needs(kind, name):
+    page = methods.page(kind, name, [])
+    said = page["about"]
+    assert said.headline.endswith(".")
+    assert said.paper
+    assert said.sections.keys() == set(methods.SECTIONS), "its module's docstring needs an Idea and a Weak at"
+    assert not [s["name"] for s in page["settings"] if not s["doc"]]
+    assert ":class:" not in said.paper + page["summary"]
+
+
+def test_sections_of_a_docstring_are_told_apart_from_its_paper():
+    class Method:
+        """Not this: the module speaks."""
+
+    Method.__module__ = __name__
+    assert methods.about(Method).headline.startswith("What the site's pages")
+    assert methods.plain("see :class:`~privmed.Hider` and ``x``") == "see `privmed.Hider` and `x`"
+
+
+def test_a_method_stands_with_its_own_figures_and_no_others(hiding):
+    (table,) = methods.figures_of("hinet", [hiding])
+    assert {row["method"] for row in table["rows"]} == {"hinet"}
+    assert methods.figures_of("medlocker", [hiding]) == []
+
+
+def test_a_board_holds_every_figure_beside_the_papers_and_leads_to_its_origin(hiding):
+    rows = [boards.row(figure) for figure in hiding.figures]
+    cells = {m.cell for m in hiding.table.records.measurements}
+    assert len(rows) == len(cells)
+    (one,) = [r for r in rows if r["method"] == "lightih" and r["metric"] == "PSNR, RGB" and r["paper_value"] != ""]
+    assert (one["paper"], one["met"]) == ("43.60", "not met")
+    assert one["value"] == pytest.approx(float(one["measured"].split()[0]), abs=0.005)
+    assert {p for r in rows for p in r["provenances"]} <= hiding.table.records.provenances.keys()
+
+
+def test_every_command_is_listed_with_what_it_needs():
+    found = {c["path"]: c for c in commands.commands()}
+    assert {"privmed demo", "privmed hide", "privmed bench run", "privmed plugins show"} <= found.keys()
+    assert commands.usage(found["privmed protect"]) == "privmed protect DATASET -o OUTPUT [OPTIONS]"
+    silent = [f"{path} {o['names'][0]}" for path, c in found.items() for o in c["options"] if not o["help"]]
+    assert silent == []
+
+
+def test_exit_codes_are_those_of_the_errors():
+    codes = dict(commands.exit_codes())
+    assert "KeyFileError" in codes[5]
+    assert "VerificationError" in codes[6]
+
+
+@frozen
+class Inner:
+    """Inside."""
+
+    x: int = setting(3, "a number")
+
+
+@frozen
+class Outer:
+    """Outside."""
+
+    parts: dict[str, list[Inner]] = required("by name")
+
+
+def test_a_schema_descends_into_what_a_class_holds():
+    outer, inner = schemas.schema(Outer)
+    assert outer["rows"][0] | {"type": ""} == {
+        "name": "parts",
+        "type": "",
+        "default": "",
+        "allowed": "",
+        "doc": "by name",
+        "holds": ["Inner"],
+        "required": True,
+    }
+    assert (inner["name"], inner["rows"][0]["default"]) == ("Inner", 3)
+
+
+@pytest.mark.parametrize("cls", [Recipe, Plan, Measurement])
+def test_every_field_of_a_schema_is_described(cls):
+    assert [f"{c['name']}.{r['name']}" for c in schemas.schema(cls) for r in c["rows"] if not r["doc"]] == []
+
+
+def test_an_unchanged_page_keeps_its_time_and_a_stale_one_goes(tmp_path, monkeypatch):
+    from privmed_site import pages as module
+
+    (tmp_path / "templates").mkdir()
+    (tmp_path / "templates/a.md").write_text("{{ word | cell }}\n")
+    monkeypatch.setattr(module, "TEMPLATES", tmp_path / "templates")
+    out = tmp_path / "out"
+    (out / "kept").mkdir(parents=True)
+    for name in ("kept/picture.png", "stale.md"):
+        (out / name).touch()
+    for _ in range(2):
+        with Pages(out, keep=("kept",)) as pages:
+            pages.write("a.md", "a.md", word="x|y")
+        assert (out / "a.md").read_text() == "x\\|y\n"
+        os.utime(out / "a.md", (1, 1))
+    with Pages(out, keep=("kept",)) as pages:
+        pages.write("a.md", "a.md", word="x|y")
+    assert (out / "a.md").stat().st_mtime == 1
+    assert (out / "kept/picture.png").exists()
+    assert not (out / "stale.md").exists()
