@@ -66,6 +66,7 @@ html_static_path = ["_static"]
 html_css_files = ["privmed.css"]
 html_js_files = ["boards.js"]
 html_show_search_summary = False  # it would fetch pages, which a browser refuses from the file system
+html_context = {"default_mode": "auto"}
 html_show_sourcelink = False
 html_copy_source = False
 html_sidebars = {"index": []}

@@ -111,7 +111,7 @@ def command(
         together = several.join(results, server) if many > 1 else None
         if together is not None:
             several.write(together, folder)
-        lead = several.section(together, results[0].images["secret"]) if together is not None else ""
+        lead = several.section(together, results[0].images["secret"]) if together is not None else None
         write_report(folder / "report.html", "Covert analysis", results, weights_words, lead=lead)
         found = (together or results[0]).images.get("foreground")
         if seg and found is not None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import base64
-import html
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -42,105 +42,116 @@ def data_uri(image: Tensor) -> str:
     return "data:image/png;base64," + base64.b64encode(encode_png(to_bytes(image))).decode()
 
 
-def picture(image: Tensor, title: str, text: str = "") -> str:
-    """One picture with its caption; a click shows it large."""
-    alt = html.escape(f"{title} {text}".strip())
-    return (
-        f'<figure><a href="#" onclick="zoom(this);return false"><img src="{data_uri(image)}" alt="{alt}"></a>'
-        f"<figcaption><b>{html.escape(title)}</b><span>{html.escape(text)}</span></figcaption></figure>"
-    )
+def picture(image: Tensor, title: str, words: str, figure: str = "") -> dict[str, str]:
+    """One picture with its figure, and a sentence on what it shows."""
+    return {"src": data_uri(image), "title": title, "words": words, "figure": figure}
 
 
-def case_section(result: CovertResult) -> str:
-    """The pictures of one case, in the order in which they are made and sent."""
+def case_view(result: CovertResult) -> dict[str, Any]:
+    """The pictures of one case, by who sees them."""
+    i, f = result.images, result.figures
+    return {
+        "title": result.case.title,
+        "outcome": result.outcome.words if result.outcome else "",
+        "warnings": result.warnings,
+        "cover": data_uri(i["cover"]),
+        "stego": data_uri(i["stego"]),
+        "stego_figure": f"{f['stego_psnr']:.1f} dB, SSIM {f['stego_ssim']:.3f}",
+        "strips": _strips(result),
+        "eavesdropper": [
+            picture(
+                i["difference"],
+                "with the same photograph",
+                "Stego less photograph, ten times: outlines of the scan may show.",
+            ),
+            picture(
+                i["recovered"], "with the public weights", "The scan, as the clinic gets it: hiding is no encryption."
+            ),
+        ],
+    }
+
+
+def _strips(result: CovertResult) -> list[dict[str, Any]]:
     i, f, case = result.images, result.figures, result.case
-    client = [
-        picture(i["secret"], "secret", "the scan, known to the clinic"),
-        picture(i["cover"], "cover", "an ordinary photograph"),
-    ]
-    wire = [
-        picture(i["stego"], "stego", f"{f['stego_psnr']:.1f} dB, SSIM {f['stego_ssim']:.3f}"),
-        picture(i["difference"], "stego − cover, ×10", "what hiding changed"),
+    worst = f"worst patch {f['recovered_worst_patch']:.1f} dB, pixel {f['recovered_worst_pixel']:.0f}"
+    sent = [picture(i["secret"], "secret", "The scan, known to the clinic alone.")]
+    back = [
+        picture(i["recovered"], "recovered", "The scan, read out of the stego again.", f"{f['recovered_psnr']:.1f} dB"),
+        picture(i["error"], f"its error, ×{GAIN:g}", "Where it differs, and the worst patch outlined.", worst),
     ]
     if "response" in i:
-        wire.append(picture(i["response"], "response", f"{f['response_psnr']:.1f} dB, SSIM {f['response_ssim']:.3f}"))
-    back = [
-        picture(i["recovered"], "recovered", f"{f['recovered_psnr']:.1f} dB"),
-        picture(
-            i["error"],
-            f"its error, ×{GAIN:g}",
-            f"worst patch {f['recovered_worst_patch']:.1f} dB, worst pixel {f['recovered_worst_pixel']:.0f} levels",
-        ),
-    ]
+        likeness = f"{f['response_psnr']:.1f} dB, SSIM {f['response_ssim']:.3f}"
+        sent.append(picture(i["response"], "response", "What the server sends back, a photograph still.", likeness))
     if "mask" in i:
-        note = f"Dice {f['dice']:.3f}" if "dice" in f else f"{f['foreground']:.1%} of the image"
+        figure = f"Dice {f['dice']:.3f}" if "dice" in f else f"{f['foreground']:.1%} of the image"
+        found = overlay(i["secret"], i["foreground"], case.mask)
         back += [
-            picture(i["output"], "answer", "read out of the response"),
-            picture(overlay(i["secret"], i["foreground"], case.mask), "result", note),
+            picture(i["output"], "output", "Read out of the response; bright means lesion."),
+            picture(found, "result", "The output as an outline on the scan.", figure),
         ]
     if "classes" in i:
-        back.append(picture(i["classes"], "classes", "a colour for each"))
-    strips = (("At the clinic", client), ("On the wire and at the server", wire), ("Back at the clinic", back))
-    body = "".join(
-        f'<div class="strip"><h3>{name}</h3><div class="row">{"".join(pictures)}</div></div>'
-        for name, pictures in strips
-    )
-    found = f"<p>{html.escape(result.outcome.words)}</p>" if result.outcome else ""
-    warnings = "".join(f'<p class="warning">{html.escape(words)}</p>' for words in result.warnings)
-    return f'<section><h2>{html.escape(case.title)}</h2>{found}{warnings}<div class="strips">{body}</div></section>'
+        back.append(picture(i["classes"], "classes", "What was found, a colour for each class."))
+    name = "At the clinic, and from the server" if "response" in i else "At the clinic"
+    return [{"title": name, "pictures": sent}, {"title": "Back at the clinic", "pictures": back}]
 
 
-def summary(results: Sequence[CovertResult]) -> str:
-    """The figures of all cases as a table."""
-    head = (
-        "hidden",
-        "stego / cover",
-        "luma",
-        "SSIM",
-        "scan recovered",
+COLUMNS = (
+    (
+        "stego / photograph",
+        "{stego_psnr:.2f} dB",
+        "PSNR over RGB of the stego against the photograph: how little hiding changed. More is better.",
+    ),
+    ("luma", "{stego_psnr_y:.2f} dB", "The same over brightness alone, as some papers report it; it is always higher."),
+    ("SSIM", "{stego_ssim:.3f}", "How alike their local structure is, 1 where it is the same."),
+    ("scan recovered", "{recovered_psnr:.2f} dB", "PSNR of the scan that comes back, a mean over the whole image."),
+    (
         "worst patch",
-        "worst pixel",
-        "response / cover",
-        "SSIM",
-        "Dice",
-    )
-    rows = []
-    for r in results:
-        f = r.figures
-        response = (f"{f['response_psnr']:.2f} dB", f"{f['response_ssim']:.3f}") if "response_psnr" in f else ("–", "–")
-        values = (
-            r.case.title,
-            f"{f['stego_psnr']:.2f} dB",
-            f"{f['stego_psnr_y']:.2f} dB",
-            f"{f['stego_ssim']:.3f}",
-            f"{f['recovered_psnr']:.2f} dB",
-            f"{f['recovered_worst_patch']:.1f} dB",
-            f"{f['recovered_worst_pixel']:.0f} levels",
-            *response,
-            f"{f['dice']:.3f}" if "dice" in f else "–",
-        )
-        rows.append("<tr>" + "".join(f"<td>{html.escape(v)}</td>" for v in values) + "</tr>")
-    return (
-        f"<table><thead><tr>{''.join(f'<th>{h}</th>' for h in head)}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
-    )
+        "{recovered_worst_patch:.1f} dB",
+        "The same over the window of 8 × 8 pixels that differs most: a mean hides a wrong region.",
+    ),
+    ("worst pixel", "{recovered_worst_pixel:.0f} levels", "The largest difference of any pixel, of 255 levels."),
+    ("response / photograph", "{response_psnr:.2f} dB", "How little the server's answer changed the photograph."),
+    ("response SSIM", "{response_ssim:.3f}", "How alike their local structure is."),
+    ("Dice", "{dice:.3f}", "Overlap of what was found with the ground truth, 1 where they are the same."),
+)  # heading, value, meaning
 
 
-def to_html(title: str, results: Sequence[CovertResult], weights: str, lead: str = "") -> str:
-    """The whole page; ``weights`` names those in use, ``lead`` is a section before the cases."""
-    template = (Path(__file__).parent / "report.html").read_text(encoding="utf-8")
-    parts = {
-        "title": html.escape(title),
-        "weights": html.escape(weights),
-        "summary": summary(results),
-        "cases": lead + "".join(map(case_section, results)),
+def summary(results: Sequence[CovertResult]) -> dict[str, Any]:
+    """The figures of all cases as a table, and a sentence on each."""
+    return {
+        "head": ["hidden", *(name for name, _, _ in COLUMNS)],
+        "rows": [[r.case.title, *(_value(value, r.figures) for _, value, _ in COLUMNS)] for r in results],
+        "meanings": [(name, words) for name, _, words in COLUMNS],
     }
-    for name, text in parts.items():
-        template = template.replace(f"{{{{ {name} }}}}", text)
-    return template
+
+
+def _value(template: str, figures: dict[str, float]) -> str:
+    try:
+        return template.format(**figures)
+    except KeyError:  # nothing was analysed, or there is no ground truth
+        return "–"
+
+
+def to_html(title: str, results: Sequence[CovertResult], weights: str, lead: dict[str, Any] | None = None) -> str:
+    """The whole page; ``weights`` names those in use, ``lead`` is a section (title, words, pictures) before the cases."""
+    from jinja2 import Environment, FileSystemLoader
+
+    loader = FileSystemLoader(Path(__file__).parent)
+    template = Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True).get_template(
+        "report.html"
+    )
+    cases = list(map(case_view, results))
+    return template.render(title=title, weights=weights, summary=summary(results), cases=cases, lead=lead)
 
 
 def write_report(
-    path: Path, title: str, results: Sequence[CovertResult], weights: str, *, lead: str = "", overwrite: bool = False
+    path: Path,
+    title: str,
+    results: Sequence[CovertResult],
+    weights: str,
+    *,
+    lead: dict[str, Any] | None = None,
+    overwrite: bool = False,
 ) -> Path:
     """Write the page, whole or not at all."""
     text = to_html(title, results, weights, lead)

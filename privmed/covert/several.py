@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -70,12 +69,13 @@ def write(together: Together, folder: Path, *, overwrite: bool = False) -> None:
             write_view(folder / f"{name}.png", together.images[name], overwrite=overwrite)
 
 
-def section(together: Together, secret: Tensor) -> str:
+def section(together: Together, secret: Tensor) -> dict[str, Any]:
     """The part of a report about all photographs together."""
-    pictures = ""
+    pictures = []
     if together.images:
-        pictures = picture(
-            overlay(secret, together.images["foreground"]), "result", "averaged over the photographs"
-        ) + picture(together.images["uncertainty"], "uncertainty", f"standard deviation over the photographs, ×{GAIN}")
-    row = f'<div class="strips"><div class="strip"><div class="row">{pictures}</div></div></div>' if pictures else ""
-    return f"<section><h2>All photographs together</h2><p>{html.escape(together.words)}</p>{row}</section>"
+        found = overlay(secret, together.images["foreground"])
+        pictures = [
+            picture(found, "result", "Averaged over the photographs."),
+            picture(together.images["uncertainty"], "uncertainty", f"Standard deviation over the photographs, ×{GAIN}."),
+        ]
+    return {"title": "All photographs together", "words": together.words, "pictures": pictures}

@@ -49,7 +49,7 @@ def test_covert_leaves_files_report_and_figures(files, capsys):
     ]
     page = (files / "out/report.html").read_text()
     assert "http" not in page
-    assert page.count("data:image/png;base64,") == 9
+    assert page.count("data:image/png;base64,") == 10
     steps = files / "response.png"
     assert run(["analyze", str(files / "out/stego.png"), "-o", str(steps), "-q"]) == 0
     assert torch.equal(read_wire(steps), read_wire(files / "out/response.png"))
