@@ -95,7 +95,7 @@ for name, dice in learnt.items():
 _, axis = plt.subplots(figsize=(5, 2), layout="constrained")
 axis.barh(list(learnt)[::-1], list(learnt.values())[::-1])
 axis.set_xlim(0, 1)
-axis.set_xlabel("Dice on clean test images")
+_ = axis.set_xlabel("Dice on clean test images")
 
 # %%
 # What to make of it
