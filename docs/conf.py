@@ -75,7 +75,7 @@ html_theme_options = {
     "navbar_align": "left",
     "header_links_before_dropdown": 6,
     "navigation_with_keys": False,
-    "secondary_sidebar_items": ["page-toc"],
+    "secondary_sidebar_items": {"**": ["page-toc"], "generated/benchmarks/*": []},  # wide tables need the room
     "footer_start": ["copyright"],
     "footer_end": [],
     "show_prev_next": True,

@@ -18,6 +18,7 @@ from privmed_site.boards import Board, row
 from privmed_site.pages import Pages
 
 SECTIONS = ("Idea", "Weak at")
+SHOWN = 12  # figures of a table on the page of a method; the leaderboard has them all
 ROLE = re.compile(r":[\w:]+:`~?([^`<]+?)(?: <[^`]+>)?`")
 COMMANDS = {"hider": "hide", "analyzer": "analyze", "protector": "protect", "watermarker": "watermark"}
 
@@ -57,7 +58,7 @@ def plain(text: str) -> str:
 
 
 def figures_of(name: str, boards: list[Board]) -> list[dict[str, Any]]:
-    """What the first view of each table shows of a method, and how many more figures there are."""
+    """What the first view of each table shows of a method, papers' figures first, and how many more there are on its leaderboard."""
     out = []
     for board in boards:
         table = board.table
@@ -67,6 +68,7 @@ def figures_of(name: str, boards: list[Board]) -> list[dict[str, Any]]:
         view = view_of(table.plan, None)
         labels = {f.fields["method"] for f in mine}
         seen = [f for f in shown(table.records, table.plan, view, table.describe) if f.fields["method"] in labels]
+        seen = sorted(seen, key=lambda f: f.reported is None)[:SHOWN]
         names = [n for n in (*view.down, *view.across) if n not in ("method", "metric", "data")]
         rows = [row(f) | {"of": ", ".join(str(f.fields[n]) for n in names if f.fields.get(n, "") != "")} for f in seen]
         out.append({"board": board, "rows": rows, "more": len(mine) - len(seen)})

@@ -46,6 +46,10 @@ def test_sections_of_a_docstring_are_told_apart_from_its_paper():
 def test_a_method_stands_with_its_own_figures_and_no_others(hiding):
     (table,) = methods.figures_of("hinet", [hiding])
     assert {row["method"] for row in table["rows"]} == {"hinet"}
+    reported = [row["paper"] != "–" for row in table["rows"]]
+    assert any(reported)
+    assert reported == sorted(reported, reverse=True)
+    assert len(table["rows"]) + table["more"] == sum(f.fields["method"] == "hinet" for f in hiding.figures)
     assert methods.figures_of("medlocker", [hiding]) == []
 
 
