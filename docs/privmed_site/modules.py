@@ -12,8 +12,8 @@ from typing import Any
 import privmed
 from privmed_site.pages import Pages
 
-HIDDEN = ("privmed.cli", "privmed.__main__")
-"""The command line is documented by its parser."""
+HIDDEN = ("privmed.cli", "privmed.__main__", "privmed.evaluation")
+"""The command line is documented by its parser; the last one is a former home of other modules."""
 FACE = ("privmed", "privmed.pipeline", "privmed.imaging", "privmed.testing")
 """Modules whose ``__all__`` is the face of the library."""
 

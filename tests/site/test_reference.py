@@ -23,7 +23,7 @@ def examples():
 
 
 def test_examples_of_docstrings_run(examples):
-    assert {"privmed.registry.available", "privmed.pipeline.Pipeline"} <= examples.keys()
+    assert {"privmed.registry.available", "privmed.pipeline.stage.Pipeline"} <= examples.keys()
     said = []
     for example in examples.values():
         doctest.DocTestRunner(optionflags=doctest.ELLIPSIS).run(example, out=said.append)
