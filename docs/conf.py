@@ -53,11 +53,9 @@ autodoc_inherit_docstrings = True
 napoleon_use_ivar = True
 napoleon_use_rtype = False  # a colon in what is returned makes no type
 nitpick_ignore_regex = [
-    (r"py:.*", r"(torch|nn|np|numpy|attrs|attr|cattrs|pluggy|pydicom|PIL|onnxruntime|typer|rich|jinja2|pytest)(\..*)?"),
-    (r"py:.*", r"(Tensor|Module|Optimizer|Generator|EntryPoint|Image|Dataset|ndarray|dtype|device)"),
-    (r"py:.*", r"(pathlib|collections|typing|types|importlib|os|abc|argparse|contextlib)(\..*)?"),
-    (r"py:.*", r"(.*\.T|yaml\..*|struct\.error|AUTO|Loss|Writer)"),
-    (r"py:.*", r"(T|Any|Callable|Path|Iterator|Iterable|Sequence|Mapping|PathLike|Self|optional|ellipsis)"),
+    (r"py:.*", r"(?!privmed\.)\w+(\.\w+)+"),
+    (r"py:.*", r"privmed\..*\.T|AUTO|Loss|Writer|T|Tensor|Module|Generator|Path|Any|Callable"),
+    (r"py:class", r"[a-z_]+"),
 ]
 
 html_theme = "pydata_sphinx_theme"
@@ -75,7 +73,10 @@ html_theme_options = {
     "navbar_align": "left",
     "header_links_before_dropdown": 6,
     "navigation_with_keys": False,
-    "secondary_sidebar_items": {"**": ["page-toc"], "generated/benchmarks/*": []},  # wide tables need the room
+    "secondary_sidebar_items": {
+        "generated/benchmarks/*": [],  # wide tables need the room
+        **{at: ["page-toc"] for at in ("*", "generated/methods/*", "generated/tutorials/*", "generated/reference/**")},
+    },
     "footer_start": ["copyright"],
     "footer_end": [],
     "show_prev_next": True,
