@@ -121,7 +121,7 @@ def write_plugin(name: str, kind: str, path: str | Path = ".") -> Made:
 
     Args:
         name: of the method; lower-case letters, digits and single dashes. A leading ``privmed-`` may be given.
-        kind: one of :data:`KINDS`.
+        kind: one of ``KINDS``.
         path: the folder that the new one is made in.
 
     Raises:
