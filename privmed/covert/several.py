@@ -76,6 +76,8 @@ def section(together: Together, secret: Tensor) -> dict[str, Any]:
         found = overlay(secret, together.images["foreground"])
         pictures = [
             picture(found, "result", "Averaged over the photographs."),
-            picture(together.images["uncertainty"], "uncertainty", f"Standard deviation over the photographs, ×{GAIN}."),
+            picture(
+                together.images["uncertainty"], "uncertainty", f"Standard deviation over the photographs, ×{GAIN}."
+            ),
         ]
     return {"title": "All photographs together", "words": together.words, "pictures": pictures}

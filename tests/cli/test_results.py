@@ -44,7 +44,7 @@ def test_several_classes_are_written_as_numbers(files, trained, capsys):
     assert labels.max() <= 7
     assert figures["areas"] == {str(k): pytest.approx((labels == k).mean()) for k in range(1, 8)}
     assert figures["foreground"] == pytest.approx((labels > 0).mean())
-    assert "a colour for each" in (files / "out/report.html").read_text()
+    assert "a colour for each class" in (files / "out/report.html").read_text()
     analyzer = ["--analyzer", "unet", "--analyzer-weights", path]
     assert command(["recover", stego, "-o", str(out), "--as", "mask", *analyzer, "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["outcome"] == FINDING

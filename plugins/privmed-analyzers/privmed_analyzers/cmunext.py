@@ -2,6 +2,11 @@
 
 F. Tang et al., "CMUNeXt: An Efficient Medical Image Segmentation Network Based on Large Kernel and Skip Fusion", ISBI 2024. Its three
 published sizes are the setting ``variant``; S, the default, is the one that a processor can train.
+
+Idea: Large kernels see far, and are cheap when each works on one channel alone. Blocks of such convolutions take the place of attention,
+and the skips are fused by convolutions in groups. The result is a small network with a wide view.
+
+Weak at: stegos of any other hider than the one it was trained with. No weights come with it.
 """
 
 from __future__ import annotations

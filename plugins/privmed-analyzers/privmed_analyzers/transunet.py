@@ -1,6 +1,12 @@
 """TransUNet: a residual network, a vision transformer on its last map, and a U-shaped decoder.
 
 J. Chen et al., "TransUNet: Transformers Make Strong Encoders for Medical Image Segmentation", 2021 (R50-ViT-B/16), trained from scratch.
+
+Idea: Convolutions find detail, attention sees the whole. So a residual network makes a coarse map, a transformer lets each of its places
+ask all others, and a decoder with skips brings the detail back.
+
+Weak at: stegos of any other hider than the one it was trained with; on a processor it takes far longer than the plain U-Net, and a narrower
+one stands in for the paper's. No weights come with it.
 """
 
 from __future__ import annotations

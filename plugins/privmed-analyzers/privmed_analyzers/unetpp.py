@@ -1,6 +1,12 @@
 """U-Net++: a U-Net whose skips are chains of blocks, each fed by all before it.
 
 Z. Zhou et al., "UNet++: A Nested U-Net Architecture for Medical Image Segmentation", DLMIA 2018, without deep supervision.
+
+Idea: What the encoder knows and what the decoder needs lie far apart at the upper levels. So each skip becomes a chain of blocks, and each
+block gets all before it and what comes up from the level below. The last node of the first level is the output.
+
+Weak at: stegos of any other hider than the one it was trained with; on a processor it takes far longer than the plain U-Net, and a narrower
+one stands in for the paper's. No weights come with it.
 """
 
 from __future__ import annotations

@@ -3,6 +3,12 @@
 Y. Zhou et al., "XNet: Wavelet-Based Low and High Frequency Fusion Networks for Fully- and Semi-Supervised Semantic Segmentation of
 Biomedical Images", ICCV 2023. How two maps of half the side became one response is not said by HideMIA: here it is their mean, scaled up.
 The paper's consistency between the branches is a loss on labels, which a response has none of.
+
+Idea: Low frequencies hold shapes, high ones edges, and each deserves a branch of its own. A wavelet transform splits the image, two
+U-shaped branches work on the parts, and they exchange what they know at their deepest levels. Both give a map.
+
+Weak at: stegos of any other hider than the one it was trained with; on a processor it takes far longer than the plain U-Net, and a narrower
+one stands in for the paper's. No weights come with it.
 """
 
 from __future__ import annotations
