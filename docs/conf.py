@@ -54,7 +54,7 @@ napoleon_use_ivar = True
 napoleon_use_rtype = False  # a colon in what is returned makes no type
 nitpick_ignore_regex = [
     (r"py:.*", r"(?!privmed\.)\w+(\.\w+)+"),
-    (r"py:.*", r"privmed\..*\.T|AUTO|Loss|Writer|T|Tensor|Module|Generator|Path|Any|Callable"),
+    (r"py:.*", r"privmed\..*\.(T|Name)|AUTO|Loss|Writer|T|Tensor|Module|Generator|Path|Any|Callable"),
     (r"py:class", r"[a-z_]+"),
 ]
 

@@ -70,11 +70,20 @@ def keep_colons(_app: Any, what: str, _name: str, _obj: Any, _options: Any, line
         lines[0] = lines[0].replace(": ", " \N{EN DASH} ", 1)
 
 
+def home(name: str) -> str:
+    """Where a name of the library's face is documented; other names as they are."""
+    face, _, last = name.rpartition(".")
+    if face in FACE and last in (module := importlib.import_module(face)).__all__:
+        thing = getattr(module, last)
+        return f"{thing.__module__}.{thing.__qualname__}" if hasattr(thing, "__qualname__") else name
+    return name
+
+
 def find_by_ending(app: Any, env: Any, node: Any, contnode: Any) -> Any:
     """Resolve a reference by the end of a name (``Hider.hide``), where one documented thing alone has it."""
     if node.get("refdomain") != "py":
         return None
-    target = node["reftarget"]
+    target = home(node["reftarget"])
     found = env.domains["py"].find_obj(env, None, None, target, None, 1)
     if len(found) != 1:
         return None

@@ -33,3 +33,9 @@ def test_examples_of_docstrings_run(examples):
 def test_what_classes_ask_plugins_to_write_is_documented():
     hooks = modules.hooks(importlib.import_module("privmed.interfaces.hider"))
     assert {"_hide", "_recover"} <= set(hooks)
+
+
+def test_names_of_the_face_lead_home():
+    assert modules.home("privmed.Hider") == "privmed.interfaces.hider.Hider"
+    assert modules.home("privmed.interfaces.hider.Hider") == "privmed.interfaces.hider.Hider"
+    assert modules.home("Hider.hide") == "Hider.hide"
