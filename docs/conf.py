@@ -19,7 +19,8 @@ extensions = [
 ]
 root_doc = "index"
 exclude_patterns = ["_build", "privmed_site", "tutorials/*", "generated/tutorials/*.ipynb"]
-suppress_warnings = ["config.cache", "ref.python"]  # the latter: two classes of one name, of which a signature names one
+# The latter: two classes of one name, of which a signature names one.
+suppress_warnings = ["config.cache", "ref.python"]
 
 # Markdown; pages with code cells run when the site is built.
 myst_enable_extensions = ["colon_fence"]
