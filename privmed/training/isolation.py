@@ -12,9 +12,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from privmed import registry
+from privmed.metrics import psnr, ssim
 from privmed.imaging.quantise import quantise
 from privmed.interfaces import Hider
-from privmed.metrics import psnr, ssim
 
 WINDOW = 5  # of the mean that the high-pass takes off
 SMALLEST = 1e-6  # variance below which an image correlates with nothing
@@ -47,9 +47,7 @@ class Isolation:
     """
 
     def __init__(self, name: str, weights: list[str], device: torch.device) -> None:
-        self.others: list[Hider] = [
-            registry.hider(name, weights=w).to(device).requires_grad_(False) for w in weights
-        ]
+        self.others: list[Hider] = [registry.hider(name, weights=w).to(device).requires_grad_(False) for w in weights]
 
     def loss(self, own: Hider, wire: Tensor, secret: Tensor, cover: Tensor, rng: np.random.Generator) -> Tensor:
         """Leaks in both directions between a hider and one of the others, drawn anew each step.
