@@ -84,6 +84,29 @@ def test_training_closes_the_leak_in_both_directions(recipe):
     assert all(kept < free - 0.2 for kept, free in zip(found[20], found[0]))
 
 
+class Reads:
+    """A hider that reads a given image out of anything."""
+
+    def __init__(self, image):
+        self.image = image
+
+    def hide(self, secret, cover):
+        return cover
+
+    def recover(self, image, clamp=True):
+        return self.image
+
+
+@pytest.mark.parametrize(("own_sees", "others_see"), [(True, False), (False, True), (False, False), (True, True)])
+def test_each_direction_is_a_leak(own_sees, others_see):
+    secret, cover = noise(1, 3, 64, 64), noise(1, 3, 64, 64, seed=1)
+    own, other = (Reads(secret if sees else torch.zeros_like(secret)) for sees in (own_sees, others_see))
+    kept = Isolation("lightih", [], torch.device("cpu"))
+    kept.others = [other]
+    loss = float(kept.loss(own, cover, secret, cover, np.random.default_rng(0)))
+    assert loss == pytest.approx(2 * own_sees + 2 * others_see, abs=0.01)
+
+
 def test_the_others_do_not_move(recipe):
     task = forked(recipe)
     other = task.isolation.others[0]
