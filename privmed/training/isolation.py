@@ -12,9 +12,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from privmed import registry
-from privmed.metrics import psnr, ssim
 from privmed.imaging.quantise import quantise
 from privmed.interfaces import Hider
+from privmed.metrics import psnr, ssim
 
 WINDOW = 5  # of the mean that the high-pass takes off
 SMALLEST = 1e-6  # variance below which an image correlates with nothing
