@@ -93,7 +93,7 @@ class Hiding(CoverTask):
             loss = loss + weight.worst * (1 + worst_window(recovered, secret) / FLOOR).log().mean()
         figures = {k: logged(v) for k, v in parts.items()}
         if self.isolation is not None:
-            leaks = self.isolation.loss(self.method, wire, secret, cover, rng)
+            leaks = self.isolation.loss(self.method, sent, secret, cover, rng)
             loss, figures["leak"] = loss + weight.isolation * leaks, round(float(leaks.detach()), 4)
         if self.discriminator is not None:
             loss, figures["discriminator"] = self.compete(loss, stego, cover)

@@ -49,19 +49,19 @@ class Isolation:
     def __init__(self, name: str, weights: list[str], device: torch.device) -> None:
         self.others: list[Hider] = [registry.hider(name, weights=w).to(device).requires_grad_(False) for w in weights]
 
-    def loss(self, own: Hider, wire: Tensor, secret: Tensor, cover: Tensor, rng: np.random.Generator) -> Tensor:
+    def loss(self, own: Hider, sent: Tensor, secret: Tensor, cover: Tensor, rng: np.random.Generator) -> Tensor:
         """Leaks in both directions between a hider and one of the others, drawn anew each step.
 
         Args:
             own: the hider in training.
-            wire: its stegos as they arrive, (B, 3, H, W).
+            sent: its stegos as they arrive, (B, 3, H, W).
             secret, cover: what is hidden in what, (B, 3, H, W).
             rng: which of the others.
         """
         other = self.others[rng.integers(len(self.others))]
         with torch.no_grad():
             theirs = quantise(other.hide(secret, cover))
-        return leak(other.recover(wire, clamp=False), secret) + leak(own.recover(theirs, clamp=False), secret)
+        return leak(other.recover(sent, clamp=False), secret) + leak(own.recover(theirs, clamp=False), secret)
 
     def measure(self, own: Hider, stego: Tensor, secret: Tensor, cover: Tensor) -> tuple[float, float]:
         """The worst SSIM and PSNR over the others and both directions: who sees most of the secret."""
