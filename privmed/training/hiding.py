@@ -60,7 +60,9 @@ class Hiding(CoverTask):
         super().__init__(recipe, device)
         self.scans = PictureStore(recipe.data.size)
         self.generator = torch.Generator(self.device)
-        self.isolation = Isolation(self.method.name, recipe.isolate, self.device) if recipe.isolate else None
+        self.isolation = (
+            Isolation(self.method.name, recipe.isolate, self.device, recipe.fork) if recipe.isolate else None
+        )
         self.discriminator = Discriminator().to(self.device) if recipe.loss.adversarial else None
 
     @property

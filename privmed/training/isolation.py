@@ -6,6 +6,8 @@ that the others read out of its stegos says nothing of the scan, and until what 
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -44,9 +46,12 @@ class Isolation:
         name: of the hiders.
         weights: theirs, bundled names or paths.
         device: where they are put.
+        relatives: keep it apart from random relatives of them too (ability ``fork``), every second time from a new one. Forks of other
+            institutions begin as such relatives, and two that are kept from the public weights alone end up alike.
     """
 
-    def __init__(self, name: str, weights: list[str], device: torch.device) -> None:
+    def __init__(self, name: str, weights: list[str], device: torch.device, relatives: bool = False) -> None:
+        self.relatives = relatives
         self.others: list[Hider] = [registry.hider(name, weights=w).to(device).requires_grad_(False) for w in weights]
 
     def loss(self, own: Hider, sent: Tensor, secret: Tensor, cover: Tensor, rng: np.random.Generator) -> Tensor:
@@ -58,10 +63,19 @@ class Isolation:
             secret, cover: what is hidden in what, (B, 3, H, W).
             rng: which of the others.
         """
-        other = self.others[rng.integers(len(self.others))]
+        other = self.draw(rng)
         with torch.no_grad():
             theirs = quantise(other.hide(secret, cover))
         return leak(other.recover(sent, clamp=False), secret) + leak(own.recover(theirs, clamp=False), secret)
+
+    def draw(self, rng: np.random.Generator) -> Hider:
+        """One of the others, or a new relative of it."""
+        other = self.others[rng.integers(len(self.others))]
+        if not self.relatives or rng.random() < 0.5:
+            return other
+        relative = copy.deepcopy(other)
+        relative.fork(torch.Generator().manual_seed(int(rng.integers(2**62))))
+        return relative
 
     def measure(self, own: Hider, stego: Tensor, secret: Tensor, cover: Tensor) -> tuple[float, float]:
         """The worst SSIM and PSNR over the others and both directions: who sees most of the secret."""

@@ -162,6 +162,10 @@ class Recipe:
         Factory(list),
         "hiding: weights of the same hider (bundled names or paths) that must not read what this one hides, nor it what they hide",
     )
+    fork: bool = setting(
+        False,
+        "hiding: begin with a relative of `start` drawn by the seed, and keep apart from relatives of `isolate` as well",
+    )
     joint: bool = setting(False, "covert: train the hider as well (stage 3 of Algorithm 1)")
     seed: int = setting(0, "where every draw comes from", between(0, LARGEST_SEED))
     about: str = setting("", "what these weights are for, in a sentence (goes into the model card)")

@@ -6,7 +6,7 @@ import torch
 from scipy.ndimage import uniform_filter
 
 from privmed import registry
-from privmed.errors import PrivmedError
+from privmed.errors import PrivmedError, SettingsError
 from privmed.imaging import quantise
 from privmed.training import read_recipe
 from privmed.training.isolation import Isolation, high_pass, leak, squared_correlation
@@ -126,6 +126,42 @@ def test_every_one_of_the_others_is_kept_out():
     for step in range(8):
         kept.loss(own, quantise(own.hide(secret, cover)), secret, cover, np.random.default_rng(step))
     assert drawn == {0, 1}
+
+
+def test_every_second_time_a_new_relative_is_kept_out():
+    kept = Isolation("lightih", ["general"], torch.device("cpu"), relatives=True)
+    rng = np.random.default_rng(0)
+    drawn = [kept.draw(rng) for _ in range(20)]
+    plain = sum(other is kept.others[0] for other in drawn)
+    weights = {other.blocks[0].rho.conv1.weight.sum().item() for other in drawn}
+    assert 5 <= plain <= 15
+    assert len(weights) == 20 - plain + 1
+
+
+def started(recipe, seed, extra="start: general\nisolate: [general]\nfork: true\n", method="hider:lightih"):
+    made = make_task(read_recipe(recipe("hiding", method, extra), [*TINY, f"seed={seed}"]), "cpu")
+    load_start(made)
+    return made
+
+
+def test_a_fork_begins_as_a_relative_that_the_seed_draws(recipe):
+    one, again, other = (started(recipe, seed).method.state_dict() for seed in (1, 1, 2))
+    name = "blocks.0.rho.conv1.weight"
+    assert one[name].equal(again[name])
+    assert not one[name].equal(other[name])
+    assert started(recipe, 1).isolation.relatives
+
+
+@pytest.mark.parametrize(
+    ("method", "extra", "words"),
+    [
+        ("hider:lightih", "fork: true\n", "name them as start"),
+        ("hider:deepstega", "fork: true\n", "deepstega has not"),
+    ],
+)
+def test_what_cannot_be_forked_is_refused(recipe, method, extra, words):
+    with pytest.raises(SettingsError, match=words):
+        started(recipe, 1, extra, method)
 
 
 class Spy:
