@@ -131,10 +131,19 @@ class InvertibleStack(nn.ModuleList):
 
 
 def rotation(colours: int, generator: torch.Generator) -> Tensor:
-    """A random orthogonal matrix of the stacked bands, (4C, 4C): LL stays, the colours of each detail band are turned among themselves."""
-    turned = [torch.linalg.qr(torch.randn(colours, colours, generator=generator)) for _ in range(3)]
-    details = [q * r.diagonal().sign() for q, r in turned]  # signs make the draw uniform
-    return torch.block_diag(torch.eye(colours), *details)
+    """A random orthogonal matrix of the stacked bands, (4C, 4C), after which a photograph still looks like one to the network.
+
+    LL stays; the grey part of each detail band keeps its size and gets a random sign; their colour parts, in which photographs hold little
+    and the network hides much, are turned among themselves.
+    """
+    grey = torch.full((1, colours), colours**-0.5)
+    colour = torch.linalg.svd(grey)[2][1:]  # what is orthogonal to grey, (C - 1, C)
+    q, r = torch.linalg.qr(torch.randn(3 * (colours - 1), 3 * (colours - 1), generator=generator))
+    turned = q * r.diagonal().sign()  # signs make the draw uniform
+    signs = torch.randint(0, 2, (3,), generator=generator) * 2.0 - 1
+    each = torch.block_diag(*[colour] * 3)
+    details = torch.kron(torch.diag(signs), grey.T @ grey) + each.T @ turned @ each
+    return torch.block_diag(torch.eye(colours), details)
 
 
 def bands(image: Tensor) -> Tensor:

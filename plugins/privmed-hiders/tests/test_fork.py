@@ -33,8 +33,9 @@ def test_a_rotation_is_orthogonal_and_leaves_the_coarse_band():
     assert torch.allclose(basis @ basis.T, torch.eye(12), atol=1e-6)
     assert basis[:3, :3].equal(torch.eye(3))
     for band in range(1, 4):
-        part = slice(3 * band, 3 * band + 3)
-        assert torch.allclose(basis[part, part] @ basis[part, part].T, torch.eye(3), atol=1e-6)
+        grey = torch.zeros(12)
+        grey[3 * band : 3 * band + 3] = 1
+        assert torch.allclose((basis @ grey).abs(), grey, atol=1e-6)
     assert not torch.allclose(basis, rotation(3, seeded(1)))
 
 
@@ -52,11 +53,12 @@ def test_a_relative_is_the_original_in_other_coordinates(hider):
     torch.testing.assert_close(found[1], lost, atol=1e-4, rtol=1e-4)
 
 
-def test_relatives_do_not_read_each_other(hider):
+def test_relatives_hide_as_well_and_read_each_other_badly(hider):
     secret, cover = sample_images(1, size=(96, 96))
     secret = secret.expand(-1, 3, -1, -1)
     one, two = relative(hider, 1), relative(hider, 2)
     stego = quantise(one.hide(secret, cover))
-    assert float(ssim(one.recover(stego), secret)) > 0.8
+    own = float(ssim(one.recover(stego), secret))
+    assert own > 0.8
     for other in (hider, two):
-        assert float(ssim(other.recover(stego), secret)) < 0.5
+        assert float(ssim(other.recover(stego), secret)) < own - 0.3
