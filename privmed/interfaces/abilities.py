@@ -39,6 +39,14 @@ class Staged(Protocol):
 
 
 @runtime_checkable
+class Forking(Protocol):
+    """A hider that has relatives which cannot read it: where the training of a private fork begins."""
+
+    def fork(self, generator: torch.Generator) -> None:
+        """Change the weights, in place, to those of a relative drawn at random, which hides in another way."""
+
+
+@runtime_checkable
 class Segmenting(Protocol):
     """An analyzer that can also be used on bare images, which is what covert analysis is held against."""
 
@@ -64,7 +72,7 @@ class Carrying(Protocol):
 
 
 ABILITIES: dict[str, dict[str, type]] = {
-    "hider": {"stages": Staged, "hide_file": Carrying},
+    "hider": {"stages": Staged, "fork": Forking, "hide_file": Carrying},
     "analyzer": {"segment": Segmenting},
     "protector": {},
     "watermarker": {},

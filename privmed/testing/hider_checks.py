@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import torch
 
 from privmed.errors import InputError
@@ -92,6 +94,21 @@ def check_stages_compose_to_the_whole(hider: Hider) -> None:
         for part, image in zip(back, (cover, secret)):
             torch.testing.assert_close(hider.picture(part), image, atol=2e-2, rtol=0)
         assert hider.latent(whole[1], torch.Generator().manual_seed(0)).shape == whole[1].shape
+
+
+def check_forks_hide_in_their_own_way(hider: Hider) -> None:
+    """Ability ``fork``: the same seed gives the same relative, another seed another one, and a relative hides and recovers."""
+    if "fork" not in abilities(hider):
+        return
+    made = [copy.deepcopy(hider) for _ in range(3)]
+    for relative, seed in zip(made, (1, 1, 2)):
+        relative.fork(torch.Generator().manual_seed(seed))
+    states = [relative.state_dict() for relative in made]
+    assert all(torch.equal(v, states[1][k]) for k, v in states[0].items()), "the same seed gives different relatives"
+    if any(v.is_floating_point() and v.abs().sum() > 0 for v in hider.state_dict().values()):
+        assert any(not torch.equal(v, states[2][k]) for k, v in states[0].items()), "different seeds give one relative"
+    secret, cover = sample_images(1)
+    assert made[0].recover(made[0].hide(secret, cover)).shape == cover.shape[:2] + secret.shape[-2:]
 
 
 def check_bad_secrets_are_refused(hider: Hider) -> None:

@@ -18,12 +18,15 @@ from privmed.imaging.quantise import quantise
 from privmed.interfaces.abilities import Staged, missing
 from privmed.pipeline import hide, png, recover
 from privmed.training.adversary import Discriminator
+from privmed.training.isolation import Isolation
 from privmed.training.losses import low_frequency
 from privmed.training.recipe import LossRecipe, Recipe
 from privmed.training.tasks import CoverTask, Figures, likeness, logged
 
 FLOOR = 1e-5  # mean squared error (50 dB) below which the logarithm loses interest
 VALIDATION_LIMIT = 48  # images a validation looks at
+LEAK = 0.1  # SSIM of what others read that counts as nothing
+SECRECY = 100.0  # decibels that a fork may not gain by 1.0 more of it
 VALIDATION_DRAWS = 20_261_124  # seed of how validation pairs are varied, the same in every run
 
 
@@ -57,6 +60,9 @@ class Hiding(CoverTask):
         super().__init__(recipe, device)
         self.scans = PictureStore(recipe.data.size)
         self.generator = torch.Generator(self.device)
+        self.isolation = (
+            Isolation(self.method.name, recipe.isolate, self.device, recipe.fork) if recipe.isolate else None
+        )
         self.discriminator = Discriminator().to(self.device) if recipe.loss.adversarial else None
 
     @property
@@ -88,6 +94,9 @@ class Hiding(CoverTask):
         if weight.worst:
             loss = loss + weight.worst * (1 + worst_window(recovered, secret) / FLOOR).log().mean()
         figures = {k: logged(v) for k, v in parts.items()}
+        if self.isolation is not None:
+            leaks = self.isolation.loss(self.method, sent, secret, cover, rng)
+            loss, figures["leak"] = loss + weight.isolation * leaks, round(float(leaks.detach()), 4)
         if self.discriminator is not None:
             loss, figures["discriminator"] = self.compete(loss, stego, cover)
         return loss, figures
@@ -113,7 +122,7 @@ class Hiding(CoverTask):
         """Mean decibels over held-out pairs of every set, every second one varied as in training, and the worst of the recovered."""
         share = max(1, VALIDATION_LIMIT // len(self.held))
         items = [i for turn in zip_longest(*(held[:share] for held in self.held)) for i in turn if i]
-        stegos, recovered = [], []
+        stegos, recovered, leaks = [], [], []
         walk = hide(self.method) | png() | recover(self.method)
         for n, item in enumerate(items):
             secret, cover = self.place([self.scans.centre(item.image)]), self.held_cover(n)
@@ -123,14 +132,16 @@ class Hiding(CoverTask):
             run = walk(secret, cover)
             stegos.append(likeness(run.stego, cover))
             recovered.append(likeness(run.recovered.clamp(0, 1), secret))
+            if self.isolation is not None:
+                leaks.append(self.isolation.measure(self.method, run.stego, secret, cover))
         a, b = float(torch.cat(stegos).mean()), torch.cat(recovered)
         mean, worst = float(b.mean()), float(b.quantile(0.05))
-        return {
-            "stego_db": a,
-            "recovered_db": mean,
-            "recovered_worst_db": worst,
-            "score": min(a, mean - 2) + 0.1 * (a + mean),
-        }
+        figures = {"stego_db": a, "recovered_db": mean, "recovered_worst_db": worst}
+        score = min(a, mean - 2) + 0.1 * (a + mean)
+        if leaks:
+            figures["leak_ssim"], figures["leak_db"] = (float(x) for x in np.mean(leaks, 0))
+            score -= SECRECY * max(0.0, figures["leak_ssim"] - LEAK)
+        return {**figures, "score": score}
 
 
 class Distillation(Hiding):

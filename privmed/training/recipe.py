@@ -93,6 +93,9 @@ class LossRecipe:
         "hiding: weight of a discriminator that learns to tell stego from cover beside the hider (HiDDeN)",
         at_least(0),
     )
+    isolation: float = setting(
+        4.0, "hiding: squared correlation of what others read with the secret, where `isolate` names any", at_least(0)
+    )
     rounding: bool = setting(True, "round to 8 bits in the loop, straight-through")
     clipping: bool = setting(
         False,
@@ -155,6 +158,14 @@ class Recipe:
     )
     hider: str = setting("lightih", "covert: the hider the analyzer is tuned to; distillation: the teacher")
     hider_weights: str = setting("general", "covert: its weights (a bundled name or a path)")
+    isolate: list[str] = setting(
+        Factory(list),
+        "hiding: weights of the same hider (bundled names or paths) that must not read what this one hides, nor it what they hide",
+    )
+    fork: bool = setting(
+        False,
+        "hiding: begin with a relative of `start` drawn by the seed, and keep apart from relatives of `isolate` as well",
+    )
     joint: bool = setting(False, "covert: train the hider as well (stage 3 of Algorithm 1)")
     seed: int = setting(0, "where every draw comes from", between(0, LARGEST_SEED))
     about: str = setting("", "what these weights are for, in a sentence (goes into the model card)")

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import torch
+
 from privmed import registry
-from privmed.errors import WeightsError
+from privmed.errors import SettingsError, WeightsError
+from privmed.interfaces.abilities import Forking, missing
 from privmed.training.tasks import Task
 
 
@@ -15,9 +18,15 @@ def load_start(task: Task) -> None:
     an untrained block is the identity, so the larger network begins where the smaller one ended.
 
     Raises:
+        SettingsError: for a fork of nothing, or of a method that cannot be forked.
         WeightsError: when a tensor of the smaller network has no counterpart.
     """
     recipe = task.recipe
+    if recipe.fork and (recipe.start is None or missing(task.method, Forking)):
+        raise SettingsError(
+            f"fork: needs weights to start from, and a method with the ability fork, which {recipe.method} "
+            f"{'has not' if missing(task.method, Forking) else 'has: name them as start'}."
+        )
     if recipe.start is None:
         return
     kind, _, name = (recipe.start_method or recipe.method).partition(":")
@@ -28,3 +37,5 @@ def load_start(task: Task) -> None:
     if strange:
         raise WeightsError(f"start {recipe.start}: {strange[0]} of {kind}:{name} does not fit into {recipe.method}.")
     task.method.load_state_dict({**mine, **theirs})
+    if recipe.fork:
+        task.method.fork(torch.Generator().manual_seed(recipe.seed))

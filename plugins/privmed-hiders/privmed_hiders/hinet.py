@@ -112,6 +112,17 @@ class CouplingBlock(nn.Module):
         with precision():
             return subnet(x).to(x.dtype)
 
+    @torch.no_grad()
+    def rotate(self, basis: Tensor) -> None:
+        """Let the block do to the cover's branch in coordinates ``basis @ cover`` what it does in ``cover``."""
+        for net in (self.rho, self.eta):  # they read the cover's branch
+            for layer in net.layers:
+                kernels = layer.weight[:, : net.width]
+                kernels.copy_(torch.einsum("oihw,ij->ojhw", kernels, basis))
+        last = self.phi.layers[-1]  # what is added to it
+        last.weight.copy_(torch.einsum("po,oihw->pihw", basis.T, last.weight))
+        last.bias.copy_(basis.T @ last.bias)
+
 
 class InvertibleStack(nn.ModuleList):
     """Coupling blocks on the Haar bands of a cover and a secret, in HiNet's order of bands."""
@@ -125,6 +136,22 @@ class InvertibleStack(nn.ModuleList):
             step = self[i].forward if blocks.step > 0 else self[i].inverse
             cover, secret = step(cover, secret, precision)
         return cover, secret
+
+
+def rotation(colours: int, generator: torch.Generator) -> Tensor:
+    """A random orthogonal matrix of the stacked bands, (4C, 4C), after which a photograph still looks like one to the network.
+
+    LL stays; the grey part of each detail band keeps its size and gets a random sign; their colour parts, in which photographs hold little
+    and the network hides much, are turned among themselves.
+    """
+    grey = torch.full((1, colours), colours**-0.5)
+    colour = torch.linalg.svd(grey)[2][1:]  # what is orthogonal to grey, (C - 1, C)
+    q, r = torch.linalg.qr(torch.randn(3 * (colours - 1), 3 * (colours - 1), generator=generator))
+    turned = q * r.diagonal().sign()  # signs make the draw uniform
+    signs = torch.randint(0, 2, (3,), generator=generator) * 2.0 - 1
+    each = torch.block_diag(*[colour] * 3)
+    details = torch.kron(torch.diag(signs), grey.T @ grey) + each.T @ turned @ each
+    return torch.block_diag(torch.eye(colours), details)
 
 
 def bands(image: Tensor) -> Tensor:
@@ -151,8 +178,8 @@ class HiNet(Hider):
 
     Hides with blocks that map cover and secret to stego and lost information; recovers with their inverses.
 
-    Also offers the ability ``stages``: :meth:`encode` and :meth:`run` stop between blocks and go on from any state of the same shape,
-    also one that another network made.
+    Also offers the abilities ``stages`` (:meth:`encode` and :meth:`run` stop between blocks and go on from any state of the same shape,
+    also one that another network made) and ``fork``.
     """
 
     name = "hinet"
@@ -184,6 +211,16 @@ class HiNet(Hider):
         if self.config.latent == "zero":
             return torch.zeros_like(like)
         return torch.empty_like(like).normal_(generator=generator)
+
+    def fork(self, generator: torch.Generator) -> None:
+        """Turn to a random relative: the same weights in other coordinates of the cover's detail bands.
+
+        It is as invertible, hides in other directions of colour, and reads nothing of what the weights before it hid; it hides worse, until
+        it is trained.
+        """
+        basis = rotation(3, generator).to(self.device)
+        for block in self.blocks:
+            block.rotate(basis)
 
     def picture(self, part: Tensor) -> Tensor:
         """An image of its bands, (B, 12, H/2, W/2), unclamped."""
