@@ -73,7 +73,7 @@ def test_the_guide_knows_every_kind():
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
 def test_links_lead_somewhere(page):
     for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
-        if not target.startswith("http"):
+        if not target.startswith(("http", "generated/")):  # building the site checks what it generates
             assert (page.parent / target).exists(), f"{page.name} links to {target}, which is not there"
 
 
