@@ -83,7 +83,7 @@ class ImageFolder:
     @property
     def has_split(self) -> bool:
         """Whether a table says which images are for training."""
-        return bool(self._split)
+        return inside(self.path, "split.csv").is_file()
 
     @property
     def has_masks(self) -> bool:
@@ -93,7 +93,7 @@ class ImageFolder:
     @functools.cached_property
     def split(self) -> dict[str, str]:
         """The part that each image belongs to: as ``split.csv`` says, or as the folders ``train/`` and ``test/``, or drawn 8:2."""
-        if self._split:
+        if self.has_split:  # a table that names no image is still the one to go by
             return self._split
         names = self.names()
         if self._parted:

@@ -116,7 +116,7 @@ def test_a_part_that_no_table_names_is_not_the_whole(folder, tmp_path, capsys):
     assert protect(folder, tmp_path / "part", *NOISE, "--split", "test") == 0
     (folder / "split.csv").write_text("file,split\n")
     assert protect(folder, tmp_path / "out", *NOISE, "--split", "train") == 3
-    assert "it has no part 'train'" in capsys.readouterr().err
+    assert "no pictures in its train split" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
 
 

@@ -129,7 +129,7 @@ def test_bare_and_covert_analysis_train(recipe, tmp_path):
 
 
 def test_classification_trains_bare_and_covert(tmp_path, data):
-    for i in range(10):
+    for i in range(30):
         folder = data / "classes" / ("dark" if i % 2 else "light")
         folder.mkdir(parents=True, exist_ok=True)
         Image.new("L", (40, 40), 60 if i % 2 else 190).save(folder / f"{i}.png")
