@@ -82,6 +82,7 @@ class DeepStega(Hider):
 
     name = "deepstega"
     Config = DeepStegaConfig
+    default_weights = "general"
     multiple = 1
     tile = 1024
 

@@ -44,6 +44,7 @@ class HiDDeN(Hider):
 
     name = "hidden"
     Config = HiDDeNConfig
+    default_weights = "general"
     multiple = 1
     tile = 1024
 
