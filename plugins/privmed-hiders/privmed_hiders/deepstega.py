@@ -9,7 +9,7 @@ again. All three are trained together on the sum of two errors, of the stego and
 three sizes at once. The secret ends up spread over all colours and bits of the stego.
 
 Weak at: any re-encoding of the stego (JPEG, scaling, blur); detection by a classifier trained on its stegos; whoever has the weights can
-extract the scan. Without weights of your own it hides nothing usable.
+extract the scan.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ own reads the secret out of the result. A third network learns to tell stegos fr
 it. Nothing is invertible, so what comes back is a guess that the decoder has learnt to make.
 
 Weak at: any re-encoding of the stego (JPEG, scaling, blur); detection by a classifier trained on its stegos; whoever has the weights can
-extract the scan. Without weights of your own it hides nothing usable.
+extract the scan.
 """
 
 from __future__ import annotations

@@ -100,3 +100,15 @@ def test_large_images_are_hidden_tile_by_tile(name, monkeypatch):
     secret, cover = sample_images(1, size=(40, 91))
     whole, part = hider.hide(secret, cover, clamp=False), hider.hide(secret[..., :46], cover[..., :46], clamp=False)
     assert torch.allclose(whole[..., :46], part, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["hidden", "deepstega"])
+def test_bundled_weights_hide_and_give_back_after_8_bits(name):
+    """The shipped weights on images they have never seen: smooth shapes, through the 8-bit wire; far from the papers' figures, and usable."""
+    from privmed.imaging import quantise
+
+    hider = privmed.hider(name)
+    secret, cover = sample_images(1, size=(64, 64), seed=3)
+    stego = quantise(hider.hide(secret, cover))
+    assert -10 * torch.log10((stego - cover).square().mean()) > 20
+    assert -10 * torch.log10((hider.recover(stego) - secret).square().mean()) > 20

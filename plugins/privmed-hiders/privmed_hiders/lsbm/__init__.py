@@ -1,7 +1,14 @@
 """LSBM: keyed LSB matching. It carries any file, encrypted and authenticated, in the least bits of a photograph of any size.
 
-The classical counterpart of deep hiding, for sending where nothing has to be analysed. LSB matching is T. Sharp's ("An Implementation of
-Key-Based Digital Signal Steganography", Information Hiding 2001); what goes around it:
+T. Sharp, "An Implementation of Key-Based Digital Signal Steganography", Information Hiding 2001; the rest is put together here.
+
+Idea: The classical counterpart of deep hiding, for sending where nothing has to be analysed. The file is compressed and sealed under a key,
+and its bits become the last bits of pixels that only the key leads to. A value whose last bit is wrong goes up or down by one. Matrix
+embedding changes few of them, and rather those in texture.
+
+Weak at: being found (steganalysis finds full photographs easily); any re-encoding of the stego; analysis, since a server sees random bits.
+
+In more detail:
 
 1. The file is compressed (LZMA) and sealed (ChaCha20-Poly1305) under keys made of the passphrase or shared key and a salt drawn for this
    one stego; :mod:`.secrecy`.
