@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from privmed import hookimpl
@@ -83,6 +83,19 @@ class EarlyStop(Defence):
     name, clean, validates = "early-stop", 0.1, True
 
 
+class Instance(Defence):
+    """Brings every image to one mean and deviation, and has instance in place of batch normalisation."""
+
+    name = "instance"
+
+    def adapt(self, network: nn.Module) -> nn.Module:
+        for module in list(network.modules()):
+            for name, layer in module.named_children():
+                if isinstance(layer, nn.BatchNorm2d):
+                    setattr(module, name, nn.InstanceNorm2d(layer.num_features, affine=True))
+        return nn.Sequential(nn.InstanceNorm2d(3), network)
+
+
 def notched(image: Tensor, mask: Tensor) -> Tensor:
     """An image (C, H, W) whose windows that touch the mask (1, H, W) hold no frequency more strongly than its surroundings do."""
     height, width = image.shape[-2:]
@@ -126,5 +139,5 @@ def _joined(patches: Tensor, shape: tuple[int, int]) -> Tensor:
 
 @hookimpl
 def privmed_register(register):
-    for defence in (Notch, BandStop, Outline, Clean10, Clean50, EarlyStop):
+    for defence in (Notch, BandStop, Outline, Clean10, Clean50, EarlyStop, Instance):
         register(defence)

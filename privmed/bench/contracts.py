@@ -100,6 +100,10 @@ class Defence(Part):
         """
         return self.prepare(images)
 
+    def adapt(self, network: nn.Module) -> nn.Module:
+        """Change the fresh network of the exploiter."""
+        return network
+
     def deploy(self, images: Tensor) -> Tensor:
         """Change images that the trained network is asked about, (N, 1 or 3, S, S) uint8; they were never protected."""
         return images

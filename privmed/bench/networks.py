@@ -68,20 +68,6 @@ class TransUNetExploiter(Exploiter):
         return TransUNet(3, 1, width, depth=12 if width >= 64 else 4)
 
 
-class InstanceUNet(Exploiter):
-    """U-Net on images brought to one mean and deviation each, with instance in place of batch normalisation."""
-
-    name = "unet-instance"
-
-    def network(self, width: int, classes: int = 0, size: int = 0) -> nn.Module:
-        network = UNet(3, 1, width, silent=False)
-        for stage in (*network.encoder, *network.decoder):
-            for place, layer in enumerate(stage):
-                if isinstance(layer, nn.BatchNorm2d):
-                    stage[place] = nn.InstanceNorm2d(layer.num_features, affine=True)
-        return nn.Sequential(nn.InstanceNorm2d(3), network)
-
-
 class ResNet18(Exploiter):
     """ResNet-18 of MONAI."""
 
@@ -121,7 +107,6 @@ def privmed_register(register):
         AttentionUNetExploiter,
         UNetPlusPlusExploiter,
         TransUNetExploiter,
-        InstanceUNet,
         ResNet18,
         DenseNet121,
         VisionTransformer,

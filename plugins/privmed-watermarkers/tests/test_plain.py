@@ -37,7 +37,7 @@ def test_without_a_target_it_lies_in_the_middle_of_the_image():
 
 
 def test_what_is_forbidden_is_left_free_as_near_to_the_middle_as_can_be():
-    top, bottom, _, _ = changed(privmed.watermarker("plain").embed(IMAGE, LOGO, forbidden=region((20, 64), (0, 96))))
+    _, bottom, _, _ = changed(privmed.watermarker("plain").embed(IMAGE, LOGO, forbidden=region((20, 64), (0, 96))))
     assert bottom == 20
 
 
