@@ -17,7 +17,7 @@ from privmed.bench.data import Sample, picture, truth
 from privmed.bench.exploiters import Protocol, constant_baseline, exploit
 from privmed.data.folders import Item, cut_validation
 from privmed.data.protect import read_mask, truth_of
-from privmed.errors import InputError, SettingsError
+from privmed.errors import SettingsError
 from privmed.imaging import read
 from privmed.interfaces.fitting import Fitting, Report
 from privmed.metrics import dice
@@ -89,9 +89,7 @@ def judge(
         InputError: for an image or mask that cannot be read.
     """
     judged = loaded(sides.judged, lambda i: i.image, classes)
-    clean, protected = (
-        loaded(sides.train, where, classes, colour=judged[0].shape[1] == 3) for where in (lambda i: i.image, published)
-    )
+    clean, protected = (loaded(sides.train, where, classes) for where in (lambda i: i.image, published))
     network, metric = ("resnet18", "accuracy") if classes else ("unet", "dice")
     defence = "grey" if protected[0].shape[1] == 3 else "blur"
     runs = {"unprotected": (clean, "none"), "undefended": (protected, "none"), "defended": (protected, defence)}
@@ -100,7 +98,7 @@ def judge(
     found["constant"] = round(baseline(clean[1], judged[1]), 4)
     for n, (name, (train, change)) in enumerate(runs.items()):
 
-        def tell(stage: str, done: int, total: int, figures: dict[str, float], n: int = n, name: str = name) -> None:
+        def tell(_: str, done: int, total: int, figures: dict[str, float], n: int = n, name: str = name) -> None:
             if report is not None:
                 report(f"judging: {name}", n * total + done, len(runs) * total, figures)
 
@@ -113,10 +111,8 @@ def judge(
     return found
 
 
-def loaded(
-    items: list[Item], where: Callable[[Item], Path], classes: list[str], *, colour: bool = False
-) -> tuple[Tensor, Tensor]:
-    """Images and truth as exploiters take them: one channel where all are grey, unless ``colour``."""
+def loaded(items: list[Item], where: Callable[[Item], Path], classes: list[str]) -> tuple[Tensor, Tensor]:
+    """Images and truth as exploiters take them: one channel where all are grey."""
     images, truths = [], []
     for item in items:
         path = where(item)
@@ -125,7 +121,7 @@ def loaded(
         images.append(picture(sample, SIDE))
         truths.append(truth_of(item, classes, view.size)[0] if classes else truth(sample, SIDE).byte())
     stacked = torch.stack(images)
-    if not colour and bool((stacked == stacked[:, :1]).all()):
+    if bool((stacked == stacked[:, :1]).all()):
         stacked = stacked[:, :1]
     return stacked, torch.stack(truths)
 
