@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from torch import Tensor, nn
 
 from privmed import hookimpl
@@ -91,6 +93,9 @@ class VisionTransformer(Exploiter):
     """Vision transformer of MONAI: patches of 16 pixels, three times ``width`` in a token."""
 
     name, task = "vit", "classification"
+    expected_failures: ClassVar = {
+        "check_network_learns": "MONAI's transformer holds weights that a classifier leaves idle"
+    }
 
     def network(self, width: int, classes: int = 0, size: int = 0) -> nn.Module:
         network = _monai().ViT(
