@@ -75,6 +75,13 @@ def test_a_network_for_masks_is_refused_before_anything_runs(folder):
         run_plan(plan_of({"label": "u"}, exploiter="unet"), folder, folder / "out")
 
 
+def test_a_protector_of_masks_is_refused_before_anything_runs(folder):
+    pytest.importorskip("privmed_protectors", reason="needs the plugin privmed-protectors")
+    with pytest.raises(SettingsError, match="tint does not protect classification data, which set is"):
+        run_plan(plan_of({"label": "u"}, {"label": "x", "method": "tint"}), folder, folder / "out")
+    assert not (folder / "out/runs.jsonl").exists()
+
+
 def test_images_beside_the_classes_are_refused(folder):
     (folder / "set/split.csv").unlink()
     Image.fromarray(np.zeros((40, 40), np.uint8)).save(folder / "set/stray.png")

@@ -24,7 +24,7 @@ from privmed.bench.exploiters import Protocol, check_task, constant_baseline, ex
 from privmed.bench.fingerprint import fingerprint
 from privmed.bench.pictures import path_of, write_strip
 from privmed.data.folders import cut_validation
-from privmed.errors import InputError
+from privmed.errors import InputError, SettingsError
 from privmed.files import make_folder
 from privmed.interfaces.fitting import Fitting
 from privmed.settings import between, setting, side
@@ -77,8 +77,17 @@ class Protection(Suite):
             truth = self.sets(name)[0][1]
             for one in self._named("exploiter"):
                 check_task(registry.part("exploiter", one), truth)
+            self._check_methods(name, "segmentation" if truth.ndim == 4 else "classification")
         for one in self._named("defence"):
             registry.load("defence", one)
+
+    def _check_methods(self, data: str, task: str) -> None:
+        for entry in self.context.plan.entries:
+            if entry.method in ("", CONSTANT) or task in registry.load("protector", entry.method).tasks:
+                continue
+            raise SettingsError(
+                f"{entry.label}: {entry.method} does not protect {task} data, which {data} is. Leave it out."
+            )
 
     def _named(self, dimension: str) -> set[str]:
         """All that the plan names along a dimension."""
