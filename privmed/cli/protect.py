@@ -120,7 +120,7 @@ def command(
                 good, lambda item, draft: protect_file(method, item, draft, classes), strict=strict, tick=tick
             )
         failed, fitted = unread + outcome.failed, release.work.path / FITTED
-        judged = verdict_of(release, outcome)
+        judged = verdict_of(release)
         release.finish(items, failed, judged=judged)
         if judge is not None and isinstance(judged, str):
             with bar(voice, "judging") as tick:
@@ -191,12 +191,12 @@ def judge_release(release, source, split: str | None, items: list, classes: list
     )
 
 
-def verdict_of(release, outcome):
+def verdict_of(release):
     """The judgement of an earlier run, where nothing was written since; else that there is none."""
     from privmed.data.judge import UNJUDGED
 
     known = [line.get("judged") for line in release.lines.values()]
-    same = known and not outcome.written and all(one == known[0] for one in known)
+    same = known and all(one == known[0] for one in known)  # what was written since has none
     return known[0] if same and isinstance(known[0], dict) else UNJUDGED
 
 
