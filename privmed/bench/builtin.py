@@ -3,10 +3,19 @@
 from __future__ import annotations
 
 BUILT_IN: dict[str, dict[str, str]] = {
-    "exploiter": dict.fromkeys(("unet", "attention-unet", "unet++", "transunet"), "privmed.bench.exploiters"),
-    "defence": dict.fromkeys(("none", "blur", "jpeg60", "jpeg30", "augment", "adversarial"), "privmed.bench.defences"),
+    "exploiter": dict.fromkeys(
+        ("unet", "attention-unet", "unet++", "transunet", "resnet18", "densenet121", "vit"),
+        "privmed.bench.networks",
+    ),
+    "defence": {
+        **dict.fromkeys(("none", "blur", "jpeg60", "jpeg30", "augment", "adversarial"), "privmed.bench.defences"),
+        **dict.fromkeys(("grey", "red", "green", "blue", "median", "bilateral", "bits5"), "privmed.bench.filters"),
+        **dict.fromkeys(
+            ("notch", "bandstop", "outline", "clean10", "clean50", "early-stop", "instance"), "privmed.bench.adaptive"
+        ),
+    },
     "metric": dict.fromkeys(
-        ("dice", "false-area", "silent", "jaccard", "psnr", "psnr-y", "ssim"), "privmed.bench.metrics"
+        ("dice", "false-area", "silent", "jaccard", "accuracy", "psnr", "psnr-y", "ssim"), "privmed.bench.metrics"
     ),
     "reader": dict.fromkeys(("folder", "busi", "npz", "nifti"), "privmed.bench.readers"),
     "suite": {

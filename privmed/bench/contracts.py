@@ -51,29 +51,61 @@ class Part(ABC):
 
 
 class Exploiter(Part):
-    """A network that is trained on protected images without permission."""
+    """A network that is trained on protected images without permission.
+
+    Attributes:
+        task: ``"segmentation"``, or ``"classification"``; then ``network`` is also given the number of classes and the side of the
+            images, and gives logits (B, classes).
+    """
 
     kind = "exploiter"
+    task: ClassVar[str] = "segmentation"
 
     @abstractmethod
-    def network(self, width: int) -> nn.Module:
+    def network(self, width: int, classes: int = 0, size: int = 0) -> nn.Module:
         """A fresh network from images (B, 3, S, S) to logits (B, 1, S, S); S is a multiple of 16.
 
         Args:
             width: channels of its first level, so that all exploiters of a table are of one size.
+            classes: of a classifier.
+            size: S, of a classifier.
         """
 
 
 class Defence(Part):
-    """What an exploiter does to protected images in order to learn from them all the same; test images stay as they are.
+    """What an exploiter does to protected images, or has beside them, in order to learn all the same.
 
-    All three steps leave everything as it is unless a defence says otherwise.
+    All steps leave everything as it is unless a defence says otherwise.
+
+    Attributes:
+        clean: share of the training images that the exploiter also has as they were before they were protected.
+        validates: what the clean ones are for: to stop where the network does best on them (they are not trained on then), instead of
+            to be trained on in place of the protected ones.
     """
 
     kind = "defence"
+    clean: ClassVar[float] = 0.0
+    validates: ClassVar[bool] = False
 
     def prepare(self, images: Tensor) -> Tensor:
         """Change all training images once, (N, 1 or 3, S, S) uint8 in and out."""
+        return images
+
+    def purify(self, images: Tensor, truth: Tensor) -> Tensor:
+        """Change all training images once, knowing what they are labelled with; :meth:`prepare` by default.
+
+        Args:
+            images: (N, 1 or 3, S, S) uint8.
+            truth: masks (N, 1, S, S), 0 or 1, or class numbers (N,).
+        """
+        return self.prepare(images)
+
+    def adapt(self, network: nn.Module) -> nn.Module:
+        """Change the fresh network of the exploiter."""
+        return network
+
+    def deploy(self, images: Tensor) -> Tensor:
+        """Change images that the trained network is asked about, (N, 1 or 3, S, S) uint8; they were never protected."""
         return images
 
     def augment(self, images: Tensor, masks: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
@@ -106,7 +138,8 @@ class Metric(Part):
     """A figure of merit of each item of a batch.
 
     Attributes:
-        measures: ``"images"`` compares an image with its reference; ``"masks"`` compares found probabilities with the truth.
+        measures: ``"images"`` compares an image with its reference; ``"masks"`` compares found probabilities with the truth; so does
+            ``"classes"``, of (B, classes) with class numbers (B,).
         title: see :class:`Quantity`.
         unit: see :class:`Quantity`.
         better: see :class:`Quantity`; for images it means more alike, for masks better found.

@@ -23,7 +23,7 @@ from privmed.bench.plan import Plan
 from privmed.bench.provenance import commit, device_name, provenance
 from privmed.bench.records import Measurement, Provenance, Records, read_records
 from privmed.bench.runlog import RunLog
-from privmed.bench.summary import MARGIN, RATIO, averages, margins
+from privmed.bench.summary import MARGIN, RATIO, averages, margins, worst
 from privmed.errors import InputError, SettingsError, did_you_mean
 from privmed.files import inside, make_folder
 from privmed.settings import structure
@@ -280,8 +280,9 @@ def gather(suite: Suite, log: RunLog, cells: dict[str, Cell]) -> Records:
         for value in run["values"]:
             found.measurements.append(_measured(suite, cell, value, made[origin].id))
     once = {(*m.cell, m.seed): m for m in found.measurements}  # what a cell's neighbours say too
-    more = averages(plan, list(once.values()))
-    return with_margins(plan, Records([*once.values(), *more], found.provenances), suite)
+    measured = [*once.values(), *averages(plan, list(once.values()))]
+    measured += worst(plan, measured, suite.quantity)
+    return with_margins(plan, Records(measured, found.provenances), suite)
 
 
 def with_margins(plan: Plan, records: Records, suite: Suite | type[Suite]) -> Records:

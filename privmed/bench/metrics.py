@@ -51,6 +51,15 @@ class Jaccard(Metric):
         return of.iou(found, truth)
 
 
+class Accuracy(Metric):
+    """Share of images whose most probable class is the true one."""
+
+    name, title, measures = "accuracy", "accuracy", "classes"
+
+    def __call__(self, found: Tensor, truth: Tensor) -> Tensor:
+        return (found.argmax(1) == truth).float()
+
+
 class Psnr(Metric):
     """Peak signal-to-noise ratio over all channels, data range 1."""
 
@@ -80,5 +89,5 @@ class Ssim(Metric):
 
 @hookimpl
 def privmed_register(register):
-    for metric in (Dice, FalseArea, Silent, Jaccard, Psnr, PsnrLuma, Ssim):
+    for metric in (Dice, FalseArea, Silent, Jaccard, Accuracy, Psnr, PsnrLuma, Ssim):
         register(metric)

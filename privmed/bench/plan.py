@@ -92,6 +92,21 @@ class Average:
 
 
 @frozen(kw_only=True)
+class Worst:
+    """The worst over some dimensions for each entry: over exploiters and defences, the judge that undoes a protector most.
+
+    It is one combination of values, found by the mean over seeds; its figures stand under ``name`` in these dimensions, and the
+    dimension ``judge`` says which it is.
+    """
+
+    dimensions: list[str] = required("that it is looked for over")
+    metric: str = required("that decides")
+    beside: list[str] = setting(Factory(list), "further metrics that are given of the same combination")
+    name: str = setting("worst", "what stands in place of the values")
+    without: dict[str, Any] = setting(Factory(dict), "dimension: values that do not count, e.g. names of averages")
+
+
+@frozen(kw_only=True)
 class Plan:
     """What is run and how it is shown."""
 
@@ -109,6 +124,7 @@ class Plan:
     margins: list[str] = setting(Factory(list), "metrics that are measured against the entry's control too")
     ratios: list[str] = setting(Factory(list), "metrics that are given as a share of the control's")
     averages: list[Average] = setting(Factory(list), "means over a dimension")
+    worst: list[Worst] = setting(Factory(list), "the worst over some dimensions, after the means")
     views: dict[str, View] = setting(Factory(dict), "tables by name; the first one is shown where none is named")
     targets: list[Target] = setting(Factory(list), "what we aim at")
     reported: list[Cited] = setting(Factory(list), "what papers say")

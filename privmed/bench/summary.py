@@ -9,11 +9,12 @@ from typing import Any
 from attrs import evolve, frozen
 
 from privmed.bench.contracts import Quantity
-from privmed.bench.plan import Plan
+from privmed.bench.plan import Plan, Worst
 from privmed.bench.records import Measurement
 
 MARGIN = "margin"
 RATIO = "ratio"
+JUDGE = "judge"  # the dimension that says what a worst figure is of
 CONFIDENCE = 0.95
 
 
@@ -75,6 +76,38 @@ def averages(plan: Plan, measurements: Sequence[Measurement]) -> list[Measuremen
     return out
 
 
+def worst(
+    plan: Plan, measurements: Sequence[Measurement], quantity: Callable[[str], Quantity | None]
+) -> list[Measurement]:
+    """The figures of the worst combination over some dimensions that a plan asks for, of each entry and data set."""
+    return [m for asked in plan.worst for m in _worst_of(asked, measurements, quantity(asked.metric))]
+
+
+def _worst_of(asked: Worst, measurements: Sequence[Measurement], quantity: Quantity | None) -> list[Measurement]:
+    over, left_out = asked.dimensions, {k: v if isinstance(v, list) else [v] for k, v in asked.without.items()}
+    groups: dict[tuple, dict[str, list[Measurement]]] = {}
+    for m in measurements:
+        if m.metric not in (asked.metric, *asked.beside) or not all(d in m.dimensions for d in over):
+            continue
+        if any(m.dimensions.get(k) in v for k, v in left_out.items()):
+            continue
+        judge = ", ".join(str(m.dimensions[d]) for d in over)
+        named = evolve(m, dimensions={**m.dimensions, **dict.fromkeys(over, asked.name)})
+        groups.setdefault(evolve(named, metric=asked.metric).cell, {}).setdefault(judge, []).append(named)
+    better = "higher" if quantity is None else quantity.better
+    out = []
+    for judges in groups.values():
+        means = {j: statistics.fmean(v) for j, some in judges.items() if (v := _of(asked.metric, some))}
+        if means:
+            judge = (min if better == "higher" else max)(means, key=means.__getitem__)
+            out += [evolve(m, dimensions={**m.dimensions, JUDGE: judge}) for m in judges[judge]]
+    return out
+
+
+def _of(metric: str, some: Sequence[Measurement]) -> list[float]:
+    return [m.value for m in some if m.metric == metric]
+
+
 def margins(
     plan: Plan, measurements: Sequence[Measurement], quantity: Callable[[str], Quantity | None]
 ) -> list[Measurement]:
@@ -104,6 +137,8 @@ def _rival(cells: dict[tuple, list[Measurement]], first: Measurement, control: s
     exact = evolve(first, method=control)
     if exact.cell in cells:
         return cells[exact.cell]
+    if JUDGE in first.dimensions:  # its worst judge may be another
+        return next((found for found in cells.values() if _but_judge(found[0]) == _but_judge(exact)), [])
     alike = [
         found
         for found in cells.values()
@@ -111,6 +146,14 @@ def _rival(cells: dict[tuple, list[Measurement]], first: Measurement, control: s
         and found[0].dimensions.items() <= first.dimensions.items()
     ]
     return max(alike, key=lambda found: len(found[0].dimensions), default=[])
+
+
+def _but_judge(m: Measurement) -> tuple:
+    return (
+        evolve(m, dimensions={k: v for k, v in m.dimensions.items() if k != JUDGE}).cell
+        if JUDGE in m.dimensions
+        else ()
+    )
 
 
 def _against(

@@ -93,7 +93,7 @@ def _numbers(text: str) -> list[int] | None:
 
 @app.command()
 def protection(
-    data: Annotated[Path, typer.Option("--data", help="Segmentation set.")],
+    data: Annotated[Path, typer.Option("--data", help="Set with masks or classes.")],
     output: Output,
     methods: Annotated[
         str, typer.Option(help="Protectors, with commas: umed,umed[robust=true]. All installed ones by default.")
@@ -125,8 +125,8 @@ def protection(
         grid={"exploiter": exploiters.split(","), "defence": defences.split(",")},
         seeds=list(range(seeds)),
         settings=given,
-        margins=["dice"],
-        views={"main": View(across=["metric", "exploiter", "defence"], where={"metric": ["dice", "psnr", "ssim", "margin"]},
+        margins=["dice", "accuracy"],
+        views={"main": View(across=["metric", "exploiter", "defence"], where={"metric": ["dice", "accuracy", "psnr", "ssim", "margin"]},
                             without={"epoch": "best"})},
     )  # fmt: skip
     _run(Voice(json, quiet), plan, data.resolve().parent, output, device=pick_device(device))

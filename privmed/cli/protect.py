@@ -42,6 +42,12 @@ def command(
     save: Annotated[Path | None, typer.Option("--save", help="Keep the fitted protector (.safetensors).")] = None,
     split: Annotated[str | None, typer.Option(help="Only this part of the set: train or test.")] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Stop at the first image that cannot be used.")] = False,
+    judge: Annotated[
+        str | None,
+        typer.Option(
+            help="quick: train small models on what was published, for some minutes, and say what they learn."
+        ),
+    ] = None,
     set_: Set = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the folder an interrupted run left.")] = False,
     force: Force = False,
@@ -67,6 +73,7 @@ def command(
             check_apart(source, path)
     check_split(Voice(json, quiet), source, split)
     items, classes = source.items(split), classes_of(source)
+    check_judge(judge, source, split, items)
     given = {"epsilon": epsilon, "seed": seed}
     chosen = {name: value for name, value in given.items() if value is not None} | settings(set_)
     method = make(
@@ -113,12 +120,17 @@ def command(
                 good, lambda item, draft: protect_file(method, item, draft, classes), strict=strict, tick=tick
             )
         failed, fitted = unread + outcome.failed, release.work.path / FITTED
-        release.finish(items, failed)
+        judged = verdict_of(release)
+        release.finish(items, failed, judged=judged)
+        if judge is not None and isinstance(judged, str):
+            with bar(voice, "judging") as tick:
+                judged = judge_release(release, source, split, items, classes, device, tick)
+            release.finish(items, failed, judged=judged)
         if not failed:  # what is mended later has to be protected by the same fit
             fitted.unlink(missing_ok=True)
         elif fitted.is_file():
             voice.say(f"The fit is kept in {fitted} for --resume. Delete it if nothing is to be mended.")
-    report(voice, release, failed, outcome)
+    report(voice, release, failed, outcome, judged)
     if failed:
         raise typer.Exit(1)
 
@@ -139,6 +151,55 @@ def check_save(save: Path, output: Path, method, force: bool, resume: bool) -> N
     check_outputs([save, weights.card_path(save)], force)
 
 
+def check_judge(judge: str | None, source, split: str | None, items: list) -> None:
+    """Say before any work that there is no such judgement, or too few images for it."""
+    from privmed.data.judge import sides_of
+    from privmed.errors import SettingsError
+
+    if judge not in (None, "quick"):
+        raise SettingsError(f"--judge {judge}: expected quick. For more, see privmed bench protection.")
+    if judge is not None:
+        sides_of(*parts_of(source, split, items))
+
+
+def parts_of(source, split: str | None, items: list) -> tuple[list, list]:
+    """What exploiters may train on, and the test part of the set, if it has one that can be told from it."""
+    from privmed.errors import InputError
+
+    tests: list = []
+    if source.has_split and split in (None, "train"):
+        with suppress(InputError):  # it has no test part
+            tests = source.items("test")
+    apart = {item.image for item in tests}
+    return [item for item in items if item.image not in apart], tests
+
+
+def judge_release(release, source, split: str | None, items: list, classes: list[str], device: str, tick) -> dict:
+    """Train small exploiters on what was published."""
+    from privmed.data.judge import judge, sides_of
+    from privmed.devices import pick_device
+
+    train, tests = parts_of(source, split, items)
+    train = [item for item in train if release.is_done(item)]
+    return judge(
+        sides_of(train, tests),
+        release.target,
+        classes,
+        folder=release.work.folder(),
+        device=pick_device(device),
+        report=lambda stage, n, total, _: tick(n, total, stage),
+    )
+
+
+def verdict_of(release):
+    """The judgement of an earlier run, where nothing was written since; else that there is none."""
+    from privmed.data.judge import UNJUDGED
+
+    known = [line.get("judged") for line in release.lines.values()]
+    same = known and all(one == known[0] for one in known)  # what was written since has none
+    return known[0] if same and isinstance(known[0], dict) else UNJUDGED
+
+
 def with_classes(protector: str, chosen: dict, classes: list[str]) -> dict:
     """Tell methods that want to know it how many classes the data set has."""
     from privmed import registry
@@ -149,9 +210,11 @@ def with_classes(protector: str, chosen: dict, classes: list[str]) -> dict:
     return {**chosen, "classes": len(classes)} if counted else chosen
 
 
-def report(voice: Voice, release, failed: list[tuple[str, str]], outcome) -> None:
+def report(voice: Voice, release, failed: list[tuple[str, str]], outcome, judged) -> None:
     """Say what was done, and what could not be."""
     from statistics import fmean
+
+    from privmed.data.judge import sentences
 
     lines = list(release.lines.values())
     summary = {
@@ -161,12 +224,14 @@ def report(voice: Voice, release, failed: list[tuple[str, str]], outcome) -> Non
         "ssim": fmean(line["ssim"] for line in lines) if lines else None,
         "largest_change": max((line["largest_change"] for line in lines), default=None),
         "note": release.about.get("note", ""),
+        "judged": judged,
         "failed": [{"file": name, "reason": why} for name, why in failed],
     }
     rows = [("images", str(len(lines)) + (f" ({outcome.kept} from before)" if outcome.kept else ""))]
     if lines:
         rows += [("PSNR", f"{summary['psnr']:.2f} dB"), ("SSIM", f"{summary['ssim']:.4f}")]
         rows += [("largest change", f"{summary['largest_change'] * 255:.2f} / 255")]
+    rows += sentences(judged) if isinstance(judged, dict) else [("judged", judged)]
     voice.table(f"protected data set in {release.out}", rows)
     if summary["note"]:
         voice.say(summary["note"])

@@ -160,8 +160,14 @@ class Release:
             tick(n, len(items))
         return outcome
 
-    def finish(self, items: list[Item], failed: list[tuple[str, str]]) -> None:
-        """Copy masks and tables of what was written, and put the manifest in order. A table loses the lines of what was left out."""
+    def finish(self, items: list[Item], failed: list[tuple[str, str]], **more: Any) -> None:
+        """Copy masks and tables of what was written, and put the manifest in order. A table loses the lines of what was left out.
+
+        Args:
+            items: what was to be written.
+            failed: names and reasons of what was left out.
+            more: what every line says besides, which may change from run to run.
+        """
         if not self.lines:
             return
         left_out = {name for name, _ in failed}
@@ -174,6 +180,8 @@ class Release:
         absent = {n for name in {*map(self.name, items), *there} - published for n in self._known_as(name)}
         for table in self.tables:
             table.copy(inside(self.out, table.path.name), absent, self.work.drafts())
+        for line in self.lines.values():
+            line.update(more)
         lines = sorted(
             (line for name, line in self.lines.items() if name not in left_out), key=lambda line: line["file"]
         )

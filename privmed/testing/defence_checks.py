@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from privmed.bench.contracts import Defence
 from privmed.testing.protector_checks import sample_pair
@@ -23,6 +23,32 @@ def check_prepare_keeps_what_images_are(defence: Defence) -> None:
         assert out.shape == images.shape, f"{channels} channels: got {tuple(out.shape)}"
         assert out.dtype == torch.uint8, f"got {out.dtype}"
         assert torch.equal(images, before), "the input was written to"
+
+
+def check_purify_and_deploy_keep_what_images_are(defence: Defence) -> None:
+    """purify() and deploy() give uint8 images of the shape they were given, for masks and classes, and leave it alone."""
+    for channels in (1, 3):
+        images, masks = ((x * top).round().byte() for x, top in zip(_batch(channels), (255, 1)))
+        before = images.clone(), masks.clone()
+        labels = torch.arange(len(images))
+        changed = [defence.purify(images, truth) for truth in (masks, torch.zeros_like(masks), labels)]
+        for out in (*changed, defence.deploy(images)):
+            assert out.shape == images.shape, f"{channels} channels: got {tuple(out.shape)}"
+            assert out.dtype == torch.uint8, f"got {out.dtype}"
+        assert torch.equal(images, before[0]), "the input was written to"
+        assert torch.equal(masks, before[1]), "the masks were written to"
+
+
+def check_clean_images_are_a_share(defence: Defence) -> None:
+    """What is stopped by clean images needs some; a share lies in [0, 1)."""
+    assert 0 <= defence.clean < 1, f"clean is {defence.clean}"
+    assert defence.clean > 0 or not defence.validates, "validates without clean images"
+
+
+def check_adapted_network_keeps_its_outputs(defence: Defence) -> None:
+    """adapt() gives a network of the same outputs."""
+    network = nn.Sequential(nn.Conv2d(3, 2, 3, padding=1), nn.BatchNorm2d(2), nn.Conv2d(2, 1, 1))
+    assert defence.adapt(network)(_batch()[0]).shape == (4, 1, 32, 32)
 
 
 def check_augment_keeps_images_and_masks(defence: Defence) -> None:

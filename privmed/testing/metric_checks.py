@@ -20,14 +20,16 @@ def check_metric_gives_a_number_an_item(metric: Metric) -> None:
 
 
 def check_metric_says_what_it_is(metric: Metric) -> None:
-    """It has a title, measures images or masks, and says whether higher or lower is better."""
+    """It has a title, measures images, masks or classes, and says whether higher or lower is better."""
     assert metric.title
-    assert metric.measures in ("images", "masks"), f"measures is {metric.measures!r}"
+    assert metric.measures in ("images", "masks", "classes"), f"measures is {metric.measures!r}"
     assert metric.better in ("higher", "lower"), f"better is {metric.better!r}"
 
 
 def _compared(metric: Metric) -> tuple[Tensor, Tensor]:
     images, masks = sample_pair(4, size=(32, 32))
+    if metric.measures == "classes":
+        return images.mean((2, 3)).softmax(1), torch.tensor([0, 1, 2, 0])
     if metric.measures == "images":
         return (images + 0.1).clamp(0, 1), images
     return (masks * 0.6 + 0.3 * images[:, :1]).clamp(0, 1), masks

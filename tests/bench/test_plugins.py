@@ -72,7 +72,7 @@ def test_listing_names_what_is_installed(acme, capsys):
 
 def test_a_stranger_cannot_take_the_name_of_a_built_in_part(install):
     install("acme", "exploiters", {"unet": "acme_all"}, {"acme_all": ACME})
-    assert registry.load("exploiter", "unet").__module__ == "privmed.bench.exploiters"
+    assert registry.load("exploiter", "unet").__module__ == "privmed.bench.networks"
     broken = [p for p in registry.plugins("exploiter") if p.status == "broken"]
     assert "that of the exploiter of privmed" in broken[0].reason
 

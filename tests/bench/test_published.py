@@ -16,7 +16,12 @@ ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "benchmarks/results"
 PLANS = sorted((ROOT / "benchmarks").glob("*.yaml"))
 DOCUMENTS = ("README.md", "docs/results.md", "plugins/privmed-watermarkers/README.md")
-NEW = ("hiding-sets", "hiding-key")  # tables that the first release did not have
+NEW = (
+    "hiding-sets",
+    "hiding-key",
+    "protection-busi-waves",
+    "protection-busi-cls",
+)  # tables that the first release did not have
 BEFORE = json.loads((Path(__file__).parent / "figures.json").read_text(encoding="utf-8"))
 # Rows of an earlier umed whose images were its starting pattern's: they stand under the name of what they are, without the paper's figures.
 RENAMED = {

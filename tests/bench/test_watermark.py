@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from attrs import evolve
 from PIL import Image
 
 from privmed.bench.attacks import hits, transfer
@@ -173,6 +174,23 @@ def test_a_mask_of_another_picture_is_not_lent(data, models, tmp_path):
     Image.fromarray(rng.integers(0, 255, (64, 64), np.uint8)).save(tmp_path / "lesions/images/1.png")
     found = measured(plan_of(["soft"], {"where": ["outside"]}, masks="lesions"), tmp_path)
     assert found["asr", "quick", "soft", "", "", "outside"].n == 1
+
+
+def test_controls_mark_without_a_single_query(data, models, tmp_path):
+    """A logo in the middle of the target, and one at a random place; what they reach is judged as a search is."""
+    from privmed.bench.plan import Entry
+
+    places = [Entry(label=p, method="plain", settings={"place": p}) for p in ("middle", "random")]
+    plan = evolve(plan_of(["soft", "hard"], {"where": ["inside"]}, masks="lesions"), entries=places)
+    found = measured(plan, tmp_path)
+    for place in ("middle", "random"):
+        assert found["queries", place, "soft", "", "", "inside"].value == 0
+        assert found["asr", place, "soft", "", "", "inside"].value == 1
+        assert found["asr", place, "hard", "", "", "inside"].value == 0
+    assert (
+        found["covered", "middle", "soft", "", "", "inside"].value
+        > found["covered", "random", "soft", "", "", "inside"].value
+    )
 
 
 def test_shares_by_hand():

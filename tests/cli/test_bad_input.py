@@ -200,6 +200,7 @@ def arguments() -> list[Row]:
     methods += [("bench watermark", "--methods"), ("mask", "--analyzer"), ("covert", "--hider")]
     rows += [add(c, option, name, code=2, names=name) for c, option in methods for name in ("nobody", "hider:x")]
     rows += [add("protect", f"--epsilon={e}", code=2, names="epsilon") for e in ("0", "-1", "nan", "x", "4/0")]
+    rows += [add("protect", "--judge", j, code=2, names="--judge") for j in ("slow", "", "quick")]  # too few images
     rows += [add("watermark", f"--share={s}", code=2, names="share") for s in ("nan", "-1", "0", "x", "inf")]
     for option in (["--weights", "x"], ["--seed", "3"]):
         rows += [

@@ -20,6 +20,8 @@ from privmed import Protector, hookimpl
 from privmed.settings import one_of, setting
 from privmed_protectors.regions import PATTERNS, WHERE, pattern, region
 
+BAND = (1.8 / 16, 4.4 / 16)  # cycles a pixel
+
 
 @frozen(kw_only=True)
 class NoiseConfig(Protector.Config):
@@ -29,8 +31,9 @@ class NoiseConfig(Protector.Config):
     contour_kernel: int = setting(3, "side of the box that makes the band around the outline", one_of(3, 5, 7, 9))
     pattern: str = setting(
         "random",
-        "a draw for each pixel and channel; or the same everywhere: a checkerboard (in all channels, or in blue), or a tint",
-        one_of("random", *PATTERNS),
+        "a draw for each pixel and channel; or signs of a field with 2 to 4 periods in 16 pixels, alike in all channels (band); or "
+        "the same everywhere: a checkerboard (in all channels, or in blue), or a tint",
+        one_of("random", "band", *PATTERNS),
     )
 
 
@@ -41,6 +44,9 @@ class Noise(Protector):
     Config = NoiseConfig
 
     def _protect(self, image: Tensor, mask: Tensor, generators: list[torch.Generator]) -> Tensor:
+        if self.config.pattern == "band":
+            signs = [band_limited(x.shape[-2:], g).sign() for x, g in zip(image, generators)]
+            return image + self.config.epsilon * torch.stack(signs)
         if self.config.pattern != "random":
             return image + self.config.epsilon * pattern(self.config.pattern, image)
         signs = [torch.randint(0, 2, x.shape, generator=g, device=x.device) for x, g in zip(image, generators)]
@@ -48,6 +54,15 @@ class Noise(Protector):
 
     def _support(self, image: Tensor, mask: Tensor) -> Tensor:
         return region(self.config.where, image, mask, self.config.contour_kernel) > 0
+
+
+def band_limited(sides: tuple[int, int], generator: torch.Generator) -> Tensor:
+    """Gaussian noise (1, H, W) of the frequencies in ``BAND``: filters leave it as they leave regular waves, which have to beat it."""
+    white = torch.randn(sides, generator=generator, device=generator.device)
+    rows, columns = (torch.fft.fftfreq(n, device=white.device) for n in sides)
+    radius = (rows.view(-1, 1) ** 2 + columns**2).sqrt()
+    passed = (radius > BAND[0]) & (radius < BAND[1])
+    return torch.fft.ifft2(torch.fft.fft2(white) * passed).real[None]
 
 
 @hookimpl

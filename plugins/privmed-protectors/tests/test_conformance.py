@@ -14,6 +14,7 @@ METHODS = {
     "noise-contour": ("noise", {"where": "contour"}),
     "noise-checkerboard": ("noise", {"where": "both", "pattern": "checkerboard"}),
     "noise-blue": ("noise", {"where": "both", "pattern": "blue"}),
+    "noise-band": ("noise", {"where": "both", "pattern": "band"}),
     "lsp": ("lsp", {}),
     "lsp-l2": ("lsp", {"norm": "l2"}),
     "ar": ("ar", {}),
@@ -32,6 +33,10 @@ METHODS = {
     "tint": ("tint", {}),
     "tint-red": ("tint", {"pattern": "red"}),
     "tint-smooth": ("tint", {"pattern": "checkerboard", "texture": "smooth", "contour_kernel": 5}),
+    "waves": ("waves", {}),
+    "waves-set": ("waves", {"secret": "set", "size": 64}),
+    "waves-image": ("waves", {"secret": "image"}),
+    "waves-y": ("waves", {"direction": "y", "cycles": 2, "contour_kernel": 5}),
 }
 
 

@@ -1,4 +1,4 @@
-"""MedLocker passes the kit, with every search."""
+"""MedLocker passes the kit, with every search, and so does the control."""
 
 from privmed.testing import parametrize_with_checks
 
@@ -22,4 +22,14 @@ def test_grid_conforms(method, check):
 
 @parametrize_with_checks("watermarker:medlocker", **SMALL, search="random")
 def test_random_conforms(method, check):
+    check(method)
+
+
+@parametrize_with_checks("watermarker:plain")
+def test_the_control_conforms(method, check):
+    check(method)
+
+
+@parametrize_with_checks("watermarker:plain", place="random", jitter=60)
+def test_the_control_at_random_places_conforms(method, check):
     check(method)

@@ -2,7 +2,7 @@
 
 Random noise within epsilon on the support of a protector gives the place of the lesion away and protects well all by itself, so what a
 protector is worth is how far it beats that control. The entry ``constant`` is one mask for all images, what a network reaches that
-looks at none.
+looks at none. Sets with masks are judged by what is found of the masks, sets with classes by the accuracy.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from torch import Tensor
 
 from privmed import hookimpl, registry
 from privmed.bench.cache import Made, digest
-from privmed.bench.contracts import Cell, Quantity, Suite, Value
+from privmed.bench.contracts import Cell, Metric, Quantity, Suite, Value
 from privmed.bench.data import Dataset, Sample, picture, truth
-from privmed.bench.exploiters import Protocol, constant_baseline, exploit
+from privmed.bench.exploiters import Protocol, check_task, constant_baseline, exploit
 from privmed.bench.fingerprint import fingerprint
 from privmed.bench.pictures import path_of, write_strip
 from privmed.data.folders import cut_validation
-from privmed.errors import InputError
+from privmed.errors import InputError, SettingsError
 from privmed.files import make_folder
 from privmed.interfaces.fitting import Fitting
 from privmed.settings import between, setting, side
@@ -33,7 +33,10 @@ CONSTANT = "constant"
 EPSILON = 4 / 255  # full scale of a picture where the settings name none
 IDENTICAL = 99.0  # dB, of images that nothing changed
 OF_THE_SET = {"exploiter": None, "defence": None}  # likeness does not depend on who trains
-Images = tuple[Tensor, Tensor]  # (N, 1 or 3, S, S) and (N, 1, S, S), both uint8; masks 0 or 1
+JUDGED = ("masks", "classes")  # what metrics of exploiters measure
+Images = tuple[
+    Tensor, Tensor
+]  # (N, 1 or 3, S, S) uint8, and masks (N, 1, S, S) uint8, 0 or 1, or class numbers (N,) int64
 
 
 @frozen(kw_only=True)
@@ -54,27 +57,43 @@ class Protection(Suite):
     methods = "protector"
     baselines = (CONSTANT,)
     grid = {"exploiter": ["unet"], "defence": ["none"]}  # noqa: RUF012
-    metrics = ("dice", "jaccard", "psnr", "ssim")
+    metrics = ("dice", "jaccard", "accuracy", "psnr", "ssim")
     quantities = {  # noqa: RUF012
         "fit-time": Quantity(title="time to fit", unit="s", better="lower"),
         "protect-time": Quantity(title="time to protect", unit="s", better="lower"),
+        "clean-images": Quantity(title="clean images"),
     }
 
     @classmethod
     def quantity(cls, metric: str) -> Quantity | None:
         """What an exploiter finds is the protector's loss."""
         found = super().quantity(metric)
-        if found is None or metric in cls.quantities or registry.load("metric", metric).measures != "masks":
+        if found is None or metric in cls.quantities or registry.load("metric", metric).measures not in JUDGED:
             return found
         return evolve(found, better="lower" if found.better == "higher" else "higher")
 
     def prepare(self) -> None:
+        for name in self.context.plan.data:
+            truth = self.sets(name)[0][1]
+            for one in self._named("exploiter"):
+                check_task(registry.part("exploiter", one), truth)
+            self._check_methods(name, "segmentation" if truth.ndim == 4 else "classification")
+        for one in self._named("defence"):
+            registry.load("defence", one)
+
+    def _check_methods(self, data: str, task: str) -> None:
+        for entry in self.context.plan.entries:
+            if entry.method in ("", CONSTANT) or task in registry.load("protector", entry.method).tasks:
+                continue
+            raise SettingsError(
+                f"{entry.label}: {entry.method} does not protect {task} data, which {data} is. Leave it out."
+            )
+
+    def _named(self, dimension: str) -> set[str]:
+        """All that the plan names along a dimension."""
         plan = self.context.plan
-        for name in plan.data:
-            self.sets(name)
-        for kind, dimension in (("exploiter", "exploiter"), ("defence", "defence")):
-            for one in {v for grid in (plan.grid, *(e.grid for e in plan.entries)) for v in grid.get(dimension, [])}:
-                registry.load(kind, one)
+        grids = [{**self.grid, **plan.grid, **e.grid} for e in plan.entries]
+        return {v for grid in grids for v in grid[dimension]}
 
     @functools.cache  # noqa: B019  (a suite lives as long as its plan)
     def sets(self, name: str) -> tuple[Images, Images]:
@@ -93,26 +112,40 @@ class Protection(Suite):
         return self._load(dataset, train), self._load(dataset, judged)
 
     def _load(self, dataset: Dataset, samples: list[Sample]) -> Images:
-        """Images and masks at one size; one channel if all are grey, unless ``colour``."""
-        if any(s.mask is None for s in samples):
-            raise InputError(f"data set {dataset.origin}: has no masks, which this suite needs.")
+        """Images and their truth at one size; one channel if all are grey, unless ``colour``."""
         images = torch.stack([picture(s, self.config.size) for s in samples])
         if not self.config.colour and bool((images == images[:, :1]).all()):
             images = images[:, :1]
+        return images, self._truth(dataset, samples)
+
+    def _truth(self, dataset: Dataset, samples: list[Sample]) -> Tensor:
+        """Masks, or the numbers of classes where there are no masks.
+
+        Raises:
+            InputError: when there are neither for all images, or only empty masks.
+        """
+        classes = sorted({s.label for s in dataset.samples if s.label is not None})
+        if all(s.mask is None and s.label is not None for s in samples) and len(classes) > 1:
+            return torch.tensor([classes.index(s.label) for s in samples])
+        if any(s.mask is None for s in samples):
+            raise InputError(
+                f"data set {dataset.origin}: has no masks and no classes for all images, one of which this suite needs."
+            )
         masks = torch.stack([truth(s, self.config.size) for s in samples]).byte()
         if not masks.any():
             raise InputError(
                 f"data set {dataset.origin}: all masks of {len(samples)} images are empty, so there is nothing to learn."
             )
-        return images, masks
+        return masks
 
     def identity(self, cell: Cell) -> dict[str, Any]:
-        metrics = [registry.load("metric", m) for m in self.context.plan.metrics or self.metrics]
+        metrics = self.judges(cell.data)
         parts = [registry.load(kind, cell.dimensions[kind]) for kind in ("exploiter", "defence")]
         modules = {
             "privmed.bench.exploiters",
             "privmed.metrics",
-            *(c.__module__ for c in (*metrics, *parts)),
+            *(type(m).__module__ for m in metrics),
+            *(p.__module__ for p in parts),
         }
         return {
             **self._published(cell),
@@ -120,6 +153,10 @@ class Protection(Suite):
             "judges": fingerprint(*sorted(modules)),
             "metrics": [m.name for m in metrics],
         }
+
+    def judges(self, data: str) -> list[Metric]:
+        """What exploiters are judged by on a set."""
+        return self.context.metrics("masks" if self.sets(data)[0][1].ndim == 4 else "classes")
 
     def _published(self, cell: Cell) -> dict[str, Any]:
         """What a published set rests on."""
@@ -139,10 +176,10 @@ class Protection(Suite):
 
     def measure(self, cell: Cell) -> list[Value]:
         clean, test = self.sets(cell.data)
-        judges = self.context.metrics("masks")
+        judges = self.judges(cell.data)
         if cell.entry.method == CONSTANT:
             found = constant_baseline(clean[1], test[1])
-            return [Value(metric=m.name, value=float(m(found, test[1].float()).mean())) for m in judges]
+            return [Value(metric=m.name, value=float(m(found, as_truth(test[1])).mean())) for m in judges]
         published, looks = self.published(cell)
         fitting = self._fitting(cell)
         outcome = exploit(
@@ -151,6 +188,7 @@ class Protection(Suite):
             test,
             evolve(self.config.protocol, seed=cell.seed),
             cell.dimensions["defence"],
+            clean=clean[0],
             metrics=judges,
             device=self.context.device,
             fitting=fitting,
@@ -158,6 +196,7 @@ class Protection(Suite):
         fitting.forget()
         last = [Value(metric=name, value=v) for name, v in outcome.last.items()]
         best = [Value(metric=name, value=v, dimensions={"epoch": "best"}) for name, v in outcome.best.items()]
+        last.append(Value(metric="clean-images", value=outcome.clean))
         return [*last, *best, *(Value(metric=n, value=v, dimensions=OF_THE_SET) for n, v in looks.items())]
 
     def _fitting(self, cell: Cell) -> Fitting:
@@ -186,16 +225,17 @@ class Protection(Suite):
         start = time.perf_counter()
         known = {a.name for a in registry.load("protector", cell.entry.method).Config.__attrs_attrs__}
         shared = {"seed": cell.seed, "size": self.config.size}
+        shared |= {"classes": int(masks.max()) + 1} if masks.ndim == 1 else {}
         settings = {**{k: v for k, v in shared.items() if k in known}, **cell.entry.settings}
         protector = registry.create("protector", cell.entry.method, cell.entry.weights or None, None, **settings)
-        pairs = ((x.float() / 255, m.float()) for x, m in zip(images, masks))
+        pairs = ((x.float() / 255, as_truth(m)) for x, m in zip(images, masks))
         words = cell.entry.label
         protector.fit(pairs, fitting=Fitting(lambda stage, n, total, _: report(n, total, f"{words}: {stage}")))
         fitted = time.perf_counter()
         metrics, out, seen = self.context.metrics("images"), [], []
         for x, m in zip(images.split(16), masks.split(16)):
             original = x.float() / 255
-            protected = protector.protect(original, m.float())
+            protected = protector.protect(original, as_truth(m))
             seen.append([metric(protected, original) for metric in metrics])
             out.append((protected * 255).round().byte())
         values = [torch.cat(column) for column in zip(*seen)] if metrics else []
@@ -207,6 +247,11 @@ class Protection(Suite):
         folder = self.context.out / "pictures"
         caption = "clean images, what is published, and the change (grey: none; black and white: epsilon)"
         return [(f"{e.label}: {caption}", path_of(folder, e.label)) for e in self.context.plan.entries]
+
+
+def as_truth(given: Tensor) -> Tensor:
+    """Masks as floats; class numbers as they are."""
+    return given.float() if given.dtype == torch.uint8 else given
 
 
 def _mean(values: Tensor) -> float:

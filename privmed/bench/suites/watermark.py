@@ -2,7 +2,8 @@
 
 Only images that the source classifies correctly are attacked (as in MedLocker). ASR is the share of them that it errs on once they are
 marked; transfer is the share of *those* that another model errs on, of the ones it had right before. An entry without a method is the
-unmarked images: what the models get right.
+unmarked images: what the models get right. Marks that ask no model anything (``plain``) are the controls: a search is worth its margin over
+them.
 """
 
 from __future__ import annotations
@@ -197,7 +198,8 @@ class Watermark(Suite):
         source, where, before = cell.dimensions["source"], cell.dimensions["where"], self.before(cell.data)
         right = [c for c in group if before[c.name][source] == c.label]
         tasks = {c.name: task_of(c, where) for c in right}
-        placed = iter(locker.place([t for t in tasks.values() if t is not None], self.logo(cell), oracle))
+        asked = oracle if locker.needs_oracle else None  # a control that asks nothing has no queries
+        placed = iter(locker.place([t for t in tasks.values() if t is not None], self.logo(cell), asked))
         for case in group:
             line, found = {"skipped": "misclassified"}, None
             if case.name in tasks:

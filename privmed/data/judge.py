@@ -1,0 +1,155 @@
+"""A quick judgement of what was published: what small exploiters learn from it, told beside what they learn from the originals.
+
+A hint, not a proof: the networks are small, train for a few minutes and have one defence. ``privmed bench protection`` judges at length.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from attrs import evolve
+from torch import Tensor
+
+from privmed.bench.data import Sample, picture, truth
+from privmed.bench.exploiters import Protocol, constant_baseline, exploit
+from privmed.data.folders import Item, cut_validation
+from privmed.data.protect import read_mask, truth_of
+from privmed.errors import SettingsError
+from privmed.imaging import read
+from privmed.interfaces.fitting import Fitting, Report
+from privmed.metrics import dice
+
+SIDE, FEWEST, MOST = 128, 8, 200  # of images; how many of them are needed, and how many are looked at
+HELD = 0.25  # of the groups, which are judged on
+PROTOCOL = Protocol(epochs=25, learning_rate=1e-3, batch=8, width=8)
+UNJUDGED = "no: what models learn from these images was not measured (privmed protect --judge quick)"
+
+
+class Sides(NamedTuple):
+    """What exploiters train on and what they are judged on."""
+
+    train: list[Item]
+    judged: list[Item]
+
+
+def sides_of(items: list[Item], judged: list[Item]) -> Sides:
+    """Cut a set in two, along groups; or take what is judged on from its test part.
+
+    Args:
+        items: what is published.
+        judged: clean images of a test part that is not published; a part of ``items`` where there is none.
+
+    Raises:
+        SettingsError: when either side has too few images to tell anything.
+    """
+    train, held = (items, judged) if judged else cut_validation(items, HELD)
+    if len(train) < FEWEST or len(held) < 2:
+        raise SettingsError(
+            f"--judge quick: trains on {len(train)} images and judges on {len(held)}, expected at least {FEWEST} and 2. "
+            "Protect more images, or leave it out."
+        )
+    return Sides(spread(train), spread(held))
+
+
+def spread(items: list[Item]) -> list[Item]:
+    """At most ``MOST`` of them, from all over the list."""
+    count = min(len(items), MOST)
+    return [items[n * len(items) // count] for n in range(count)]
+
+
+def judge(
+    sides: Sides,
+    published: Callable[[Item], Path],
+    classes: list[str],
+    *,
+    folder: Path | None = None,
+    device: str = "cpu",
+    report: Report | None = None,
+    protocol: Protocol = PROTOCOL,
+) -> dict[str, Any]:
+    """Train small exploiters and say what they reach on clean images that were not trained on.
+
+    Args:
+        sides: from :func:`sides_of`.
+        published: where the protected copy of an image lies.
+        classes: names of classes, in the order of their numbers; none with masks.
+        folder: keeps what an interrupted run has done.
+        device: where networks compute.
+        report: told how far it is.
+        protocol: how they train.
+
+    Returns:
+        Dice of masks or accuracy of classes: of the constant baseline, of exploiters of the originals (``unprotected``) and of what is
+        published, ``undefended`` and after the cheapest ``defence``: averaging the channels in colour, a blur in grey.
+
+    Raises:
+        InputError: for an image or mask that cannot be read.
+    """
+    judged = loaded(sides.judged, lambda i: i.image, classes)
+    clean, protected = (loaded(sides.train, where, classes) for where in (lambda i: i.image, published))
+    network, metric = ("resnet18", "accuracy") if classes else ("unet", "dice")
+    defence = "grey" if protected[0].shape[1] == 3 else "blur"
+    runs = {"unprotected": (clean, "none"), "undefended": (protected, "none"), "defended": (protected, defence)}
+    found: dict[str, Any] = {"metric": metric, "network": network, "images": [len(clean[0]), len(judged[0])]}
+    found |= {"width": protocol.width, "epochs": protocol.epochs, "size": SIDE, "defence": defence}
+    found["constant"] = round(baseline(clean[1], judged[1]), 4)
+    for n, (name, (train, change)) in enumerate(runs.items()):
+
+        def tell(_: str, done: int, total: int, figures: dict[str, float], n: int = n, name: str = name) -> None:
+            if report is not None:
+                report(f"judging: {name}", n * total + done, len(runs) * total, figures)
+
+        fitting = Fitting(tell, folder / f"judge-{name}.pt" if folder else None)
+        fitting.of = f"{name} {change} {protocol} {digest(train)} {digest(judged)}"
+        outcome = exploit(network, train, judged, evolve(protocol), change, device=device, fitting=fitting)
+        found[name] = round(outcome.last[metric], 4)
+    for name in runs if folder else ():
+        (folder / f"judge-{name}.pt").unlink(missing_ok=True)
+    return found
+
+
+def loaded(items: list[Item], where: Callable[[Item], Path], classes: list[str]) -> tuple[Tensor, Tensor]:
+    """Images and truth as exploiters take them: one channel where all are grey."""
+    images, truths = [], []
+    for item in items:
+        path = where(item)
+        view = read(path)
+        sample = Sample(name=str(path), image=view.tensor, mask=lambda i=item, v=view: read_mask(i.mask, v.size))
+        images.append(picture(sample, SIDE))
+        truths.append(truth_of(item, classes, view.size)[0] if classes else truth(sample, SIDE).byte())
+    stacked = torch.stack(images)
+    if bool((stacked == stacked[:, :1]).all()):
+        stacked = stacked[:, :1]
+    return stacked, torch.stack(truths)
+
+
+def baseline(train: Tensor, judged: Tensor) -> float:
+    """What is reached by who looks at no image."""
+    found = constant_baseline(train, judged)
+    if judged.ndim == 1:
+        return float((found.argmax(1) == judged).float().mean())
+    return float(dice(found, judged.float()).mean())
+
+
+def digest(data: tuple[Tensor, Tensor]) -> str:
+    """Of images and truth."""
+    import hashlib
+
+    whole = hashlib.sha256()
+    for part in data:
+        whole.update(part.contiguous().numpy().tobytes())
+    return whole.hexdigest()[:16]
+
+
+def sentences(found: dict[str, Any]) -> list[tuple[str, str]]:
+    """What people are told: names and values."""
+    what = "Dice" if found["metric"] == "dice" else "accuracy"
+    values = f"{found['unprotected']:.2f} from the originals, {found['undefended']:.2f} from what is published"
+    return [
+        (f"a small {found['network']} learns", f"{what} {values}"),
+        (f"after {'averaging channels' if found['defence'] == 'grey' else 'a blur'}", f"{found['defended']:.2f}"),
+        ("who looks at no image", f"{found['constant']:.2f}"),
+    ]
