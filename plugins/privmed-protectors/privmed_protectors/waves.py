@@ -7,8 +7,8 @@ median all. In grey as in colour: all channels are changed alike, so that none o
 ``secret`` draws period and direction from the seed, for the whole set or for each image; a notch that is told the band must then find it
 first. One that adapts to each image does, and waves that differ from image to image protect less to begin with.
 
-Idea: No scan contains the wave and every lesion does, so a network learns it in place of the lesion. Its frequency is one that a blur, a median and
-the quantisation of JPEG leave, so cleaning the images with a filter does not take it away. It takes no fit.
+Idea: No scan contains the wave and every lesion does, so a network learns it in place of the lesion. Its frequency is one that a
+blur, a median and the quantisation of JPEG leave, so cleaning the images with a filter does not take it away. It takes no fit.
 
 Weak at: an exploiter who looks for it, with a narrow notch in the frequency at which lesions differ from their surroundings; augmentation
 and instance normalisation take a part. It shows everybody where the lesion is.
