@@ -3,10 +3,11 @@
 No paper's method: nothing is asked of any model. A logo that hides the lesion misleads models often enough by what it hides, so a search
 earns its place by how much more often it does.
 
-Idea: The control of every search. The logo is put over the middle of the target, or at a place drawn at random, as opaque as it is. Whatever a
-search gains over it is what its questions are worth.
+Idea: The control of every search. The logo is put over the middle of the target, or at a place drawn at random, as opaque as it is. What
+a search gains over it is what its questions are worth.
 
-Weak at: misleading models that look at more than what it covers; it hides the lesion from readers too. There is no search to make up for either.
+Weak at: misleading models that look at more than what it covers; it hides the lesion from readers too. There is no
+search to make up for either.
 """
 
 from __future__ import annotations
