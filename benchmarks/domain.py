@@ -24,7 +24,7 @@ from privmed.data.folders import ImageFolder
 from privmed.data.pixels import PictureStore, as_batch
 from privmed.files import whole_file
 from privmed.imaging import read
-from privmed.interfaces import Analyzer, Hider, door
+from privmed.interfaces import Analyzer, Hider, validation
 from privmed.pipeline import analyze, bare, hide, png, recover, tuned_hider
 from privmed.training.domain import describe
 from privmed.weights import card_path
@@ -56,7 +56,7 @@ def training_pairs(data: Path, name: str) -> Iterator[tuple[Tensor, Tensor]]:
     scans, photographs = PictureStore(SIZE, squash=True), PictureStore(SIZE)
     covers = ImageFolder(data / "covers").items("train")
     for n, item in enumerate(ImageFolder(data / name).items("train")):
-        scan = as_batch([scans(item.image)]) if n % 2 else door.image("scan", read(item.image).tensor())
+        scan = as_batch([scans(item.image)]) if n % 2 else validation.image("scan", read(item.image).tensor())
         yield scan, as_batch([photographs.centre(covers[n % len(covers)].image)])
 
 

@@ -100,7 +100,7 @@ def one_by_one(oracle: Oracle, case: Case, sample: int) -> float:
         limit, x, y = rng.integers(100, 256), rng.integers(columns), rng.integers(rows)
         marked = to_tensor(blend(case.view, logo.at(x, y, limit), 255)).expand(-1, 3, -1, -1)
         with torch.no_grad():
-            oracle.network(prepare(marked, oracle.declaration.size, oracle._mean, oracle._deviation))
+            oracle.network(prepare(marked, oracle.spec.size, oracle._mean, oracle._deviation))
     return time.perf_counter() - start
 
 

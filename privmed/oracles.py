@@ -38,7 +38,7 @@ TOLERANCE = 0.02  # probabilities in half precision do not add up to 1 exactly
 
 
 @frozen(kw_only=True)
-class Declaration:
+class ModelSpec:
     """What has to be said about a model file: ``FILE.json`` beside it."""
 
     classes: list[str] = required("names of the classes, in the order of its answers")
@@ -55,13 +55,13 @@ class Oracle:
 
     Args:
         network: from prepared images to logits or probabilities.
-        declaration: what has to happen before and after.
+        spec: what has to happen before and after.
         device: where it computes.
         name: for tables.
     """
 
-    def __init__(self, network: Network, declaration: Declaration, device: str = "cpu", name: str = "model") -> None:
-        d = self.declaration = declaration
+    def __init__(self, network: Network, spec: ModelSpec, device: str = "cpu", name: str = "model") -> None:
+        d = self.spec = spec
         if not len(d.mean) == len(d.deviation) == d.channels or min(d.deviation) <= 0:
             raise SettingsError(f"{name}: mean and deviation need {d.channels} values each, deviation above 0.")
         if len(set(d.classes)) != len(d.classes):
@@ -78,8 +78,8 @@ class Oracle:
             InputError: when the model answers with another number of classes than declared.
         """
         x = images.to(self.device)
-        x = x.mean(1, keepdim=True) if self.declaration.channels == 1 else x.expand(-1, 3, -1, -1)
-        x = prepare(x, self.declaration.size, self._mean, self._deviation)
+        x = x.mean(1, keepdim=True) if self.spec.channels == 1 else x.expand(-1, 3, -1, -1)
+        x = prepare(x, self.spec.size, self._mean, self._deviation)
         try:
             with subnet_precision("auto", self.device):
                 answer = self.network(x.contiguous(memory_format=torch.channels_last))
@@ -101,7 +101,7 @@ class Oracle:
             )
         if not torch.isfinite(answer).all():
             raise InputError(f"model {self.name}: answers with NaN or infinite values.")
-        if self.declaration.answers == "logits":
+        if self.spec.answers == "logits":
             return answer.softmax(1)
         if float(answer.min()) < -TOLERANCE or float((answer.sum(1) - 1).abs().max()) > TOLERANCE:
             raise InputError(f'model {self.name}: answers with no probabilities. Declare "answers": "logits" for it.')
@@ -145,13 +145,13 @@ def load_oracle(path: str | Path, device: str = "cpu", trust: bool = False) -> O
 
     Args:
         path: ``.safetensors`` of ``privmed train`` with its card; ``.pt`` (TorchScript), ``.pt2`` (torch.export), ``.onnx`` or ``.pth``
-            (weights alone, of a declared architecture) with a declaration beside it; or ``torchvision:NAME``.
+            (weights alone, of a declared architecture) with a description beside it; or ``torchvision:NAME``.
         device: where it computes.
         trust: whether ``.pt`` and ``.pt2`` files may be used. They are programs, and run in a process that gets tensors alone.
 
     Raises:
         WeightsError: when the file is missing or damaged, or no model.
-        SettingsError: for a program that is not trusted, an ending that is not known, or a bad declaration, listing all its mistakes.
+        SettingsError: for a program that is not trusted, an ending that is not known, or a bad description, listing all its mistakes.
         MissingDependencyError: when onnxruntime or torchvision is needed and not installed.
     """
     if str(path).startswith(ZOO):
@@ -170,17 +170,17 @@ def load_oracle(path: str | Path, device: str = "cpu", trust: bool = False) -> O
     if path.suffix == ".safetensors":
         model = load_classifier(path, device)
         c = model.config
-        declaration = Declaration(classes=c.classes, size=c.size, mean=c.mean, deviation=c.deviation, answers="logits")
-        return Oracle(model.network, declaration, device, path.stem)
-    declaration = read_declaration(path)
+        spec = ModelSpec(classes=c.classes, size=c.size, mean=c.mean, deviation=c.deviation, answers="logits")
+        return Oracle(model.network, spec, device, path.stem)
+    spec = read_spec(path)
     if path.suffix == ".pth":
-        return Oracle(_state(path, declaration, device), declaration, device, path.stem)
+        return Oracle(_state(path, spec, device), spec, device, path.stem)
     network = _onnx(path) if path.suffix == ".onnx" else _program(path, device)
-    return Oracle(network, declaration, device, path.stem)
+    return Oracle(network, spec, device, path.stem)
 
 
 def fingerprint(path: str | Path) -> str:
-    """What tells a model from another: the beginning of the SHA-256 of its file and declaration, or the name of one of the zoo."""
+    """What tells a model from another: the beginning of the SHA-256 of its file and description, or the name of one of the zoo."""
     if str(path).startswith(ZOO):
         return str(path)
     path = Path(path)
@@ -198,11 +198,11 @@ def load_classifier(path: Path, device: str = "cpu") -> Classifier:
     return model.to(device).eval()
 
 
-def read_declaration(path: Path) -> Declaration:
+def read_spec(path: Path) -> ModelSpec:
     """Read what is declared about a model file.
 
     Raises:
-        SettingsError: when there is no declaration, or it has mistakes.
+        SettingsError: when there is no description, or it has mistakes.
     """
     beside = path.with_suffix(".json")
     try:
@@ -214,7 +214,7 @@ def read_declaration(path: Path) -> Declaration:
         ) from error
     except (OSError, ValueError) as error:
         raise SettingsError(f"model {path}: {beside.name} is no JSON file.") from error
-    return structure(Declaration, plain, str(beside))
+    return structure(ModelSpec, plain, str(beside))
 
 
 def _pretrained(name: str, device: str) -> Oracle:
@@ -228,21 +228,21 @@ def _pretrained(name: str, device: str) -> Oracle:
         raise SettingsError(f"{ZOO}{name}: there is no such model.{did_you_mean(name, known)}")
     weights = models.get_model_weights(name).DEFAULT
     how = weights.transforms()
-    declaration = Declaration(
+    spec = ModelSpec(
         classes=list(weights.meta["categories"]),
         size=how.crop_size[0],
         mean=list(how.mean),
         deviation=list(how.std),
         answers="logits",
     )
-    return Oracle(models.get_model(name, weights=weights).to(device).eval(), declaration, device, name)
+    return Oracle(models.get_model(name, weights=weights).to(device).eval(), spec, device, name)
 
 
-def _state(path: Path, declaration: Declaration, device: str) -> Network:
+def _state(path: Path, spec: ModelSpec, device: str) -> Network:
     """Weights alone, put into the architecture that is declared for them."""
-    if not declaration.architecture:
+    if not spec.architecture:
         raise SettingsError(f"model {path}: holds weights alone, so {path.stem}.json must name the architecture.")
-    config = ClassifierConfig(architecture=declaration.architecture, classes=declaration.classes, size=declaration.size)
+    config = ClassifierConfig(architecture=spec.architecture, classes=spec.classes, size=spec.size)
     network = build(lambda: Classifier(config), config.architecture).network
     try:
         state = weights.load_checkpoint(path, device)
@@ -255,7 +255,7 @@ def _state(path: Path, declaration: Declaration, device: str) -> Network:
         network.load_state_dict(state)
     except (RuntimeError, TypeError, AttributeError) as error:
         raise WeightsError(
-            f"model {path}: these are no weights of {declaration.architecture} for {len(declaration.classes)} classes."
+            f"model {path}: these are no weights of {spec.architecture} for {len(spec.classes)} classes."
         ) from error
     return network.to(device).eval()
 

@@ -30,6 +30,17 @@ def bf16_is_fast(device_type: str) -> bool:
     return False
 
 
+def safe_layout(device: torch.device | str) -> torch.memory_format:
+    """The fastest memory format of images in which networks of any width can be trained.
+
+    Without AVX-512, oneDNN's gradient of a strided 1x1 convolution on fewer than eight channels writes past its buffer in
+    ``channels_last`` (oneDNN issue 6035, in torch 2.13): networks as narrow as exploiters may be are trained in the usual order there.
+    """
+    if torch.device(device).type == "cpu" and torch.backends.cpu.get_cpu_capability() not in ("AVX512", "AVX512_256"):
+        return torch.contiguous_format
+    return torch.channels_last
+
+
 def uses_bf16(precision: str, device: torch.device | str) -> bool:
     """Resolve ``"auto"``, ``"float32"`` or ``"bf16"`` for a device."""
     return precision == "bf16" or (precision == "auto" and bf16_is_fast(torch.device(device).type))

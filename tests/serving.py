@@ -21,10 +21,10 @@ class Running:
 
         self.log: list[str] = []
         self.server = make_server(analyze, ServerSettings(**settings), list(allowed), self.log.append, version)
-        self.door = listen("127.0.0.1", 0)
-        self.port = self.door.getsockname()[1]
+        self.listener = listen("127.0.0.1", 0)
+        self.port = self.listener.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
-        self.thread = threading.Thread(target=self.server.run, kwargs={"sockets": [self.door]})
+        self.thread = threading.Thread(target=self.server.run, kwargs={"sockets": [self.listener]})
         self.thread.start()
 
     def stop(self) -> None:

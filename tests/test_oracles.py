@@ -9,7 +9,7 @@ import torch
 
 from privmed.errors import InputError, MissingDependencyError, SettingsError, WeightsError
 from privmed.nn.classifiers import Classifier, ClassifierConfig
-from privmed.oracles import Declaration, Ensemble, Oracle, load_oracle
+from privmed.oracles import Ensemble, ModelSpec, Oracle, load_oracle
 
 PLAIN = {"classes": ["a", "b"], "size": 32, "mean": [0.5] * 3, "deviation": [0.25] * 3, "answers": "logits"}
 
@@ -37,7 +37,7 @@ def test_what_is_declared_is_done():
         mean = x.mean((1, 2, 3))
         return torch.stack([mean, torch.zeros_like(mean)], 1)
 
-    oracle = Oracle(network, Declaration(**PLAIN))
+    oracle = Oracle(network, ModelSpec(**PLAIN))
     answer = oracle(torch.full((2, 1, 40, 50), 0.75))
     assert torch.allclose(answer, torch.tensor([[0.7311, 0.2689]] * 2), atol=1e-3)
 
@@ -52,13 +52,13 @@ def test_onnx(tmp_path):
     )
     images = torch.rand(3, 3, 48, 40)
     answer = load_oracle(declare(tmp_path / "c.onnx"))(images)
-    assert torch.allclose(answer, Oracle(model, Declaration(**PLAIN))(images), atol=1e-2)
+    assert torch.allclose(answer, Oracle(model, ModelSpec(**PLAIN))(images), atol=1e-2)
 
 
 def test_ensemble_is_the_weighted_mean():
     def always(p):
         return Oracle(
-            lambda x: torch.tensor([[p, 1 - p]]).repeat(len(x), 1), Declaration(**{**PLAIN, "answers": "probabilities"})
+            lambda x: torch.tensor([[p, 1 - p]]).repeat(len(x), 1), ModelSpec(**{**PLAIN, "answers": "probabilities"})
         )
 
     images = torch.rand(2, 3, 32, 32)
@@ -66,7 +66,7 @@ def test_ensemble_is_the_weighted_mean():
     assert torch.allclose(Ensemble([always(0.2), always(0.8)], [3, 1])(images)[:, 0], torch.tensor(0.35))
     with pytest.raises(SettingsError, match="shares"):
         Ensemble([always(0.2)], [1, 1])
-    other = Oracle(lambda x: x, Declaration(**{**PLAIN, "classes": ["a", "c"]}))
+    other = Oracle(lambda x: x, ModelSpec(**{**PLAIN, "classes": ["a", "c"]}))
     with pytest.raises(SettingsError, match="knows"):
         Ensemble([always(0.2), other])
 
@@ -112,7 +112,7 @@ def test_weights_alone_go_into_the_declared_architecture(tmp_path):
     with pytest.raises(SettingsError, match="name the architecture"):
         load_oracle(declare(tmp_path / "m.pth"))
     oracle = load_oracle(declare(tmp_path / "m.pth", architecture="resnet18"))
-    assert torch.allclose(oracle(images), Oracle(network, Declaration(**PLAIN))(images), atol=1e-3)
+    assert torch.allclose(oracle(images), Oracle(network, ModelSpec(**PLAIN))(images), atol=1e-3)
     with pytest.raises(WeightsError, match="no weights of resnet18 for 3 classes"):
         load_oracle(declare(tmp_path / "m.pth", architecture="resnet18", classes=["a", "b", "c"]))
     (tmp_path / "m.pth").write_bytes(b"damaged")
@@ -132,7 +132,7 @@ def test_models_of_the_zoo_bring_their_preprocessing(monkeypatch):
     monkeypatch.setitem(sys.modules, "torchvision", SimpleNamespace(models=models))
     images = torch.rand(2, 1, 40, 40)
     oracle = load_oracle("torchvision:small")
-    assert torch.allclose(oracle(images), Oracle(Small().eval(), Declaration(**PLAIN))(images), atol=1e-3)
+    assert torch.allclose(oracle(images), Oracle(Small().eval(), ModelSpec(**PLAIN))(images), atol=1e-3)
     assert oracle.classes == ["a", "b"]
     with pytest.raises(SettingsError, match="no such model"):
         load_oracle("torchvision:smal")
@@ -143,8 +143,8 @@ def test_models_of_the_zoo_bring_their_preprocessing(monkeypatch):
 
 def test_answers_that_are_no_tensor_and_classes_declared_twice_are_told():
     declared = {"size": 32, "mean": [0.0] * 3, "deviation": [1.0] * 3, "answers": "logits"}
-    oracle = Oracle(lambda x: {"logits": x.mean((2, 3))}, Declaration(classes=["a", "b", "c"], **declared))
+    oracle = Oracle(lambda x: {"logits": x.mean((2, 3))}, ModelSpec(classes=["a", "b", "c"], **declared))
     with pytest.raises(InputError, match="answers with dict, expected a tensor"):
         oracle(torch.rand(1, 3, 32, 32))
     with pytest.raises(SettingsError, match="declares a class twice"):
-        Oracle(lambda x: x, Declaration(classes=["a", "b", "b"], **declared))
+        Oracle(lambda x: x, ModelSpec(classes=["a", "b", "b"], **declared))

@@ -19,7 +19,7 @@ import torch
 from privmed import sandbox
 from privmed.cli import run
 from privmed.errors import InputError, SettingsError, WeightsError
-from privmed.oracles import Declaration, Oracle, load_oracle
+from privmed.oracles import ModelSpec, Oracle, load_oracle
 from privmed.sandbox import landlock
 
 PLAIN = {"classes": ["a", "b"], "size": 32, "mean": [0.5] * 3, "deviation": [0.25] * 3, "answers": "logits"}
@@ -115,7 +115,7 @@ def test_commands_run_no_code_of_a_model_file(command, tmp_path, marker, phantom
 
 def test_trusted_models_answer_as_they_do_in_process(tmp_path):
     images = torch.rand(3, 3, 48, 40)
-    want = Oracle(Small().eval(), Declaration(**PLAIN))(images)
+    want = Oracle(Small().eval(), ModelSpec(**PLAIN))(images)
     processes = []
     for path in (scripted(tmp_path / "a.pt", Small().eval()), exported(tmp_path / "b.pt2")):
         oracle = load_oracle(path, trust=True)

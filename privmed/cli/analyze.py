@@ -13,9 +13,9 @@ from privmed.cli.common import (
     Force,
     Json,
     Quiet,
+    Reporter,
     Seed,
     Set,
-    Voice,
     check_outputs,
     decibels,
     in_use,
@@ -47,13 +47,13 @@ def command(
     held = write_wire(output, method.analyze(seen, generator=seed), overwrite=force)
     figures = {"response_psnr": float(psnr(held, seen)), "response_ssim": float(ssim(held, seen))}
     tuned = (method.card or {}).get("hider") or {}
-    voice = Voice(json, quiet)
+    reporter = Reporter(json, quiet)
     rows = [("response against stego", f"{decibels(figures['response_psnr'])}, SSIM {figures['response_ssim']:.3f}")]
     rows.append(("weights", in_words(method)))
     if tuned:
         rows.append(("made for stegos of", f"{tuned['name']} (weights {tuned['weights']})"))
-    voice.table(f"{output} answers {stego.name}", rows)
-    voice.finish(
+    reporter.table(f"{output} answers {stego.name}", rows)
+    reporter.finish(
         {
             "output": str(output),
             "analyzer": analyzer,

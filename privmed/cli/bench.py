@@ -13,9 +13,9 @@ from privmed.cli.common import (
     Force,
     Json,
     Quiet,
+    Reporter,
     Set,
     TrustModel,
-    Voice,
     bar,
     resumable,
     settings,
@@ -50,7 +50,7 @@ def run(
     from privmed.bench.plan import read_plan
     from privmed.devices import pick_device
 
-    voice = Voice(json, quiet)
+    reporter = Reporter(json, quiet)
     chosen = {
         "only": only,
         "seeds": _numbers(seeds),
@@ -58,10 +58,10 @@ def run(
         "models": models,
         "device": pick_device(device),
     }
-    _run(voice, read_plan(plan), data, output, **chosen)
+    _run(reporter, read_plan(plan), data, output, **chosen)
 
 
-def _run(voice: Voice, plan: Any, data: Path, output: Path, **chosen: Any) -> None:
+def _run(reporter: Reporter, plan: Any, data: Path, output: Path, **chosen: Any) -> None:
     """Run a plan, write everything, show its first table."""
     from privmed import registry
     from privmed.bench.engine import records_beside, run_plan
@@ -72,14 +72,14 @@ def _run(voice: Voice, plan: Any, data: Path, output: Path, **chosen: Any) -> No
 
     check_folder(output)
     suite = registry.load("suite", plan.suite)
-    with resumable(output, AGAIN), bar(voice, plan.name) as progress:
+    with resumable(output, AGAIN), bar(reporter, plan.name) as progress:
         finished = run_plan(plan, data, output, progress=progress, **chosen)
     records = finished.records
     path = records.save(records_beside(output, plan))
     write_tables(records, plan, suite.quantity, output, finished.pictures)
     save_plan(plan, path.with_suffix(".yaml"))
-    voice.say(to_markdown(records, plan, view_of(plan, None), suite.quantity))
-    voice.finish({"output": str(output), "records": str(path), "measurements": len(records.measurements)})
+    reporter.say(to_markdown(records, plan, view_of(plan, None), suite.quantity))
+    reporter.finish({"output": str(output), "records": str(path), "measurements": len(records.measurements)})
 
 
 def _numbers(text: str) -> list[int] | None:
@@ -129,7 +129,7 @@ def protection(
         views={"main": View(across=["metric", "exploiter", "defence"], where={"metric": ["dice", "accuracy", "psnr", "ssim", "margin"]},
                             without={"epoch": "best"})},
     )  # fmt: skip
-    _run(Voice(json, quiet), plan, data.resolve().parent, output, device=pick_device(device))
+    _run(Reporter(json, quiet), plan, data.resolve().parent, output, device=pick_device(device))
 
 
 @app.command()
@@ -184,7 +184,7 @@ def watermark(
         settings=given,
         views={"main": View(**view, where={"class": "", "target": ""})},
     )
-    _run(Voice(json, quiet), plan, data.resolve().parent, output, device=pick_device(device), trust=trust_model)
+    _run(Reporter(json, quiet), plan, data.resolve().parent, output, device=pick_device(device), trust=trust_model)
 
 
 @app.command()
@@ -209,7 +209,7 @@ def table(
     from privmed.bench.published import load_published
     from privmed.bench.tables import leaderboard, to_markdown, view_of
 
-    voice = Voice(json, quiet)
+    reporter = Reporter(json, quiet)
     stale: list[str] = []
     shown = [load_published(path, plan) for path in _record_files(records)]
     for document in into or []:
@@ -219,11 +219,11 @@ def table(
         if page is not None:
             _write_page(one, page if len(shown) == 1 else page / f"{one.plan.name}.html", force)
         if into is None and page is None:
-            voice.say(to_markdown(one.records, one.plan, view_of(one.plan, view or None), one.describe))
+            reporter.say(to_markdown(one.records, one.plan, view_of(one.plan, view or None), one.describe))
     if into is not None:
-        voice.say(f"{'out of date' if check else 'filled'}: {', '.join(stale)}" if stale else "nothing to change")
+        reporter.say(f"{'out of date' if check else 'filled'}: {', '.join(stale)}" if stale else "nothing to change")
     boards = [leaderboard(one.records, one.plan, one.describe) for one in shown] if json else []
-    voice.finish({"tables": boards, "changed": stale})
+    reporter.finish({"tables": boards, "changed": stale})
     if check and stale:
         raise typer.Exit(1)
 
@@ -258,7 +258,7 @@ def listing(
     from privmed import registry
     from privmed.bench.plan import read_plan
 
-    voice = Voice(json, quiet)
+    reporter = Reporter(json, quiet)
     if plan is not None:
         read = read_plan(plan)
         about = {
@@ -271,9 +271,9 @@ def listing(
     else:
         about = {kind: [p.name for p in registry.plugins(kind) if p.status != "broken"] for kind in registry.PARTS}
         for row in (r for kind in registry.PARTS for r in registry.plugins(kind) if r.status == "broken"):
-            voice.say(f"! {row.reason}")
-    voice.table("", [(name, "; ".join(map(str, some))) for name, some in about.items()])
-    voice.finish(about)
+            reporter.say(f"! {row.reason}")
+    reporter.table("", [(name, "; ".join(map(str, some))) for name, some in about.items()])
+    reporter.finish(about)
 
 
 @app.command()
@@ -292,11 +292,11 @@ def merge(
     """Merge two run logs or two record files; exit code 1 where they disagree about the same figure."""
     from privmed.bench.merging import merge_files
 
-    voice = Voice(json, quiet)
+    reporter = Reporter(json, quiet)
     conflicts, count = merge_files(first, second, output, newer=newer, force=force)
     for one in conflicts:
-        voice.say(f"they disagree: {one}")
-    voice.say(f"{output}: {count} in all")
-    voice.finish({"output": str(output), "count": count, "conflicts": conflicts})
+        reporter.say(f"they disagree: {one}")
+    reporter.say(f"{output}: {count} in all")
+    reporter.finish({"output": str(output), "count": count, "conflicts": conflicts})
     if conflicts:
         raise typer.Exit(1)

@@ -49,7 +49,7 @@ NAMED = 20  # failures that are named
 
 
 @frozen
-class Voice:
+class Reporter:
     """Where a command speaks: people read stderr or a terminal, programs read one JSON object on stdout."""
 
     json: bool
@@ -125,7 +125,7 @@ def finite(value: Any) -> Any:
 
 
 @contextmanager
-def bar(voice: Voice, what: str) -> Iterator[Callable[[int, int, str], None]]:
+def bar(reporter: Reporter, what: str) -> Iterator[Callable[[int, int, str], None]]:
     """A progress bar on a terminal; yields ``tick(done, total, words)``."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -138,7 +138,7 @@ def bar(voice: Voice, what: str) -> Iterator[Callable[[int, int, str], None]]:
         TimeRemainingColumn(),
         TextColumn("{task.description}"),
     )
-    with Progress(*columns, console=console, disable=voice.quiet or not console.is_terminal) as progress:
+    with Progress(*columns, console=console, disable=reporter.quiet or not console.is_terminal) as progress:
         task = progress.add_task("", total=None)
 
         def tick(done: int, total: int, words: str = "") -> None:
@@ -181,7 +181,7 @@ def resumable(what: object, how: str = "What is written is whole; go on with --r
         raise Interrupted(f"{what}: interrupted. {how}") from error
 
 
-def check_split(voice: Voice, source: Any, split: str | None) -> None:
+def check_split(reporter: Reporter, source: Any, split: str | None) -> None:
     """Say where a part of a data set comes from that no table names.
 
     Raises:
@@ -195,7 +195,7 @@ def check_split(voice: Voice, source: Any, split: str | None) -> None:
             f"data set {source.path}: has no part {split!r}; there are {', '.join(parts)}.{did_you_mean(split, parts)}"
         )
     if split is not None and not source.has_split:
-        voice.say(
+        reporter.say(
             f"{source.path} has no split.csv: train and test are its folders of those names, or else drawn 8:2 along groups."
         )
 

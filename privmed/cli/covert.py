@@ -15,11 +15,11 @@ from privmed.cli.common import (
     Frame,
     Json,
     Quiet,
+    Reporter,
     Seed,
     Strict,
     TokenFile,
     Use,
-    Voice,
     check_outputs,
     decibels,
     in_use,
@@ -94,13 +94,13 @@ def command(
         server = elsewhere(server, server_url, token_file, insecure)
     elif token_file is not None or insecure:
         raise SettingsError("--token-file and --insecure are of no use without --server.")
-    voice = Voice(json, quiet)
+    reporter = Reporter(json, quiet)
     if hider is None and hider_weights is None:
         client = tuned_hider(server).to(server.device)
     else:
         tuned = (server.card or {}).get("hider") or {}
         client = of_images(make("hider", hider or tuned.get("name", "lightih"), hider_weights, device))
-        voice.other_hider(server, client)
+        reporter.other_hider(server, client)
     chosen = list(photographs) if cover is None else best_covers(client, scan, photographs, count, seed=seed)
     weights_words, results = in_words(client, server), []
     with whole_folder(output, overwrite=force) as folder:
@@ -120,12 +120,12 @@ def command(
     rows += [("all photographs together", together.words)] if together is not None else []
     rows += [("lost", picture.beyond_view)] if picture.beyond_view else []
     rows += [("weights", weights_words), *([("analysed by", server_url)] if server_url else [])]
-    voice.table(f"{output / 'report.html'}", rows)
+    reporter.table(f"{output / 'report.html'}", rows)
     warnings = [words for result in results for words in result.warnings]
     for words in warnings:
-        voice.warn(words)
+        reporter.warn(words)
     each = [{"cover": str(path), **_figures(result)} for (path, _), result in zip(chosen, results)]
-    voice.finish(
+    reporter.finish(
         {
             "output": str(output),
             "hider": client.name,

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from privmed.cli.common import Debug, Device, Json, Quiet, Seed, Voice, in_words
+from privmed.cli.common import Debug, Device, Json, Quiet, Reporter, Seed, in_words
 
 
 def command(
@@ -28,23 +28,23 @@ def command(
     from privmed.files import whole_folder
     from privmed.weights import identity
 
-    voice = Voice(json, quiet)
+    reporter = Reporter(json, quiet)
     methods = _Methods(pick_device(device))
     results = []
     with whole_folder(output, overwrite=True) as folder:
         for case in demo_cases(seed):
-            voice.say(f"… {case.title}")
+            reporter.say(f"… {case.title}")
             client, server = methods.pair(case.weights)
             results.append(run_case(case, client, server, folder, seed=seed))
         write_report(folder / "report.html", "privmed demo", results, in_words(*methods.all()))
     report = output / "report.html"
-    _table(voice, results)
-    voice.say(f"\nweights: {in_words(*methods.all())}")
+    _table(reporter, results)
+    reporter.say(f"\nweights: {in_words(*methods.all())}")
     for words in (words for result in results for words in result.warnings):
-        voice.warn(words)
-    voice.say(f"Look at {report}")
+        reporter.warn(words)
+    reporter.say(f"Look at {report}")
     cases = [{"name": r.case.name, **r.figures, "warnings": r.warnings} for r in results]
-    voice.finish({"report": str(report), "weights": [identity(m) for m in methods.all()], "cases": cases})
+    reporter.finish({"report": str(report), "weights": [identity(m) for m in methods.all()], "cases": cases})
 
 
 class _Methods:
@@ -75,8 +75,8 @@ class _Methods:
         return list({spoken(m): m for pair in self.made.values() for m in pair if m is not None}.values())
 
 
-def _table(voice: Voice, results: list) -> None:
-    if voice.quiet:
+def _table(reporter: Reporter, results: list) -> None:
+    if reporter.quiet:
         return
     from rich.console import Console
     from rich.table import Table
@@ -96,4 +96,4 @@ def _table(voice: Voice, results: list) -> None:
             f"{f['response_psnr']:.1f} dB" if "response_psnr" in f else "",
             f"{f['dice']:.2f}" if "dice" in f else "",
         )
-    Console(stderr=voice.json).print(table)
+    Console(stderr=reporter.json).print(table)

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import typer
 
-from privmed.cli.common import Debug, Json, Quiet, Voice
+from privmed.cli.common import Debug, Json, Quiet, Reporter
 
 
 def command(json: Json = False, quiet: Quiet = False, debug: Debug = False) -> None:
     """Say what this installation can do, what is missing, and how to mend it. Exit code 1 when a plugin is broken."""
     from privmed.diagnosis import diagnose
 
-    found, voice = diagnose(), Voice(json, quiet)
+    found, reporter = diagnose(), Reporter(json, quiet)
     threads = found["threads"]
-    voice.table(
+    reporter.table(
         "This machine",
         [
             ("privmed", f"{found['privmed']}, Python {found['python']}, torch {found['torch']}"),
@@ -27,17 +27,17 @@ def command(json: Json = False, quiet: Quiet = False, debug: Debug = False) -> N
             *((f"free in {place}", f"{free / 1e9:.1f} GB") for place, free in found["disk"].items()),
         ],
     )
-    voice.table("\nFiles", [(name, "yes" if can else "no") for name, can in found["codecs"].items()])
-    voice.table(
+    reporter.table("\nFiles", [(name, "yes" if can else "no") for name, can in found["codecs"].items()])
+    reporter.table(
         "\nExtras",
         [
             (e["name"], f"missing {', '.join(e['missing'])}: {e['install']}" if e["missing"] else "installed")
             for e in found["extras"]
         ],
     )
-    voice.table("\nPlugins", [("installed", ", ".join(found["plugins"]) or "none")])
+    reporter.table("\nPlugins", [("installed", ", ".join(found["plugins"]) or "none")])
     for reason in found["broken"]:
-        voice.say(f"! {reason}")
-    voice.finish(found)
+        reporter.say(f"! {reason}")
+    reporter.finish(found)
     if found["broken"]:
         raise typer.Exit(1)

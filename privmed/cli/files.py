@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import typer
 from attrs import frozen
 
-from privmed.cli.common import Voice, decibels, make
+from privmed.cli.common import Reporter, decibels, make
 from privmed.cli.locks import passphrase
 
 IMAGES, FILES = "lightih", "lsbm"  # the hiders that nobody has to name
@@ -67,7 +67,7 @@ class FileCommand:
     device: str
     set_: list[str] | None
     force: bool
-    voice: Voice
+    reporter: Reporter
 
     def hide(self, secret: Path, cover: Path) -> None:
         """Hide a file in a photograph, and prove on the written PNG that it comes back."""
@@ -90,9 +90,9 @@ class FileCommand:
         held = from_bytes(write_pixels(self.output, stego, overwrite=self.force, check=check))
         figures = figures_of(method, data, photograph, held)
         warnings = [JPEG.format(cover=cover)] if picture.format == "jpeg" else []
-        self.voice.table(f"{secret.name} is in {self.output}", in_rows(figures))
+        self.reporter.table(f"{secret.name} is in {self.output}", in_rows(figures))
         for text in warnings:
-            self.voice.warn(text)
+            self.reporter.warn(text)
         self._finish(method, size=list(held.shape[-2:]), **figures, warnings=warnings)
 
     def recover(self, image: Path) -> None:
@@ -108,7 +108,7 @@ class FileCommand:
             temporary.write_bytes(data)
             if temporary.read_bytes() != data:
                 raise VerificationError(f"{self.output}: the file does not hold what was written. Is the disk damaged?")
-        self.voice.say(f"{self.output}: the hidden file, {len(data):,} bytes; neither it nor the image was altered.")
+        self.reporter.say(f"{self.output}: the hidden file, {len(data):,} bytes; neither it nor the image was altered.")
         self._finish(method, bytes=len(data), warnings=[])
 
     def _method(self) -> Any:
@@ -127,7 +127,7 @@ class FileCommand:
         return SharedKey.read(self.key)
 
     def _finish(self, method: Any, **result: Any) -> None:
-        self.voice.finish({"output": str(self.output), "hider": method.name, **result})
+        self.reporter.finish({"output": str(self.output), "hider": method.name, **result})
 
 
 def figures_of(method: Any, data: bytes, cover: Any, stego: Any) -> dict[str, float]:

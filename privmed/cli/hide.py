@@ -16,11 +16,11 @@ from privmed.cli.common import (
     Json,
     Quiet,
     Refine,
+    Reporter,
     Seed,
     Set,
     Strict,
     Use,
-    Voice,
     bar,
     check_outputs,
     decibels,
@@ -68,7 +68,7 @@ def command(
             device=device,
             set_=set_,
             force=force,
-            voice=Voice(json, quiet),
+            reporter=Reporter(json, quiet),
         )
         return job.hide(secret, cover)
     hider = hider or IMAGES
@@ -82,7 +82,7 @@ def command(
     picture = read_secret(secret, frame=frame, allow_lossy=allow_lossy)
     scan, photograph = picture.tensor(), read(cover, frame=0).tensor()  # of a cover, any picture will do
     method = make("hider", hider, weights, device, set_)
-    voice = Voice(json, quiet)
+    reporter = Reporter(json, quiet)
     figures: dict[str, float] = {}
     warnings: list[str] = []
 
@@ -95,10 +95,10 @@ def command(
         figures.update(found)
         warnings.extend([warning] if warning else [])
 
-    with bar(voice, "refining") as tick:
+    with bar(reporter, "refining") as tick:
         hiding = hide(method, refine=steps, falls_short=falls_short, progress=tick)
         run = (hiding | png(output, overwrite=force, check=check))(scan, photograph, seed=seed)
-    voice.table(
+    reporter.table(
         f"{secret.name} is in {output}",
         [
             (
@@ -112,8 +112,8 @@ def command(
         ],
     )
     for words in warnings:
-        voice.warn(words)
-    voice.finish(
+        reporter.warn(words)
+    reporter.finish(
         {
             "output": str(output),
             "hider": hider,

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from privmed.cli.common import Debug, Json, Quiet, Voice
+from privmed.cli.common import Debug, Json, Quiet, Reporter
 
 
 def command(
@@ -28,12 +28,12 @@ def command(
     from privmed.locks import make_identity
     from privmed.shared_key import make_shared_key
 
-    voice = Voice(json, quiet)
+    reporter = Reporter(json, quiet)
     if shared:
         path = make_shared_key(output)
-        voice.table("shared key", [("for you and the receiver alone", str(path))])
-        voice.finish({"shared": str(path)})
+        reporter.table("shared key", [("for you and the receiver alone", str(path))])
+        reporter.finish({"shared": str(path)})
         return
     private, public = make_identity(output)
-    voice.table("key pair", [("private, keep it", str(private)), ("public, send it", str(public))])
-    voice.finish({"private": str(private), "public": str(public)})
+    reporter.table("key pair", [("private, keep it", str(private)), ("public, send it", str(public))])
+    reporter.finish({"private": str(private), "public": str(public)})

@@ -49,7 +49,7 @@ def passphrase(file: Path | None, *, twice: bool, ways: str = "--passphrase-file
     return found
 
 
-def locks_from(file: Path | None, recipients: list[Path] | None, voice) -> list:
+def locks_from(file: Path | None, recipients: list[Path] | None, reporter) -> list:
     """Who may open a key that is written: recipients, and whoever knows the passphrase, if one is given or nobody else is named."""
     from privmed.locks import Passphrase, Recipient
 
@@ -59,7 +59,7 @@ def locks_from(file: Path | None, recipients: list[Path] | None, voice) -> list:
     return locks
 
 
-def openers_from(file: Path | None, identities: list[Path] | None, voice) -> list:
+def openers_from(file: Path | None, identities: list[Path] | None, reporter) -> list:
     """What a key is opened with."""
     from privmed.locks import Identity, Passphrase
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from privmed.cli.common import Debug, Json, Quiet, Voice, bar
+from privmed.cli.common import Debug, Json, Quiet, Reporter, bar
 
 app = typer.Typer(help="List installed methods, or show one.", invoke_without_command=True, add_completion=False)
 
@@ -35,22 +35,22 @@ def listing(
     from privmed import registry
 
     rows = registry.plugins(kind, check=check) if kind else registry.installed(check=check)
-    voice = Voice(json, quiet)
-    _show_listing(voice, rows)
+    reporter = Reporter(json, quiet)
+    _show_listing(reporter, rows)
     fields = ("kind", "name", "distribution", "version", "status", "reason")
-    voice.finish({"plugins": [{f: getattr(row, f) for f in fields} for row in rows]})
+    reporter.finish({"plugins": [{f: getattr(row, f) for f in fields} for row in rows]})
     if check and any(row.status == "broken" for row in rows):
         raise typer.Exit(1)
 
 
-def _show_listing(voice: Voice, rows: list) -> None:
-    if voice.quiet or voice.json:
+def _show_listing(reporter: Reporter, rows: list) -> None:
+    if reporter.quiet or reporter.json:
         return
     from rich.console import Console
     from rich.table import Table
 
     if not rows:
-        voice.say("No methods are installed. Try: pip install privmed-hiders privmed-analyzers")
+        reporter.say("No methods are installed. Try: pip install privmed-hiders privmed-analyzers")
         return
     table = Table("kind", "name", "from", "status", box=None, padding=(0, 2, 0, 0), title_justify="left")
     for row in rows:
@@ -88,10 +88,10 @@ def show(
         settings = describe(cls.Config)
     about = next(iter((inspect.getdoc(cls) or "").splitlines()), "")
     cards = {n: weights.read_card(p, cls) for n, p in weights.bundled(cls).items()} if kind in registry.METHODS else {}
-    voice, able = Voice(json, quiet), abilities(cls) if kind in registry.METHODS else []
+    reporter, able = Reporter(json, quiet), abilities(cls) if kind in registry.METHODS else []
     if not json:
-        voice.say(f"{method}: {about}\n")
-        voice.table(
+        reporter.say(f"{method}: {about}\n")
+        reporter.table(
             "Settings",
             [
                 (r["name"], f"{r['default']!r}  {r['doc']}" + (f" ({r['allowed']})" if r["allowed"] else ""))
@@ -101,12 +101,12 @@ def show(
         )
     if not json and kind in registry.METHODS:
         if ABILITIES[kind]:
-            voice.table("\nAbilities", [(name, "yes" if name in able else "no") for name in ABILITIES[kind]])
-        voice.table(
+            reporter.table("\nAbilities", [(name, "yes" if name in able else "no") for name in ABILITIES[kind]])
+        reporter.table(
             "\nWeights",
             [(n, f"{c['bytes'] / 1e6:.1f} MB  {c.get('about', '')}") for n, c in cards.items()] or [("none", "")],
         )
-    voice.finish({"method": method, "about": about, "settings": settings, "abilities": able, "weights": cards})
+    reporter.finish({"method": method, "about": about, "settings": settings, "abilities": able, "weights": cards})
 
 
 @app.command()
@@ -123,12 +123,12 @@ def new(
     """Write a plugin: a distribution with a small working method, its test, licence and README. Existing folders are left alone."""
     from privmed.scaffold import write_plugin
 
-    voice = Voice(json, quiet)
+    reporter = Reporter(json, quiet)
     made = write_plugin(name, kind, path)
-    voice.say(f"{made.folder} holds {made.kind}:{made.name}. Next:\n")
+    reporter.say(f"{made.folder} holds {made.kind}:{made.name}. Next:\n")
     for line in made.steps:
-        voice.say(f"    {line}")
-    voice.finish({"folder": str(made.folder), "kind": made.kind, "name": made.name, "next": made.steps})
+        reporter.say(f"    {line}")
+    reporter.finish({"folder": str(made.folder), "kind": made.kind, "name": made.name, "next": made.steps})
 
 
 @app.command()
@@ -147,15 +147,15 @@ def check(
 
     from privmed.testing.report import FAILED, chosen, examine
 
-    voice = Voice(json, quiet)
-    with bar(voice, "checking") as progress:
+    reporter = Reporter(json, quiet)
+    with bar(reporter, "checking") as progress:
         results = list(examine(chosen(name), progress))
     count = Counter(r.status for r in results)
     for target in dict.fromkeys(r.target for r in results):
         mine = [r for r in results if r.target == target]
-        voice.table(f"\n{target}", [(r.check, _words(r)) for r in mine])
-    voice.say("\n" + ", ".join(f"{n} {status}" for status, n in sorted(count.items())))
-    voice.finish({"results": [attrs.asdict(r) for r in results], "failed": count[FAILED]})
+        reporter.table(f"\n{target}", [(r.check, _words(r)) for r in mine])
+    reporter.say("\n" + ", ".join(f"{n} {status}" for status, n in sorted(count.items())))
+    reporter.finish({"results": [attrs.asdict(r) for r in results], "failed": count[FAILED]})
     if count[FAILED]:
         raise typer.Exit(1)
 

@@ -15,8 +15,8 @@ from privmed.cli.common import (
     Force,
     Json,
     Quiet,
+    Reporter,
     Set,
-    Voice,
     bar,
     check_outputs,
     check_split,
@@ -71,7 +71,7 @@ def command(
     for path in (output, save):
         if path is not None:
             check_apart(source, path)
-    check_split(Voice(json, quiet), source, split)
+    check_split(Reporter(json, quiet), source, split)
     items, classes = source.items(split), classes_of(source)
     check_judge(judge, source, split, items)
     given = {"epsilon": epsilon, "seed": seed}
@@ -85,7 +85,7 @@ def command(
         classes = (method.card or {}).get("classes", classes)
     more = {"classes": classes, "note": method.note}
     about = {"protector": protector, "config": unstructure(method.config), **{k: v for k, v in more.items() if v}}
-    voice, unread = Voice(json, quiet), []
+    reporter, unread = Reporter(json, quiet), []
 
     def skip(item, error) -> None:
         if strict:
@@ -93,10 +93,10 @@ def command(
         unread.append((release.name(item), str(error)))
 
     with Release(source, output, about, resume=resume) as release, resumable(output):
-        voice.unlisted(source)
+        reporter.unlisted(source)
         try:
             if load is None and method.learns and (save is not None or not all(release.is_done(i) for i in items)):
-                with bar(voice, f"fitting {protector}") as tick:
+                with bar(reporter, f"fitting {protector}") as tick:
                     fit_in(
                         release.work.folder(),
                         method,
@@ -115,7 +115,7 @@ def command(
             weights.save(method, save, **({"classes": classes} if classes else {}))
         bad = {name for name, _ in unread}
         good = [i for i in items if release.name(i) not in bad]
-        with bar(voice, "writing") as tick:
+        with bar(reporter, "writing") as tick:
             outcome = release.run(
                 good, lambda item, draft: protect_file(method, item, draft, classes), strict=strict, tick=tick
             )
@@ -123,14 +123,14 @@ def command(
         judged = verdict_of(release)
         release.finish(items, failed, judged=judged)
         if judge is not None and isinstance(judged, str):
-            with bar(voice, "judging") as tick:
+            with bar(reporter, "judging") as tick:
                 judged = judge_release(release, source, split, items, classes, device, tick)
             release.finish(items, failed, judged=judged)
         if not failed:  # what is mended later has to be protected by the same fit
             fitted.unlink(missing_ok=True)
         elif fitted.is_file():
-            voice.say(f"The fit is kept in {fitted} for --resume. Delete it if nothing is to be mended.")
-    report(voice, release, failed, outcome, judged)
+            reporter.say(f"The fit is kept in {fitted} for --resume. Delete it if nothing is to be mended.")
+    report(reporter, release, failed, outcome, judged)
     if failed:
         raise typer.Exit(1)
 
@@ -210,7 +210,7 @@ def with_classes(protector: str, chosen: dict, classes: list[str]) -> dict:
     return {**chosen, "classes": len(classes)} if counted else chosen
 
 
-def report(voice: Voice, release, failed: list[tuple[str, str]], outcome, judged) -> None:
+def report(reporter: Reporter, release, failed: list[tuple[str, str]], outcome, judged) -> None:
     """Say what was done, and what could not be."""
     from statistics import fmean
 
@@ -232,8 +232,8 @@ def report(voice: Voice, release, failed: list[tuple[str, str]], outcome, judged
         rows += [("PSNR", f"{summary['psnr']:.2f} dB"), ("SSIM", f"{summary['ssim']:.4f}")]
         rows += [("largest change", f"{summary['largest_change'] * 255:.2f} / 255")]
     rows += sentences(judged) if isinstance(judged, dict) else [("judged", judged)]
-    voice.table(f"protected data set in {release.out}", rows)
+    reporter.table(f"protected data set in {release.out}", rows)
     if summary["note"]:
-        voice.say(summary["note"])
-    voice.left_out(failed)
-    voice.finish(summary)
+        reporter.say(summary["note"])
+    reporter.left_out(failed)
+    reporter.finish(summary)

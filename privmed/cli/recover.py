@@ -13,9 +13,9 @@ from privmed.cli.common import (
     Force,
     Json,
     Quiet,
+    Reporter,
     Seed,
     Set,
-    Voice,
     check_outputs,
     in_use,
     in_words,
@@ -67,7 +67,7 @@ def command(
             device=device,
             set_=set_,
             force=force,
-            voice=Voice(json, quiet),
+            reporter=Reporter(json, quiet),
         )
         return job.recover(image)
     from privmed.imaging import read_wire, write_view
@@ -75,14 +75,14 @@ def command(
 
     seen = read_wire(image)
     server = make("analyzer", analyzer, analyzer_weights, device) if as_ != "image" else None
-    voice = Voice(json, quiet)
+    reporter = Reporter(json, quiet)
     if server is not None and hider is None and weights is None:
         method = tuned_hider(server, **settings(set_)).to(server.device)
     else:
         tuned = (getattr(server, "card", None) or {}).get("hider") or {}
         method = make("hider", hider or tuned.get("name", "lightih"), weights, device, set_)
         if server is not None:
-            voice.other_hider(server, method)
+            reporter.other_hider(server, method)
     result = {
         "output": str(output),
         "hider": method.name,
@@ -92,19 +92,19 @@ def command(
     }
     if server is None:
         write_view(output, Pipeline(recover(method))(seen, seed=seed).recovered, overwrite=force)
-        voice.say(f"{output}: the hidden scan.")
+        reporter.say(f"{output}: the hidden scan.")
     else:
         from privmed.covert.outcome import read_outcome
 
         run = (recover(method) | decode(server))(seen, seed=seed)
         outcome = read_outcome(server, run, str(image))
         _write_result(run.prediction, outcome, output, as_, force)
-        voice.say(f"{output}: {outcome.words}.")
+        reporter.say(f"{output}: {outcome.words}.")
         result |= {"outcome": outcome.kind, **outcome.figures, "warnings": outcome.warnings}
         for words in result["warnings"]:
-            voice.warn(words)
-    voice.say(f"weights: {in_words(method, server)}")
-    voice.finish(result)
+            reporter.warn(words)
+    reporter.say(f"weights: {in_words(method, server)}")
+    reporter.finish(result)
 
 
 def _write_result(found, outcome, output: Path, as_: str, force: bool) -> None:

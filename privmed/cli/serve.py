@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from privmed.cli.common import Debug, Device, Json, Quiet, Seed, Set, TokenFile, Voice, in_use, in_words, make
+from privmed.cli.common import Debug, Device, Json, Quiet, Reporter, Seed, Set, TokenFile, in_use, in_words, make
 
 WARM = 64  # pixels of the side of a photograph that is analysed before anybody asks
 
@@ -70,7 +70,7 @@ def command(
         )
     method = make("analyzer", analyzer, weights, device, set_)
     method.analyze(torch.full((1, 3, WARM, WARM), 0.5))
-    voice = Voice(json, quiet)
+    reporter = Reporter(json, quiet)
     server = make_server(
         lambda stego: method.analyze(stego, generator=seed),
         settings,
@@ -78,10 +78,12 @@ def command(
         lambda line: None if quiet else print(line, file=sys.stderr, flush=True),
         model_version(method),
     )
-    with listen(host, port) as door:
+    with listen(host, port) as listener:
         shown = f"[{host}]" if ":" in host else host
-        url = f"http://{shown}:{door.getsockname()[1]}"
-        voice.say(f"{url} answers with {in_words(method)}; Ctrl-C ends it.")
-        voice.finish({"url": url, "analyzer": method.name, "weights": in_use(analyzer=method), "tokens": len(allowed)})
+        url = f"http://{shown}:{listener.getsockname()[1]}"
+        reporter.say(f"{url} answers with {in_words(method)}; Ctrl-C ends it.")
+        reporter.finish(
+            {"url": url, "analyzer": method.name, "weights": in_use(analyzer=method), "tokens": len(allowed)}
+        )
         sys.stdout.flush()
-        server.run(sockets=[door])
+        server.run(sockets=[listener])

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from privmed.cli.common import LARGEST_SEED, Debug, Device, Json, Quiet, Set, Voice, resumable
+from privmed.cli.common import LARGEST_SEED, Debug, Device, Json, Quiet, Reporter, Set, resumable
 
 
 def command(
@@ -29,8 +29,8 @@ def command(
         from privmed.training import run
 
         result = run(recipe, overrides=set_ or [], out=output, resume=resume, device=device, seed=seed, quiet=quiet)
-    voice = Voice(json, quiet)
-    voice.table(
+    reporter = Reporter(json, quiet)
+    reporter.table(
         result["out"], [(k, f"{v:.4g}" if isinstance(v, float) else str(v)) for k, v in result.items() if k != "out"]
     )
-    voice.finish(result)
+    reporter.finish(result)

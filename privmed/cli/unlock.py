@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from privmed.cli.common import Debug, Json, Quiet, Voice, bar, resumable
+from privmed.cli.common import Debug, Json, Quiet, Reporter, bar, resumable
 from privmed.cli.locks import Identities, PassphraseFile, openers_from
 
 
@@ -34,10 +34,10 @@ def command(
     from privmed.errors import KeyFileError
     from privmed.keyfile import read_key
 
-    voice = Voice(json, quiet)
+    reporter = Reporter(json, quiet)
     source = ImageFolder(dataset, lenient=True)
     check_apart(source, output)
-    keys = Keyring([(str(key), read_key(key, openers_from(passphrase_file, identity, voice)))])
+    keys = Keyring([(str(key), read_key(key, openers_from(passphrase_file, identity, reporter)))])
     items = source.present()[:limit]
     names, copies = true_names(source, items, keys) if restore_names else ({}, {})
 
@@ -49,12 +49,12 @@ def command(
         return {}
 
     with Release(source, output, {"unlocked": True}, resume=resume, names=names) as release, resumable(output):
-        with bar(voice, "unlocking") as tick:
+        with bar(reporter, "unlocking") as tick:
             outcome = release.run(items, lift, tick=tick)
         release.finish(items, outcome.failed)
-    voice.table(f"originals in {output}", [("images", str(len(release.lines)))])
-    voice.left_out(outcome.failed)
+    reporter.table(f"originals in {output}", [("images", str(len(release.lines)))])
+    reporter.left_out(outcome.failed)
     failed = [{"file": name, "reason": why} for name, why in outcome.failed]
-    voice.finish({"output": str(output), "images": len(release.lines), "failed": failed})
+    reporter.finish({"output": str(output), "images": len(release.lines), "failed": failed})
     if failed:
         raise typer.Exit(1)

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from privmed.cli.common import Debug, Json, Quiet, Voice, bar
+from privmed.cli.common import Debug, Json, Quiet, Reporter, bar
 from privmed.cli.locks import Identities, PassphraseFile, openers_from
 
 WORDS = {
@@ -39,8 +39,8 @@ def command(
     from privmed.imaging import read
     from privmed.keyfile import read_key
 
-    voice = Voice(json, quiet)
-    openers = openers_from(passphrase_file, identity, voice)
+    reporter = Reporter(json, quiet)
+    openers = openers_from(passphrase_file, identity, reporter)
     keys = []
     for path in key:
         entries = read_key(path, openers)
@@ -48,7 +48,7 @@ def command(
     ring, found = Keyring(keys), []
     folder = ImageFolder(dataset, lenient=True)
     items = folder.present()[:limit]
-    with bar(voice, "verifying") as tick:
+    with bar(reporter, "verifying") as tick:
         for n, item in enumerate(items, 1):
             name = item.image.relative_to(folder.path).as_posix()
             try:
@@ -61,10 +61,10 @@ def command(
     at_home = {line["name"] for line in found if line["state"] == "untouched"}
     for line in found:
         line["copy"] = line["state"] == "moved" and line["name"] in at_home
-        voice.say(f"{line['file']}: {in_words(line)}")
+        reporter.say(f"{line['file']}: {in_words(line)}")
     counts = Counter(line["state"] for line in found)
-    voice.table("in all", [(WORDS[s], str(counts[s])) for s in WORDS if counts[s]])
-    voice.finish({"images": found, **counts})
+    reporter.table("in all", [(WORDS[s], str(counts[s])) for s in WORDS if counts[s]])
+    reporter.finish({"images": found, **counts})
     if counts["altered"] or counts["moved"]:
         raise typer.Exit(6)
     if counts["unreadable"]:

@@ -13,9 +13,9 @@ from privmed.cli.common import (
     Device,
     Json,
     Quiet,
+    Reporter,
     Set,
     TrustModel,
-    Voice,
     bar,
     check_split,
     make,
@@ -85,13 +85,13 @@ def command(
     source = ImageFolder(dataset, lenient=True)
     check_apart(source, output)
     check_places(key, output, resume)
-    check_split(Voice(json, quiet), source, split)
+    check_split(Reporter(json, quiet), source, split)
     people = sorted(fingerprint_of(r) for r in recipient or [])
-    voice, begun = Voice(json, quiet), unfinished(key) if resume else None
+    reporter, begun = Reporter(json, quiet), unfinished(key) if resume else None
     place = pick_device(device)
     model = model or []
     oracle = Ensemble([load_oracle(m, place, trust_model) for m in model], share) if model else None
-    locks = [] if begun else locks_from(passphrase_file, recipient, voice)
+    locks = [] if begun else locks_from(passphrase_file, recipient, reporter)
     given = settings(set_)
     keep_out = structure(KeepOut, given.pop("keep_out", {}), "keep_out")
     locker = make("watermarker", watermarker, None, device, **given)
@@ -110,11 +110,11 @@ def command(
         "model": [f"{m.stem}:{fingerprint(m)}" for m in model],
         "logo": hashlib.sha256(mark.numpy().tobytes()).hexdigest()[:16],
     }
-    voice.unlisted(source)
+    reporter.unlisted(source)
     secret = os.urandom(32) if seed is None else seeded(seed)
     known, writer = {}, None
     if begun:
-        writer, entries = begun[1](key, openers_from(passphrase_file, identity, voice))
+        writer, entries = begun[1](key, openers_from(passphrase_file, identity, reporter))
         if entries:
             check_same(begun[0], entries[0], about, owner, people, None if seed is None else secret)
             secret, known = entries[0]["secret"], {e["file"]: e for e in entries[1:]}
@@ -134,7 +134,7 @@ def command(
             writer = writer or KeyWriter(key, locks)
             if not writer.count:
                 writer.add({"owner": owner, "secret": secret, "about": about, "recipients": people})
-            with bar(voice, "marking") as tick:
+            with bar(reporter, "marking") as tick:
                 outcome = watermark_set(release, items, marking, writer, known, strict=strict, tick=tick)
             if not release.lines:
                 if not known:  # what an earlier run marked may have been moved away, and still needs its key
@@ -148,7 +148,7 @@ def command(
         release.finish(items, outcome.failed)
         writer.close()
     figures = [known[name]["figures"] for name in release.lines if name in known]
-    report(voice, release, key, figures, outcome)
+    report(reporter, release, key, figures, outcome)
     if outcome.failed:
         raise typer.Exit(1)
 
@@ -212,7 +212,7 @@ def check_places(key: Path, output: Path, resume: bool) -> None:
         )
 
 
-def report(voice: Voice, release, key: Path, figures: list[dict], outcome) -> None:
+def report(reporter: Reporter, release, key: Path, figures: list[dict], outcome) -> None:
     """Say what was done, and what could not be."""
     right = [f for f in figures if f["was_right"]]
     misled = sum(f["misled"] for f in right)
@@ -223,9 +223,9 @@ def report(voice: Voice, release, key: Path, figures: list[dict], outcome) -> No
     if figures:
         rows.append(("queries", f"{queries:.0f} an image"))
     rows.append(("key", f"{key} ({key.stat().st_size / 1024:.0f} kB). Without it the originals cannot be restored."))
-    voice.table(f"marked data set in {release.out}", rows)
-    voice.left_out(outcome.failed)
-    voice.finish(
+    reporter.table(f"marked data set in {release.out}", rows)
+    reporter.left_out(outcome.failed)
+    reporter.finish(
         {
             "output": str(release.out),
             "key": str(key),

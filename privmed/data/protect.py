@@ -16,8 +16,8 @@ from privmed.imaging import read
 from privmed.imaging.canvas import max_value_of
 from privmed.imaging.picture import Picture
 from privmed.interfaces import Protector
-from privmed.interfaces.door import MINIMUM_SIDE
 from privmed.interfaces.fitting import Fitting, Report
+from privmed.interfaces.validation import MINIMUM_SIDE
 from privmed.metrics import psnr, ssim
 
 CHECKPOINT, FITTED = "fit.pt", "fitted.pt"  # of a fit that goes on, and of one that has ended

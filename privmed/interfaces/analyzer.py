@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from privmed.errors import InputError
-from privmed.interfaces import door
+from privmed.interfaces import validation
 from privmed.interfaces.base import Method
 
 
@@ -51,11 +51,11 @@ class Analyzer(Method):
         Raises:
             InputError: for wrong types, shapes, ranges, NaN, or sides below 32.
         """
-        stego_ = door.image("stego", stego, values=check_values).to(self.device)
+        stego_ = validation.image("stego", stego, values=check_values).to(self.device)
         with self._at_work(stego):
-            padded = door.pad(stego_, self.multiple)
-            response = self._analyze(padded, door.generator_for(generator, self.device))
-            response = door.crop(self._check_output(response, padded.shape, "response"), stego_.shape[-2:])
+            padded = validation.pad(stego_, self.multiple)
+            response = self._analyze(padded, validation.generator_for(generator, self.device))
+            response = validation.crop(self._check_output(response, padded.shape, "response"), stego_.shape[-2:])
             return (response.clamp(0, 1) if clamp else response).to(stego.device)
 
     @final
@@ -74,7 +74,7 @@ class Analyzer(Method):
         Raises:
             InputError: for wrong types, shapes, NaN, or sides below 32.
         """
-        recovered_ = door.image("recovered", recovered, bounded=False, values=check_values).to(self.device)
+        recovered_ = validation.image("recovered", recovered, bounded=False, values=check_values).to(self.device)
         with self._at_work(recovered):
             found = self._decode(recovered_).float().to(recovered.device)
             b, _, h, w = recovered_.shape
@@ -100,7 +100,7 @@ class Analyzer(Method):
         Raises:
             InputError: for wrong types, shapes, NaN, or sides below 32.
         """
-        recovered_ = door.image("recovered", recovered, bounded=False, values=check_values).to(self.device)
+        recovered_ = validation.image("recovered", recovered, bounded=False, values=check_values).to(self.device)
         with self._at_work(recovered):
             found = self._presence(recovered_)
             if found is None:

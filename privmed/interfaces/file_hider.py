@@ -13,7 +13,7 @@ from torch import Tensor
 
 from privmed.errors import InputError, KeyFileError, SettingsError
 from privmed.imaging.wire import from_bytes, to_bytes
-from privmed.interfaces import door
+from privmed.interfaces import validation
 from privmed.interfaces.base import Method
 from privmed.locks import Passphrase, need_cryptography
 from privmed.shared_key import SharedKey
@@ -139,10 +139,10 @@ def _bytes(data: bytes) -> bytes:
 
 def _pixels(name: str, image: Tensor) -> np.ndarray:
     """One checked image as 8-bit pixels, (H, W, 1 or 3)."""
-    door.tensor(name, image, channels=(1, 3))
+    validation.tensor(name, image, channels=(1, 3))
     if len(image) != 1:
         raise InputError(f"{name}: expected one image, got a batch of {len(image)}.")
-    pixels = to_bytes(door.in_unit_range(name, door.finite(name, image)))
+    pixels = to_bytes(validation.in_unit_range(name, validation.finite(name, image)))
     if pixels.ndim == 2:
         return pixels[..., None]
     return pixels[..., :1] if (pixels == pixels[..., :1]).all() else pixels
@@ -161,7 +161,9 @@ def _entropy(data: bytes, cover: np.ndarray, generator: torch.Generator | int | 
     """From the system; or from a generator, the file and the photograph, so that no two files ever share what must be used once."""
     if generator is None:
         return secrets.token_bytes(32)
-    drawn = torch.randint(256, (32,), generator=door.generator_for(generator, torch.device("cpu")), dtype=torch.uint8)
+    drawn = torch.randint(
+        256, (32,), generator=validation.generator_for(generator, torch.device("cpu")), dtype=torch.uint8
+    )
     parts = (drawn.numpy(), hashlib.sha256(data).digest(), repr(cover.shape).encode(), np.ascontiguousarray(cover))
     whole = hashlib.sha256()
     for part in parts:

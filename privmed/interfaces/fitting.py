@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from privmed.errors import InputError, WeightsError
-from privmed.interfaces import door
+from privmed.interfaces import validation
 from privmed.weights import load_checkpoint
 
 Report = Callable[[str, int, int, dict[str, float]], None]
@@ -136,10 +136,10 @@ class TrainingPairs:
         name = f"image of pair {index}"
         if isinstance(image, Tensor) and image.ndim == 3:
             image = image[None]
-        x = door.image(name, image)
+        x = validation.image(name, image)
         given = target if isinstance(target, Tensor) else torch.tensor(target)
         given = given[None] if given.ndim in (0, 3) else given
-        truth = door.truth(f"mask of pair {index}", given, like=x)
+        truth = validation.truth(f"mask of pair {index}", given, like=x)
         x = F.interpolate(x, (self.size, self.size), mode="bilinear", antialias=True, align_corners=False)
         return x, F.interpolate(truth, (self.size, self.size), mode="nearest") if truth.ndim == 4 else truth
 

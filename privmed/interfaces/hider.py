@@ -9,7 +9,7 @@ from typing import ClassVar, final
 import torch
 from torch import Tensor
 
-from privmed.interfaces import door
+from privmed.interfaces import validation
 from privmed.interfaces.base import Method
 from privmed.refine import Refinement
 from privmed.refine import refine as improve
@@ -64,16 +64,16 @@ class Hider(Method):
             SettingsError: for ``refine`` where :meth:`recover` has no gradient.
         """
         secret_, cover_ = (
-            door.image(name, x, values=check_values) for name, x in (("secret", secret), ("cover", cover))
+            validation.image(name, x, values=check_values) for name, x in (("secret", secret), ("cover", cover))
         )
         size = secret_.shape[-2:]
-        cover_ = door.fill(door.same_batch("cover", cover_, "secret", secret_), size)
+        cover_ = validation.fill(validation.same_batch("cover", cover_, "secret", secret_), size)
         secret_, cover_ = secret_.to(self.device), cover_.to(self.device)
         with self._at_work(secret, cover):
-            source = door.generator_for(generator, self.device)
-            padded = door.pad(secret_, self.multiple), door.pad(cover_, self.multiple)
+            source = validation.generator_for(generator, self.device)
+            padded = validation.pad(secret_, self.multiple), validation.pad(cover_, self.multiple)
             stego = self._tiled(lambda s, c: self._hide(s, c, source), "stego", *padded)
-            stego = door.crop(stego, size)
+            stego = validation.crop(stego, size)
             stego = stego.clamp(0, 1) if clamp else stego
             how = refine if isinstance(refine, Refinement) else structure(Refinement, {"steps": refine}, "refine")
             if how.steps:
@@ -104,11 +104,13 @@ class Hider(Method):
         Raises:
             InputError: for wrong types, shapes, ranges, NaN, or sides below 32.
         """
-        stego_ = door.image("stego", stego, values=check_values).to(self.device)
+        stego_ = validation.image("stego", stego, values=check_values).to(self.device)
         with self._at_work(stego):
-            source = door.generator_for(generator, self.device)
-            recovered = self._tiled(lambda s: self._recover(s, source), "recovered", door.pad(stego_, self.multiple))
-            recovered = door.crop(recovered, stego_.shape[-2:])
+            source = validation.generator_for(generator, self.device)
+            recovered = self._tiled(
+                lambda s: self._recover(s, source), "recovered", validation.pad(stego_, self.multiple)
+            )
+            recovered = validation.crop(recovered, stego_.shape[-2:])
             return (recovered.clamp(0, 1) if clamp else recovered).to(stego.device)
 
     def _refined(
@@ -128,7 +130,9 @@ class Hider(Method):
 
         def recover(tile: Tensor) -> Tensor:
             generator.set_state(before)  # the same latent in every step
-            return door.crop(self._recover(door.pad(tile, self.multiple), generator).float(), tile.shape[-2:])
+            return validation.crop(
+                self._recover(validation.pad(tile, self.multiple), generator).float(), tile.shape[-2:]
+            )
 
         stego = stego.detach().clone()
         for n, at in enumerate(tiles):

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from privmed.errors import InputError, SettingsError, WeightsError
 from privmed.imaging.bound import snap
-from privmed.interfaces import door
+from privmed.interfaces import validation
 from privmed.interfaces.base import Method
 from privmed.interfaces.configs import LearningConfig, ProtectorConfig
 from privmed.interfaces.fitting import Fitting, TrainingPairs
@@ -119,12 +119,12 @@ class Protector(Method):
                 f"{self.name} has not been fitted. Call fit(dataset) first, or load a fitted one with weights=PATH."
             )
         seed = self.config.seed if generator is None else generator
-        generators = [door.generator_of(seed, x, self.device) for x in clean]
-        padded = door.pad(clean, self.multiple)
-        target = door.pad(truth, self.multiple) if truth.ndim == 4 else truth
+        generators = [validation.generator_of(seed, x, self.device) for x in clean]
+        padded = validation.pad(clean, self.multiple)
+        target = validation.pad(truth, self.multiple) if truth.ndim == 4 else truth
         with torch.no_grad():
             protected = self._protect(padded, target, generators)
-            protected = door.crop(self._check_output(protected, padded.shape, "protected"), clean.shape[-2:])
+            protected = validation.crop(self._check_output(protected, padded.shape, "protected"), clean.shape[-2:])
             protected = torch.clamp(protected, clean - self.reach, clean + self.reach).clamp(0, 1)
             protected = protected if levels is None else snap(protected, clean, self.reach, levels)
             return torch.where(self._support(clean, truth), protected, clean).to(image.device)
@@ -136,9 +136,9 @@ class Protector(Method):
         return self._support(clean, truth).expand(len(clean), 1, *clean.shape[-2:]).to(image.device)
 
     def _checked(self, image: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        door.tensor("image", image, channels=(1, 3))
-        clean = door.in_unit_range("image", door.finite("image", image)).to(self.device)
-        truth = door.truth("mask", mask, like=clean).to(self.device)
+        validation.tensor("image", image, channels=(1, 3))
+        clean = validation.in_unit_range("image", validation.finite("image", image)).to(self.device)
+        truth = validation.truth("mask", mask, like=clean).to(self.device)
         self._check_task("segmentation" if truth.ndim == 4 else "classification")
         if truth.ndim == 1 and self.classes and int(truth.max()) >= self.classes:
             raise InputError(f"mask: class {int(truth.max())}, but {self.name} was set to {self.classes} classes.")

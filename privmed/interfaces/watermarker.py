@@ -18,7 +18,7 @@ from privmed.imaging.integers import to_integers, to_tensor
 from privmed.imaging.overlay import Overlay, blend
 from privmed.imaging.record import make_record, use_record
 from privmed.imaging.wire import to_bytes
-from privmed.interfaces import door
+from privmed.interfaces import validation
 from privmed.interfaces.base import Method
 from privmed.interfaces.blackbox import BatchedOracle, Oracle, SearchState, run_searches
 from privmed.interfaces.configs import LogoConfig, WatermarkerConfig
@@ -168,19 +168,21 @@ class Watermarker(Method):
             InputError: for wrong types, shapes, ranges or NaN.
             KeyFileError: when the record is damaged, or belongs to another image or to this one before it was altered.
         """
-        door.tensor("image", image, channels=(1, 3))
-        marked = door.in_unit_range("image", door.finite("image", image))
+        validation.tensor("image", image, channels=(1, 3))
+        marked = validation.in_unit_range("image", validation.finite("image", image))
         max_value = record.get("levels") if isinstance(record, dict) else None
         if max_value not in MAX_VALUES:
             raise KeyFileError("record: is not a record of a watermark.")
         return to_tensor(use_record(to_integers(marked, max_value), record), max_value).to(image.device)
 
     def _state(self, task: Task, logo: Tensor) -> SearchState:
-        door.tensor("image", task.image, channels=(1, 3))
-        clean = door.in_unit_range("image", door.finite("image", task.image))
+        validation.tensor("image", task.image, channels=(1, 3))
+        clean = validation.in_unit_range("image", validation.finite("image", task.image))
         if clean.shape[0] != 1:
             raise InputError(f"image: expected one image, got a batch of {clean.shape[0]}.")
-        numbers = torch.randint(2**62, (2,), generator=door.generator_for(task.generator, torch.device("cpu"))).tolist()
+        numbers = torch.randint(
+            2**62, (2,), generator=validation.generator_for(task.generator, torch.device("cpu"))
+        ).tolist()
         problem = Problem(
             view=np.ascontiguousarray(to_bytes(clean)),
             logo=logo,
@@ -202,7 +204,7 @@ def checked_logo(logo: Tensor) -> Tensor:
     if not isinstance(logo, Tensor) or logo.ndim != 4 or logo.shape[0] != 1 or logo.shape[1] not in (3, 4):
         got = tuple(logo.shape) if isinstance(logo, Tensor) else type(logo).__name__
         raise InputError(f"logo: expected RGB or RGBA of shape (1, 3 or 4, h, w), got {got}.")
-    logo = door.in_unit_range("logo", door.finite("logo", logo))
+    logo = validation.in_unit_range("logo", validation.finite("logo", logo))
     if float(logo[:, 3:].amax() if logo.shape[1] == 4 else logo.amax()) == 0:
         raise InputError("logo: is transparent everywhere (or black, which is the same without transparency).")
     return logo
@@ -210,7 +212,7 @@ def checked_logo(logo: Tensor) -> Tensor:
 
 def region(name: str, mask: Tensor | None, like: Tensor) -> np.ndarray | None:
     """A mask as (H, W) bool."""
-    return None if mask is None else door.mask(name, mask, like=like)[0, 0].bool().cpu().numpy()
+    return None if mask is None else validation.mask(name, mask, like=like)[0, 0].bool().cpu().numpy()
 
 
 def secret_of(task: Task, numbers: list[int]) -> bytes:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from privmed.errors import MissingDependencyError, SettingsError, did_you_mean
-from privmed.interfaces import door
+from privmed.interfaces import validation
 from privmed.interfaces.base import Method
 from privmed.settings import at_least, setting
 
@@ -127,7 +127,7 @@ class Classifier(Method):
         Raises:
             InputError: for wrong types, shapes, ranges or NaN.
         """
-        return self.logits(door.image("images", images)).softmax(1)
+        return self.logits(validation.image("images", images)).softmax(1)
 
     def logits(self, images: Tensor) -> Tensor:
         """Map checked images, (N, 3, H, W), to logits (N, classes)."""

@@ -11,7 +11,7 @@ from privmed import registry
 from privmed.errors import InputError, SettingsError, did_you_mean
 from privmed.imaging.keepout import lesion_boxes, paint
 from privmed.imaging.logo import draw_logo
-from privmed.interfaces import Protector, Watermarker, door
+from privmed.interfaces import Protector, Watermarker, validation
 from privmed.interfaces.blackbox import BatchedOracle
 from privmed.interfaces.watermarker import Oracle
 from privmed.pipeline.run import Run
@@ -59,7 +59,7 @@ def watermark(
         made = []
         for n, image in enumerate(run.image.split(1)):
             regions = {} if where == "anywhere" else _regions(run.mask[n, 0], where)
-            drawn = door.generator_of(run.seed, image, torch.device("cpu"))
+            drawn = validation.generator_of(run.seed, image, torch.device("cpu"))
             made.append(method.embed(image, mark, oracle, int(run.label[n]), generator=drawn, **regions))
         marked = torch.cat([m.image for m in made])
         return evolve(

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from privmed import registry
 from privmed.errors import InputError, SettingsError
-from privmed.interfaces import Analyzer, Hider, door
+from privmed.interfaces import Analyzer, Hider, validation
 from privmed.pipeline.run import ARRIVING, Run
 
 if TYPE_CHECKING:
@@ -131,8 +131,8 @@ class Pipeline:
             label = torch.full((len(start),), label)
         run = evolve(
             run,
-            mask=None if mask is None else door.mask("mask", mask, like=start),
-            label=None if label is None else door.truth("label", label, like=start),
+            mask=None if mask is None else validation.mask("mask", mask, like=start),
+            label=None if label is None else validation.truth("label", label, like=start),
         )
         with torch.no_grad():
             for index, stage in enumerate(self.stages):  # stages of one kind must not draw the same noise
@@ -179,12 +179,12 @@ class Pipeline:
 
 
 def _hidden(secret: Tensor, cover: Tensor, seed: int) -> Run:
-    secret, cover = door.image("secret", secret), door.image("cover", cover)
-    cover = door.fill(door.same_batch("cover", cover, "secret", secret), secret.shape[-2:])
+    secret, cover = validation.image("secret", secret), validation.image("cover", cover)
+    cover = validation.fill(validation.same_batch("cover", cover, "secret", secret), secret.shape[-2:])
     return Run(secret=secret, cover=cover, image=cover, seed=seed)
 
 
 def _published(image: Tensor, seed: int) -> Run:
-    door.tensor("image", image, channels=(1, 3))
-    image = door.in_unit_range("image", door.finite("image", image))
+    validation.tensor("image", image, channels=(1, 3))
+    image = validation.in_unit_range("image", validation.finite("image", image))
     return Run(original=image, image=image, seed=seed)

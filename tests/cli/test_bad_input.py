@@ -253,9 +253,7 @@ def around(world, monkeypatch):
     def load_or_stand_in(path, *args, **more):
         if Path(path).name != "model.onnx":
             return load(path, *args, **more)
-        declared = oracles.Declaration(
-            classes=["a", "b"], size=32, mean=[0.0] * 3, deviation=[1.0] * 3, answers="logits"
-        )
+        declared = oracles.ModelSpec(classes=["a", "b"], size=32, mean=[0.0] * 3, deviation=[1.0] * 3, answers="logits")
         return oracles.Oracle(lambda x: torch.stack([x.mean((1, 2, 3)), x[:, 0, 0, 0]], 1), declared)
 
     monkeypatch.chdir(world)

@@ -43,7 +43,7 @@ def cheap(monkeypatch):
 
 @pytest.fixture
 def model(tmp_path):
-    """A TorchScript model with its declaration."""
+    """A TorchScript model with its description."""
     path = tmp_path / "judge.pt"
     torch.jit.save(torch.jit.script(Judge()), path)
     declare(path)

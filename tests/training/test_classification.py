@@ -46,7 +46,7 @@ def test_a_classifier_learns_and_comes_back_as_an_oracle(root):
     assert train(root, "run")["accuracy"] > 0.9
     oracle = load_oracle(root / "run/classifier-toy.safetensors")
     assert oracle.classes == ["left", "right"]
-    assert oracle.declaration.size == 32
+    assert oracle.spec.size == 32
     images = torch.full((2, 1, 50, 50), 0.35)
     images[0, :, :17] = 0.7
     assert oracle(images).argmax(1).tolist() == [0, 1]

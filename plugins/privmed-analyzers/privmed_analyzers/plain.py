@@ -14,13 +14,13 @@ from attrs import frozen
 from torch import Tensor, nn
 
 from privmed import Analyzer
-from privmed.interfaces import door
+from privmed.interfaces import validation
 from privmed.settings import setting
-from privmed_analyzers.reading import Reading, ReadingConfig
+from privmed_analyzers.decoding import DecoderConfig, OutputDecoder
 
 
 @frozen(kw_only=True)
-class PlainConfig(ReadingConfig):
+class PlainConfig(DecoderConfig):
     """Settings of every plain network."""
 
     residual: bool = setting(False, "add the stego to the answer; the paper's competitors do not")
@@ -34,7 +34,7 @@ class PlainAnalyzer(Analyzer):
     def __init__(self, config: PlainConfig | None = None) -> None:
         super().__init__(config)
         self.network = self.build()
-        self.reading = Reading(self.config)
+        self.output_decoder = OutputDecoder(self.config)
         self.to(memory_format=torch.channels_last)
 
     @abstractmethod
@@ -53,8 +53,8 @@ class PlainAnalyzer(Analyzer):
         Raises:
             InputError: for wrong types, shapes, ranges, NaN, or sides below 32.
         """
-        image_ = door.image("image", image).to(self.device)
-        return self.reading(door.crop(self._run(door.pad(image_, self.multiple)), image_.shape[-2:]))
+        image_ = validation.image("image", image).to(self.device)
+        return self.output_decoder(validation.crop(self._run(validation.pad(image_, self.multiple)), image_.shape[-2:]))
 
     def _run(self, x: Tensor) -> Tensor:
         with self.subnets():
@@ -64,7 +64,7 @@ class PlainAnalyzer(Analyzer):
         return self._run(stego) + (stego if self.config.residual else 0)
 
     def _decode(self, recovered: Tensor) -> Tensor:
-        return self.reading(recovered)
+        return self.output_decoder(recovered)
 
     def _presence(self, recovered: Tensor) -> Tensor | None:
-        return self.reading.presence(recovered)
+        return self.output_decoder.presence(recovered)

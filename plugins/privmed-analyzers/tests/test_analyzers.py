@@ -174,7 +174,7 @@ def test_decoding_by_hand():
 
 def test_classification_head_is_tiny():
     analyzer = privmed.analyzer("hidemia", weights=None, classes=7, **SMALL)
-    assert sum(p.numel() for p in analyzer.reading.parameters()) == 1351
+    assert sum(p.numel() for p in analyzer.output_decoder.parameters()) == 1351
 
 
 def test_segmenting_bare_images_at_any_size():
@@ -215,4 +215,4 @@ def test_segmenting_learns_and_equals_decoding_of_the_bare_answer():
     unet.segment(image).square().mean().backward()
     assert unet.network.encoder[0][0].weight.grad.abs().max() > 0
     unet.eval()
-    torch.testing.assert_close(unet.segment(image), unet.reading(unet._analyze(image, torch.Generator())))
+    torch.testing.assert_close(unet.segment(image), unet.output_decoder(unet._analyze(image, torch.Generator())))

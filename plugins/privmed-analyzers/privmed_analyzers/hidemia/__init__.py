@@ -24,9 +24,9 @@ from privmed import Analyzer, hookimpl
 from privmed.imaging.wavelets import Subbands, haar, inverse_haar
 from privmed.nn.unet import LEVELS, UNet
 from privmed.settings import at_least, between, one_of, setting
+from privmed_analyzers.decoding import DecoderConfig, OutputDecoder
 from privmed_analyzers.hidemia.asywa import BANDS, AsyWA
 from privmed_analyzers.hidemia.modc import MoDC
-from privmed_analyzers.reading import Reading, ReadingConfig
 
 
 def subset_of(*choices: Any):
@@ -43,7 +43,7 @@ def subset_of(*choices: Any):
 
 
 @frozen(kw_only=True)
-class HideMIAConfig(ReadingConfig):
+class HideMIAConfig(DecoderConfig):
     """Settings of :class:`HideMIA`; every ablation of the paper's Tables 3 to 6 is a value here.
 
     The defaults are the paper's, but for the reading (gain 10, threshold 0.5; the paper: 1 and 0), the projected diagonals, the softmax,
@@ -99,7 +99,7 @@ class HideMIA(Analyzer):
                 for level in (c.attention_levels if c.attention != "none" else [])
             }
         )
-        self.reading = Reading(c)
+        self.output_decoder = OutputDecoder(c)
         self.to(memory_format=torch.channels_last)
 
     def _analyze(self, stego: Tensor, generator: torch.Generator) -> Tensor:
@@ -122,10 +122,10 @@ class HideMIA(Analyzer):
         return [network.climb(list(own)) for network, own in zip(networks, zip(*features))]
 
     def _decode(self, recovered: Tensor) -> Tensor:
-        return self.reading(recovered)
+        return self.output_decoder(recovered)
 
     def _presence(self, recovered: Tensor) -> Tensor | None:
-        return self.reading.presence(recovered)
+        return self.output_decoder.presence(recovered)
 
 
 @hookimpl

@@ -1,10 +1,10 @@
-"""The door: what every method's input goes through, once."""
+"""What every method checks of its input, once."""
 
 import pytest
 import torch
 
 from privmed.errors import InputError, SettingsError
-from privmed.interfaces import door
+from privmed.interfaces import validation
 from privmed.interfaces.hider import _cuts
 
 
@@ -23,13 +23,13 @@ from privmed.interfaces.hider import _cuts
 )
 def test_messages_name_the_thing_and_the_way_out(value, words):
     with pytest.raises(InputError, match=words) as caught:
-        door.image("cover", value)
+        validation.image("cover", value)
     assert str(caught.value).startswith("cover:")
 
 
 def test_rounding_errors_at_the_ends_are_forgiven():
     x = torch.full((1, 1, 32, 32), 1 + 5e-5)
-    assert door.image("x", x).max() == 1
+    assert validation.image("x", x).max() == 1
 
 
 @pytest.mark.parametrize("size", [(32, 32), (100, 37), (33, 400)])
@@ -37,7 +37,7 @@ def test_fill_covers_the_whole_target_without_distortion(size):
     """A centred disc stays a centred disc: its aspect ratio is 1 after filling."""
     y, x = torch.meshgrid(torch.linspace(-1, 1, 120), torch.linspace(-2, 2, 240), indexing="ij")
     disc = ((x**2 + y**2) < 0.01).float()[None, None]
-    out = door.fill(disc, size)
+    out = validation.fill(disc, size)
     assert out.shape[-2:] == size
     rows, columns = (out[0, 0] > 0.5).nonzero().unbind(1)
     tall, wide = rows.max() - rows.min() + 1, columns.max() - columns.min() + 1
@@ -47,18 +47,18 @@ def test_fill_covers_the_whole_target_without_distortion(size):
 @pytest.mark.parametrize("multiple", [2, 16, 32])
 def test_pad_and_crop_are_inverse(multiple):
     x = torch.rand(1, 3, 33, 47)
-    padded = door.pad(x, multiple)
+    padded = validation.pad(x, multiple)
     assert padded.shape[-2] % multiple == padded.shape[-1] % multiple == 0
-    assert torch.equal(door.crop(padded, (33, 47)), x)
+    assert torch.equal(validation.crop(padded, (33, 47)), x)
 
 
 def test_masks_are_binary_and_fit():
     image = torch.rand(1, 3, 32, 32)
-    assert door.mask("mask", torch.ones(1, 1, 32, 32, dtype=torch.bool), image).dtype == torch.float32
+    assert validation.mask("mask", torch.ones(1, 1, 32, 32, dtype=torch.bool), image).dtype == torch.float32
     with pytest.raises(InputError, match="only 0 and 1"):
-        door.mask("mask", torch.full((1, 1, 32, 32), 0.5), image)
+        validation.mask("mask", torch.full((1, 1, 32, 32), 0.5), image)
     with pytest.raises(InputError, match="like the image"):
-        door.mask("mask", torch.zeros(1, 1, 32, 40), image)
+        validation.mask("mask", torch.zeros(1, 1, 32, 40), image)
 
 
 def test_a_broken_method_is_told_from_a_bad_input(toy_hider):

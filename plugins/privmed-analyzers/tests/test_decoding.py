@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from privmed_analyzers.reading import Reading, ReadingConfig
+from privmed_analyzers.decoding import DecoderConfig, OutputDecoder
 
 import privmed
 from privmed.data.samples import ultrasound_phantom
@@ -42,60 +42,60 @@ def phantom_labels(classes, side=48):
 @pytest.mark.parametrize("classes", [2, 3, 8])
 def test_classes_come_back_exactly(classes, presence, colours):
     """Through 8 bits, and where noise moved them by less than half of the distance of two colours."""
-    reading = Reading(ReadingConfig(mask_classes=classes, presence=presence, colours=colours))
+    decoder = OutputDecoder(DecoderConfig(mask_classes=classes, presence=presence, colours=colours))
     labels = phantom_labels(classes)
-    sent = encode_as(reading, labels)
-    assert torch.equal(label_map(reading(quantise(sent)).softmax(1)), labels)
+    sent = encode_as(decoder, labels)
+    assert torch.equal(label_map(decoder(quantise(sent)).softmax(1)), labels)
     points = codes(classes + presence)
     nearest = torch.cdist(points, points).fill_diagonal_(9).min()
     away = torch.randn(sent.shape, generator=torch.Generator().manual_seed(0))
     away = 0.49 * nearest * away / away.norm(dim=1, keepdim=True)
-    assert torch.equal(label_map(reading(sent + away).softmax(1)), labels)
+    assert torch.equal(label_map(decoder(sent + away).softmax(1)), labels)
 
 
-def encode_as(reading, labels):
-    return codes(len(reading.colours.weight))[labels[:, 0].long()].permute(0, 3, 1, 2)
+def encode_as(decoder, labels):
+    return codes(len(decoder.colours.weight))[labels[:, 0].long()].permute(0, 3, 1, 2)
 
 
 def test_logits_are_distances_to_the_colours():
-    reading = Reading(ReadingConfig(mask_classes=3, gain=7.0))
+    decoder = OutputDecoder(DecoderConfig(mask_classes=3, gain=7.0))
     x = torch.rand(2, 3, 4, 5)
     distances = (x[:, None] - codes(3).view(1, 3, 3, 1, 1)).square().sum(2)
-    logits = reading(x)
+    logits = decoder(x)
     torch.testing.assert_close(logits - logits[:, :1], -7 * (distances - distances[:, :1]), atol=1e-5, rtol=0)
 
 
 def test_learned_colours_can_move_and_fixed_ones_cannot():
     for colours, count in (("learned", 4 * 3), ("fixed", 0)):
-        reading = Reading(ReadingConfig(mask_classes=3, colours=colours))
-        assert sum(p.numel() for p in reading.parameters()) == count
-    reading(torch.rand(1, 3, 4, 4))
+        decoder = OutputDecoder(DecoderConfig(mask_classes=3, colours=colours))
+        assert sum(p.numel() for p in decoder.parameters()) == count
+    decoder(torch.rand(1, 3, 4, 4))
 
 
 def test_two_classes_are_read_as_a_foreground_is():
     """Black and white: nearer to white is a mean above a half."""
     x = torch.rand(1, 3, 16, 16)
-    two, one = Reading(ReadingConfig(mask_classes=2)), Reading(ReadingConfig())
+    two, one = OutputDecoder(DecoderConfig(mask_classes=2)), OutputDecoder(DecoderConfig())
     assert torch.equal(label_map(two(x).softmax(1)), label_map(one(x).sigmoid()))
 
 
 def test_presence_by_hand():
     """Grey is an answer to a scan (logit g / 2), red is one to nothing (-g / 2), and marks nothing."""
-    reading = Reading(ReadingConfig(presence=True))
+    decoder = OutputDecoder(DecoderConfig(presence=True))
     x = torch.full((2, 3, 32, 32), 0.7)
     x[1, 0], x[1, 1:] = 1.0, 0.0
-    torch.testing.assert_close(reading.presence(x), torch.tensor([5.0, -5.0]))
-    assert label_map(reading(x).sigmoid()).mean((1, 2, 3)).tolist() == [1, 0]
-    assert Reading(ReadingConfig()).presence(x) is None
+    torch.testing.assert_close(decoder.presence(x), torch.tensor([5.0, -5.0]))
+    assert label_map(decoder(x).sigmoid()).mean((1, 2, 3)).tolist() == [1, 0]
+    assert OutputDecoder(DecoderConfig()).presence(x) is None
 
 
 def test_presence_among_several_classes_has_a_colour_of_its_own():
-    reading = Reading(ReadingConfig(mask_classes=3, presence=True))
+    decoder = OutputDecoder(DecoderConfig(mask_classes=3, presence=True))
     points = codes(4)
-    assert all(reading.presence(c.view(1, 3, 1, 1).expand(1, 3, 32, 32)) > 5 for c in points[:3])
+    assert all(decoder.presence(c.view(1, 3, 1, 1).expand(1, 3, 32, 32)) > 5 for c in points[:3])
     nothing = points[3].view(1, 3, 1, 1).expand(1, 3, 32, 32)
-    assert reading.presence(nothing) < -5
-    assert reading(nothing).shape[1] == 3
+    assert decoder.presence(nothing) < -5
+    assert decoder(nothing).shape[1] == 3
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The checks at the door: every public method sends its tensors through here, so all methods fail alike."""
+"""Checks of what public methods are given: all send their tensors through here, so that all fail alike."""
 
 from __future__ import annotations
 

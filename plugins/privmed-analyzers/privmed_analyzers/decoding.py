@@ -31,7 +31,7 @@ def not_both(config: Any, _: Any, value: Any) -> None:
 
 
 @frozen(kw_only=True)
-class ReadingConfig:
+class DecoderConfig:
     """Settings of the answer's decoding."""
 
     gain: float = setting(10.0, "g of p = sigmoid(g * (mean - t)); the paper: 1", positive())
@@ -52,10 +52,10 @@ class ReadingConfig:
     )
 
 
-class Reading(nn.Module):
+class OutputDecoder(nn.Module):
     """Turn a recovered answer (B, 3, H, W) into logits: of a mask (B, 1, H, W) or (B, mask_classes, H, W), or of classes (B, classes)."""
 
-    def __init__(self, config: ReadingConfig) -> None:
+    def __init__(self, config: DecoderConfig) -> None:
         super().__init__()
         self.gain, self.threshold, self.tells = config.gain, config.threshold, config.presence
         self.head = nn.Linear(3 * GRID * GRID, config.classes) if config.classes else None
@@ -85,7 +85,7 @@ class Colours(nn.Module):
     ``-g |x - c|^2`` is linear in x but for ``-g |x|^2``, which all colours share: so it is a 1x1 convolution. Learned, it starts there.
     """
 
-    def __init__(self, config: ReadingConfig) -> None:
+    def __init__(self, config: DecoderConfig) -> None:
         super().__init__()
         self.classes = config.mask_classes
         points = codes(self.classes + config.presence)
