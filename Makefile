@@ -4,15 +4,15 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 SETUP  := constraints.txt pyproject.toml $(wildcard plugins/*/pyproject.toml)
-TOOLS  := pytest pytest-benchmark pytest-xdist ruff monai einops nibabel PyWavelets scikit-image pydicom pylibjpeg pylibjpeg-libjpeg pylibjpeg-openjpeg pylibjpeg-rle fastapi uvicorn highdicom
+TOOLS  := build pytest pytest-benchmark pytest-xdist ruff monai einops nibabel PyWavelets scikit-image pydicom pylibjpeg pylibjpeg-libjpeg pylibjpeg-openjpeg pylibjpeg-rle fastapi uvicorn highdicom matplotlib
 # What builds the site, as in the extra "docs".
-SITE   := sphinx pydata-sphinx-theme myst-nb sphinx-gallery matplotlib cryptography cmaes
+SITE   := sphinx pydata-sphinx-theme myst-nb sphinx-gallery
 # Tables that a suite runs; the others come from scripts.
 PLANS  := $(shell grep -L '^suite: script' benchmarks/*.yaml)
 # Two threads gain nothing on the tiny images of the tests.
 QUICK  := OMP_NUM_THREADS=1
 
-.PHONY: demo test test-slow mutants lint docs bench models results documents pictures clean
+.PHONY: demo test test-slow test-dist mutants lint docs dist bench models results documents pictures clean
 
 demo: $(READY)  ## hide scans in photographs, have them analysed there, and write demo/report.html
 	$(BIN)/privmed demo -o demo
@@ -22,6 +22,14 @@ test: $(READY)  ## fast tests of the core and of all plugins
 
 test-slow: $(READY)  ## all tests
 	$(QUICK) $(BIN)/python -m pytest -m "slow or not slow"
+
+dist: $(READY)  ## wheels and sdists of all five distributions, into build/dist
+	rm -rf build/dist && mkdir -p build
+	for part in . plugins/*; do $(BIN)/python -m build --no-isolation --outdir build/dist $$part > build/dist.log 2>&1 || { cat build/dist.log; exit 1; }; done
+	ls -lh build/dist
+
+test-dist: dist  ## install those wheels into a clean environment outside the repository, and use them there
+	$(QUICK) PRIVMED_DIST=build/dist $(BIN)/python -m pytest -m slow tests/installed
 
 mutants: $(READY)  ## deliberate mistakes in the methods, each of which some test must notice
 	$(QUICK) $(BIN)/python tests/mutants.py

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from privmed.interfaces import Analyzer, FileHider, Hider, Protector, Watermarker
     from privmed.registry import analyzer, available, hider, plugins, protector, watermarker
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 _LAZY = {
     **dict.fromkeys(("Analyzer", "FileHider", "Hider", "Protector", "Watermarker"), "privmed.interfaces"),

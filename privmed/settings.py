@@ -349,6 +349,7 @@ def _renamed(cls: type, values: Mapping[str, Any]) -> Mapping[str, Any]:
         if former in values and name in values:
             raise ValueError(f"{name} is given twice, once under its old name {former}")
         if former in values:
+            # All that are declared were renamed in 0.2; they leave with privmed 0.3.
             warnings.warn(f"the setting {former!r} is called {name!r} now.", RenamedSetting, stacklevel=2)
     return {present.get(name, name): value for name, value in values.items()}
 

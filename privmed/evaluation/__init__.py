@@ -1,1 +1,1 @@
-"""Former home of :mod:`privmed.covert` and :mod:`privmed.metrics`; gone with the next release."""
+"""Former home of :mod:`privmed.covert` and :mod:`privmed.metrics`; leaves with privmed 0.3."""

@@ -1,4 +1,4 @@
-"""Former name of :mod:`privmed.covert.fidelity`; gone with the next release."""
+"""Former name of :mod:`privmed.covert.fidelity`; leaves with privmed 0.3."""
 
 import warnings
 
@@ -6,4 +6,8 @@ from privmed.covert.fidelity import USES, Fidelity, error_map, fidelity, judge, 
 
 __all__ = ["USES", "Fidelity", "error_map", "fidelity", "judge", "recovery"]
 
-warnings.warn("privmed.evaluation.fidelity is now privmed.covert.fidelity.", DeprecationWarning, stacklevel=2)
+warnings.warn(
+    "privmed.evaluation.fidelity is now privmed.covert.fidelity; the old name leaves with privmed 0.3.",
+    DeprecationWarning,
+    stacklevel=2,
+)
