@@ -48,6 +48,8 @@ CORE = "privmed"
 """Distribution of the parts that come with the core."""
 FIRST_PARTY = {"privmed", "privmed-hiders", "privmed-analyzers", "privmed-protectors", "privmed-watermarkers"}
 """Distributions whose names of methods nobody else can take. Another one of such a name can only stand in its place."""
+HOMES = {kind: f"privmed-{kind}s" for kind in METHODS}
+"""The distribution of our methods of each kind."""
 BUNDLED = "bundled"
 """Stands for "the weights that come with the method, if any"."""
 
@@ -120,7 +122,7 @@ def load(kind: str, name: str) -> type[Method]:
     if not rows:
         names = sorted({row.name for row in _discover(kind)})
         raise MethodNotFoundError(
-            f"no {kind} is called {name!r}; installed: {', '.join(names) or 'none'}.{did_you_mean(name, names)}"
+            f"no {kind} is called {name!r}; installed: {', '.join(names) or 'none'}.{did_you_mean(name, names) or _get(kind)}"
         )
     usable = [row for row in rows if row.status != "broken"]
     if not usable:
@@ -202,6 +204,13 @@ def watermarker(name: str, weights: Any = BUNDLED, **settings: Any) -> Watermark
 # --- inside -----------------------------------------------------------------------------------------------------------
 
 _loaded: dict[tuple[str, str, str], type[Method]] = {}
+
+
+def _get(kind: str) -> str:
+    """Where privmed's own methods of a kind come from, if they are not installed."""
+    home = HOMES.get(kind)
+    absent = home and all(_normal(row.distribution) != home for row in _discover(kind))
+    return f" Those of privmed: pip install {home}" if absent else ""
 
 
 def _known_kind(kind: str) -> str:

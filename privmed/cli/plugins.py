@@ -50,7 +50,7 @@ def _show_listing(reporter: Reporter, rows: list) -> None:
     from rich.table import Table
 
     if not rows:
-        reporter.say("No methods are installed. Try: pip install privmed-hiders privmed-analyzers")
+        reporter.say("No methods are installed. Try: pip install 'privmed[all]'")
         return
     table = Table("kind", "name", "from", "status", box=None, padding=(0, 2, 0, 0), title_justify="left")
     for row in rows:
