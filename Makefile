@@ -29,7 +29,7 @@ dist: $(READY)  ## wheels and sdists of all five distributions, into build/dist
 	ls -lh build/dist
 
 test-dist: dist  ## install those wheels into a clean environment outside the repository, and use them there
-	$(QUICK) PRIVMED_DIST=build/dist $(BIN)/python -m pytest -m slow tests/installed
+	$(QUICK) PRIVMED_DIST=build/dist $(BIN)/python -m pytest -m slow -n 2 --dist loadfile tests/installed
 
 mutants: $(READY)  ## deliberate mistakes in the methods, each of which some test must notice
 	$(QUICK) $(BIN)/python tests/mutants.py

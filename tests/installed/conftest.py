@@ -12,7 +12,7 @@ import pytest
 HERE = Path(__file__).parent
 sys.path[:0] = [str(HERE)]
 
-from environment import ROOT, TARGETS, Environment, build, links, wanted  # noqa: E402
+from environment import ROOT, TARGETS, Environment, build, links, ours, third_parties  # noqa: E402
 
 
 def pytest_collection_modifyitems(items):
@@ -36,7 +36,7 @@ def wheels(tmp_path_factory):
 @pytest.fixture(scope="session")
 def third(wheels, tmp_path_factory):
     """Everything that ``privmed[all]`` needs of others."""
-    return links(wanted(wheels, "privmed", {"all"}), tmp_path_factory.mktemp("third") / "all")
+    return links(third_parties("privmed", {"all"}, ours(wheels)), tmp_path_factory.mktemp("third") / "all")
 
 
 @pytest.fixture(scope="session")
@@ -51,6 +51,6 @@ def everything(wheels, third, tmp_path_factory):
 def core(wheels, tmp_path_factory):
     """An environment after ``pip install privmed``: no plugins, no extras."""
     folder = tmp_path_factory.mktemp("core")
-    made = Environment(folder / "env", links(wanted(wheels, "privmed", set()), folder / "third"))
+    made = Environment(folder / "env", links(third_parties("privmed", set(), ours(wheels)), folder / "third"))
     made.pip("install", "--find-links", wheels, "privmed")
     return made

@@ -29,7 +29,7 @@ class Environment:
         self.site = site
 
     def run(self, *command, cwd, code=0, **environment):
-        """Run a program of the environment; gives what it printed, and what it said on stderr where it may fail (code None: in any way)."""
+        """Run a program of the environment; gives what it printed; where any exit code will do (None), what it said on stderr before it."""
         kept = {n: v for n, v in os.environ.items() if not n.startswith(("PRIVMED_", "PYTHON", "PYTEST_"))}
         environment = {
             "OMP_NUM_THREADS": "1",
@@ -46,7 +46,7 @@ class Environment:
             text=True,
         )
         assert code in (None, done.returncode), f"{command}: exit code {done.returncode}\n{done.stdout}{done.stderr}"
-        return done.stdout if code == 0 else done.stderr + done.stdout
+        return done.stderr + done.stdout if code is None else done.stdout
 
     def privmed(self, *commands, cwd, **environment):
         """Run commands one after the other in one process, which saves starting torch for each."""
@@ -61,9 +61,26 @@ class Environment:
         return done.stdout + done.stderr
 
 
-def build(source: Path, into: Path, *what: str) -> None:
-    """An sdist, and a wheel of what is in it; or ``--wheel`` alone."""
-    command = [sys.executable, "-m", "build", "--no-isolation", "--quiet", *what, "--outdir", into, source]
+def build(source: Path, into: Path) -> None:
+    """An sdist, and a wheel of what is in it."""
+    command = [sys.executable, "-m", "build", "--no-isolation", "--quiet", "--outdir", into, source]
+    subprocess.run(list(map(str, command)), check=True, capture_output=True)
+
+
+def build_all(folders: list[Path], into: Path) -> None:
+    """Wheels of plugins, as pip makes them."""
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        "--no-deps",
+        "--no-build-isolation",
+        *OFFLINE,
+        "-w",
+        into,
+        *folders,
+    ]
     subprocess.run(list(map(str, command)), check=True, capture_output=True)
 
 
@@ -84,13 +101,20 @@ def needs(about, extras):
             yield wanted
 
 
-def wanted(wheels: Path, name: str, extras: set[str]) -> set[str]:
-    """Distributions of third parties that one of ours asks for, with all that those ask for."""
-    ours = {re.sub(r"[-_.]+", "-", metadata(w)["Name"]).lower(): metadata(w) for w in wheels.glob("privmed*.whl")}
-    found, seen, queue = set(), set(), [(name, frozenset(extras))]
+def ours(wheels: Path) -> dict:
+    """What our wheels say of themselves, by name."""
+    return {plain(about["Name"]): about for about in map(metadata, wheels.glob("privmed*.whl"))}
+
+
+def plain(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name).lower()
+
+
+def third_parties(name: str, extras: set[str], ours: dict) -> set[str]:
+    """Distributions of third parties that a distribution asks for, with all that those ask for."""
+    found, seen, queue = set(), set(), [(plain(name), frozenset(extras))]
     while queue:
         name, extras = queue.pop()
-        name = re.sub(r"[-_.]+", "-", name).lower()
         if (name, extras) in seen:
             continue
         seen.add((name, extras))
@@ -100,9 +124,9 @@ def wanted(wheels: Path, name: str, extras: set[str]) -> set[str]:
             try:
                 about = distribution(name).metadata
             except PackageNotFoundError:
-                continue  # what pip says of it is better
+                continue  # pip will say it better
             found.add(name)
-        queue += [(r.name, frozenset(r.extras)) for r in needs(about, extras)]
+        queue += [(plain(r.name), frozenset(r.extras)) for r in needs(about, extras)]
     return found
 
 

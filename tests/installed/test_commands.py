@@ -66,7 +66,8 @@ def test_a_scan_is_hidden_analysed_and_read_back(privmed, place):
         "covert set/images/0.png photos/0.png -o covert -q",
     )
     assert json.loads(told)
-    assert abs(pixels(place / "back.png") - pixels(place / "set/images/0.png")).mean() < 16
+    back, scan = pixels(place / "back.png"), pixels(place / "set/images/0.png")
+    assert abs((back if back.ndim == 2 else back[..., 0]) - scan).mean() < 16
     assert pixels(place / "mask.png").shape == (64, 64)
     assert (place / "covert/report.html").is_file()
 
@@ -101,14 +102,23 @@ def test_a_training_makes_weights_that_a_command_takes(privmed, place):
         "name": "tiny",
         "task": "hiding",
         "method": "hider:lightih",
-        "data": {"root": ".", "covers": "photos", "secrets": [{"folder": "set"}], "size": 48, "crop": 32, "batch": 2},
+        "settings": {"blocks": 1},
+        "data": {
+            "root": ".",
+            "covers": "photos",
+            "secrets": [{"folder": "set"}],
+            "size": 48,
+            "crop": 32,
+            "batch": 2,
+            "validation": 0.4,
+        },
         "schedule": {"steps": 2, "warmup": 1, "validate": 2},
     }
     (place / "recipe.json").write_text(json.dumps(recipe))
     privmed("train recipe.json -o run -q")
     (weights,) = (place / "run").glob("lightih-*.safetensors")
-    privmed(f"hide set/images/0.png photos/0.png -o tiny.png --weights {weights} --refine 0 -q")
-    assert pixels(place / "tiny.png").shape == (64, 64, 3)
+    privmed(f"recover photos/0.png -o untold.png --weights {weights} -q")
+    assert pixels(place / "untold.png").shape[:2] == (64, 64)
 
 
 def test_a_comparison_becomes_a_table(privmed, place):
@@ -122,6 +132,7 @@ def test_a_comparison_becomes_a_table(privmed, place):
     (place / "plan.json").write_text(json.dumps(plan))
     told = privmed(
         "bench run plan.json --data . -o bench -q",
+        "bench table bench",
         "bench table bench --page page.html",
         "bench merge bench/plan.jsonl bench/plan.jsonl -o merged.jsonl -q",
         "bench list",
@@ -158,4 +169,4 @@ def test_the_server_answers(everything, place):
 
 
 def test_no_command_was_left_out():
-    assert OWN_COMMANDS - SEEN == set()
+    assert OWN_COMMANDS <= SEEN

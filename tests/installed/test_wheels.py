@@ -68,8 +68,8 @@ MISSING = [
     ("hide scan.dcm scan.png -o stego.png", "pip install 'privmed[dicom]'"),
     ("hide scan.png scan.png -o stego.png", "pip install privmed-hiders"),
     ("analyze scan.png -o response.png", "pip install privmed-analyzers"),
-    ("protect . -o out", "pip install privmed-protectors"),
-    ("watermark . -o out --key set.key", "pip install privmed-watermarkers"),
+    ("protect set -o out", "pip install privmed-protectors"),
+    ("watermark set -o out --key set.key", "pip install privmed-watermarkers"),
     ("serve", "pip install 'privmed[server]'"),
     ("keygen -o mine", "pip install 'privmed[keys]'"),
     ("plugins", "pip install 'privmed[all]'"),
@@ -77,11 +77,13 @@ MISSING = [
 
 
 def test_the_core_alone_names_what_is_missing_with_its_command(core, tmp_path):
-    Image.fromarray(np.full((48, 48), 90, np.uint8)).save(tmp_path / "scan.png")
+    for name in ("scan.png", "set/a/0.png", "set/b/1.png"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(np.full((48, 48), 90, np.uint8)).save(tmp_path / name)
     (tmp_path / "scan.dcm").write_bytes(b"\0" * 128 + b"DICM")
     run = "import json, sys; from privmed.cli import run; print([run(c.split()) for c in json.loads(sys.argv[1])], file=sys.stderr)"
     lines = [line for line, _ in MISSING]
-    told = core.run("python", "-c", run, json.dumps(lines), cwd=tmp_path, code=None)
+    told = core.run("python", "-c", run, json.dumps(lines), cwd=tmp_path, code=None, PRIVMED_PASSPHRASE="correct horse")
     assert "Traceback" not in told
     assert re.findall(r"pip install (?:'privmed\[\w+\]'|privmed-\w+)", told) == [how for _, how in MISSING], told
     extras = {e["name"]: e for e in json.loads(core.run("privmed", "doctor", "--json", cwd=tmp_path))["extras"]}
