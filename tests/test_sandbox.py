@@ -175,6 +175,17 @@ def test_landlock_keeps_the_users_files_unread(tmp_path):
     assert (tmp_path / "scan.png").read_bytes() == b"secret pixels"
 
 
+def test_packages_that_are_links_are_read_where_they_lie(tmp_path):
+    from privmed.sandbox.child import linked
+
+    for folder in ("store/torch", "packages/numpy-2.dist-info", "clone"):
+        (tmp_path / folder).mkdir(parents=True)
+    for place in ("packages", "clone"):
+        (tmp_path / place / "torch").symlink_to(tmp_path / "store/torch")
+    folders = [str(tmp_path / name) for name in ("packages", "clone", "none")]
+    assert linked(folders) == [str((tmp_path / "store/torch").resolve())]
+
+
 def test_a_model_that_hangs_is_ended(tmp_path, monkeypatch):
     monkeypatch.setenv("PRIVMED_MAX_MODEL_SECONDS", "1")
     path = exported(tmp_path / "a.pt2", "import time; time.sleep(600)")

@@ -73,7 +73,17 @@ def shut_in(packages: list[str]) -> None:
     import landlock
 
     sys.path.remove(here)
-    landlock.restrict([sys.prefix, sys.base_prefix, *packages], scratch=os.getcwd())
+    landlock.restrict([sys.prefix, sys.base_prefix, *packages, *linked(packages)], scratch=os.getcwd())
+
+
+def linked(packages: list[str]) -> list[str]:
+    """Where packages really lie that are installed as links; only folders that hold installed distributions are looked at."""
+    found = []
+    for folder in filter(os.path.isdir, packages):
+        entries = list(os.scandir(folder))
+        if any(entry.name.endswith(".dist-info") for entry in entries):
+            found += [os.path.realpath(entry.path) for entry in entries if entry.is_symlink()]
+    return found
 
 
 def _follow(parent: int) -> None:
