@@ -1,0 +1,41 @@
+"""What users and plugins rely on stays, or goes with a warning of one release."""
+
+import importlib.util
+import sys
+from pathlib import Path
+
+import pytest
+
+SPEC = importlib.util.spec_from_file_location("public_surface", Path(__file__).with_name("public_surface.py"))
+public_surface = importlib.util.module_from_spec(SPEC)
+sys.modules["public_surface"] = public_surface
+SPEC.loader.exec_module(public_surface)
+
+
+def test_the_public_surface_is_as_it_is_held():
+    said = public_surface.advice(public_surface.read(), public_surface.surface())
+    assert not said, "\n".join(said)
+
+
+@pytest.mark.parametrize(
+    ("now", "words"),
+    [
+        ({}, "a.b(x) has gone. Keep it for one release"),
+        ({"a.b": "(x, y)"}, "a.b(x) has become a.b(x, y). Keep old calls working"),
+        ({"a.b": "(x)", "a.c": "()"}, "a.c() is new"),
+    ],
+)
+def test_a_difference_says_what_to_do(now, words):
+    first, last = public_surface.advice({"a.b": "(x)"}, now)
+    assert first.startswith(words)
+    assert last == "Then: python tests/public_surface.py --write"
+
+
+def test_signatures_methods_and_hooks_are_held():
+    held = public_surface.surface()
+    assert held["privmed.hider"].startswith("(name: str, weights: Any = bundled")
+    assert held["privmed.Hider.hide"].startswith("(self, secret")
+    assert "privmed.Hider._hide" in held
+    assert held["privmed.interfaces.Hider"] == " is privmed.Hider"
+    assert "privmed.bench.contracts.Exploiter.network" in held
+    assert "privmed.Hider.train" not in held  # torch's, not ours
