@@ -12,7 +12,7 @@ PLANS  := $(shell grep -L '^suite: script' benchmarks/*.yaml)
 # Two threads gain nothing on the tiny images of the tests.
 QUICK  := OMP_NUM_THREADS=1
 
-.PHONY: demo test test-slow test-dist mutants lint docs dist bench models results documents pictures clean
+.PHONY: demo test test-slow test-dist mutants lint docs dist bench models results documents directory pictures clean
 
 demo: $(READY)  ## hide scans in photographs, have them analysed there, and write demo/report.html
 	$(BIN)/privmed demo -o demo
@@ -58,6 +58,9 @@ results: $(READY)  ## the published tables (a day on two cores); needs DATA=fold
 
 documents: $(READY)  ## put the tables of benchmarks/results into the documents that show them
 	$(BIN)/privmed bench table benchmarks/results --into README.md --into docs/results.md --into plugins/privmed-watermarkers/README.md
+
+directory: $(READY)  ## what the conformance kit says of our plugins, for the page "Plugin directory"
+	for name in $(notdir $(wildcard plugins/*)); do $(QUICK) $(BIN)/privmed plugins check $$name --json -q > docs/plugin_directory/$$name.json || exit 1; done
 
 pictures: $(READY)  ## the pictures of README, from the demo
 	$(BIN)/python benchmarks/pictures.py

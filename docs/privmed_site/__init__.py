@@ -15,7 +15,7 @@ def generate(_app: Any) -> None:
     """Write all generated pages."""
     from sphinx.util import logging
 
-    from privmed_site import boards, commands, methods, modules, schemas
+    from privmed_site import boards, commands, directory, methods, modules, schemas
     from privmed_site.pages import Pages
 
     docs = Path(__file__).parents[1]
@@ -27,6 +27,7 @@ def generate(_app: Any) -> None:
         methods.write(pages, tables)
         commands.write(pages)
         schemas.write(pages)
+        directory.write(pages)
         modules.write(pages)
 
 

@@ -145,17 +145,27 @@ def check(
 
     import attrs
 
+    from privmed import __version__
     from privmed.testing.report import FAILED, chosen, examine
 
     reporter = Reporter(json, quiet)
     with bar(reporter, "checking") as progress:
-        results = list(examine(chosen(name), progress))
+        rows = chosen(name)
+        results = list(examine(rows, progress))
     count = Counter(r.status for r in results)
     for target in dict.fromkeys(r.target for r in results):
         mine = [r for r in results if r.target == target]
         reporter.table(f"\n{target}", [(r.check, _words(r)) for r in mine])
     reporter.say("\n" + ", ".join(f"{n} {status}" for status, n in sorted(count.items())))
-    reporter.finish({"results": [attrs.asdict(r) for r in results], "failed": count[FAILED]})
+    checked = {f"{row.kind}:{row.name}": {"distribution": row.distribution, "version": row.version} for row in rows}
+    reporter.finish(
+        {
+            "privmed": __version__,
+            "checked": checked,
+            "results": [attrs.asdict(r) for r in results],
+            "failed": count[FAILED],
+        }
+    )
     if count[FAILED]:
         raise typer.Exit(1)
 

@@ -1,16 +1,18 @@
 """What the site's pages are generated from, and what may not be missing in it."""
 
+import json
 import os
 from pathlib import Path
 
 import pytest
 from attrs import frozen
-from privmed_site import boards, commands, methods, schemas
+from privmed_site import boards, commands, directory, methods, schemas
 from privmed_site.pages import Pages
 
 from privmed import registry
 from privmed.bench.plan import Plan
 from privmed.bench.records import Measurement
+from privmed.interfaces.abilities import abilities
 from privmed.settings import required, setting
 from privmed.training.recipe import Recipe
 
@@ -75,6 +77,34 @@ def test_exit_codes_are_those_of_the_errors():
     codes = dict(commands.exit_codes())
     assert "KeyFileError" in codes[5]
     assert "VerificationError" in codes[6]
+
+
+def test_the_directory_has_results_of_what_our_plugins_are_now():
+    from privmed.testing import checks_for
+
+    found = {p["name"]: p for p in directory.listed()}
+    for kind, name in OURS:
+        (info,) = [p for p in registry.plugins(kind) if p.name == name]
+        entry = found[info.distribution]
+        (part,) = [p for p in entry["parts"] if p["target"] == f"{kind}:{name}"]
+        assert (entry["version"], entry["privmed"]) == (info.version, info.version), "make directory"
+        assert part["count"]["failed"] == 0
+        kit = "file_hider" if "hide_file" in abilities(registry.load(kind, name)) else kind
+        assert set(part["checks"]) == {check.__name__.removeprefix("check_") for check in checks_for(kit)}, (
+            "make directory"
+        )
+
+
+def test_the_directory_refuses_results_of_something_else(tmp_path):
+    entry = {"name": "privmed-mine", "about": "Mine.", "home": "https://example.org", "by": "me"}
+    (tmp_path / "directory.yaml").write_text(json.dumps([entry]))
+    results = {"privmed": "1", "checked": {"hider:x": {"distribution": "other", "version": "1"}}, "results": []}
+    (tmp_path / "privmed-mine.json").write_text(json.dumps(results))
+    with pytest.raises(ValueError, match="not those of one version of privmed-mine"):
+        directory.listed(tmp_path)
+    (tmp_path / "directory.yaml").write_text(json.dumps([{"name": "privmed-mine"}]))
+    with pytest.raises(ValueError, match="expected"):
+        directory.listed(tmp_path)
 
 
 @frozen
