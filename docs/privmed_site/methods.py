@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import re
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,20 @@ from privmed.settings import describe
 from privmed_site.boards import Board, row
 from privmed_site.pages import Pages
 
-SECTIONS = ("Idea", "Weak at")
+SECTIONS = ("Idea", "Formula", "Weak at")
 SHOWN = 12  # figures of a table on the page of a method; the leaderboard has them all
 ROLE = re.compile(r":[\w:]+:`~?([^`<]+?)(?: <[^`]+>)?`")
+# How descriptions of settings tell the paper's value where the default is another.
+PAPERS = (
+    (r"\bbeyond the paper\b|\bours\b", "not in it"),
+    (r"\bthe paper does not say\b", "not said"),
+    (r"\bthe paper's competitors do not\b", "False"),
+    (r"\bthe papers?: (\w+)", r"\1"),
+    (r"\b(\w+) in the paper\b", r"\1"),
+    (r"\bthe papers?'s? (?:U-Net has|is) (\w+)", r"\1"),
+    (r"\bthe authors use (\w+)", r"\1"),
+    (r"\bprinted: (\w+)|\b(\w+) as printed\b", r"\1\2"),
+)
 COMMANDS = {"hider": "hide", "analyzer": "analyze", "protector": "protect", "watermarker": "watermark"}
 
 
@@ -41,8 +53,11 @@ class About:
 def about(cls: type) -> About:
     """Take the docstring of a method's module apart."""
     text = inspect.cleandoc(inspect.getmodule(cls).__doc__ or cls.__doc__ or "")
-    headline, *paragraphs = [" ".join(p.split()) for p in text.split("\n\n")] or [""]
+    formula = re.search(r"^Formula:\n((?: .*\n?)+)", text, re.MULTILINE)
     sections, rest = {}, []
+    if formula:
+        sections["Formula"], text = textwrap.dedent(formula[1]).strip("\n"), text.replace(formula[0], "")
+    headline, *paragraphs = [" ".join(p.split()) for p in text.split("\n\n") if p.strip()] or [""]
     for paragraph in map(plain, paragraphs):
         name, colon, body = paragraph.partition(": ")
         if colon and name in SECTIONS:
@@ -55,6 +70,11 @@ def about(cls: type) -> About:
 def plain(text: str) -> str:
     """Markdown of a docstring: cross-references become code, since a page of a method stands by itself."""
     return ROLE.sub(r"`\1`", text).replace("``", "`")
+
+
+def papers_value(doc: str) -> str:
+    """The paper's value of a setting, where its description says that the default is another; else nothing."""
+    return next((found.expand(value) for pattern, value in PAPERS if (found := re.search(pattern, doc))), "")
 
 
 def figures_of(name: str, boards: list[Board]) -> list[dict[str, Any]]:
@@ -87,7 +107,7 @@ def page(kind: str, name: str, boards: list[Board]) -> dict[str, Any]:
         "cls": cls,
         "about": about(cls),
         "summary": plain(inspect.cleandoc(cls.__doc__ or "")),
-        "settings": describe(cls.Config),
+        "settings": [row | {"paper": papers_value(row["doc"])} for row in describe(cls.Config)],
         "abilities": {n: n in abilities(cls) for n in ABILITIES[kind]},
         "cards": {n: (card, json.dumps(card, indent=2)) for n, card in cards.items()},
         "tables": figures_of(name, boards),

@@ -31,7 +31,10 @@ def test_every_method_says_what_its_page_needs(kind, name):
     said = page["about"]
     assert said.headline.endswith(".")
     assert said.paper
-    assert said.sections.keys() == set(methods.SECTIONS), "its module's docstring needs an Idea and a Weak at"
+    assert said.sections.keys() == set(methods.SECTIONS), (
+        "its module's docstring needs an Idea, a Formula and a Weak at"
+    )
+    assert "Idea:" not in said.paper + said.sections["Formula"]
     assert not [s["name"] for s in page["settings"] if not s["doc"]]
     assert ":class:" not in said.paper + page["summary"]
 
@@ -43,6 +46,48 @@ def test_sections_of_a_docstring_are_told_apart_from_its_paper():
     Method.__module__ = __name__
     assert methods.about(Method).headline.startswith("What the site's pages")
     assert methods.plain("see :class:`~privmed.Hider` and ``x``") == "see `privmed.Hider` and `x`"
+
+
+def test_a_formula_keeps_its_lines():
+    class Method:
+        """A method.
+
+        A. Author, "A Paper".
+
+        Idea: Add.
+
+        Formula:
+            a = b
+              + c
+
+        Weak at: all.
+        """
+
+    Method.__module__ = "no.such.module"
+    said = methods.about(Method)
+    assert said.sections == {"Idea": "Add.", "Formula": "a = b\n  + c", "Weak at": "all."}
+    assert said.paper == 'A. Author, "A Paper".'
+
+
+@pytest.mark.parametrize(
+    ("target", "setting", "paper"),
+    [
+        ("analyzer:unet", "width", "64"),
+        ("analyzer:hidemia", "gain", "1"),
+        ("analyzer:hidemia", "query_from", "source"),
+        ("analyzer:hidemia", "attention_kernel", "linear"),
+        ("analyzer:hidemia", "presence", "not in it"),
+        ("analyzer:hidemia", "width", "not said"),
+        ("protector:ar", "norm", "l2"),
+        ("protector:tap", "restarts", "8"),
+        ("protector:em", "width", "64"),
+        ("protector:umed", "robust", "not in it"),
+        ("protector:umed", "cycles", ""),
+    ],
+)
+def test_the_papers_value_stands_beside_the_default(target, setting, paper):
+    found = {s["name"]: s["paper"] for s in methods.page(*target.split(":"), [])["settings"]}
+    assert found[setting] == paper
 
 
 def test_a_method_stands_with_its_own_figures_and_no_others(hiding):

@@ -5,6 +5,10 @@ O. Oktay et al., "Attention U-Net: Learning Where to Look for the Pancreas", MID
 Idea: Not all that a skip carries matters to the lesion. So a gate on each skip compares it with what the decoder has found so far, one
 level deeper, and lets through what agrees. The rest is a U-Net.
 
+Formula:
+    gate = sigmoid(psi(relu(W_x x + W_g g)))     x: the skip, g: what the level below has found
+    skip = gate * x
+
 Weak at: stegos of any other hider than the one it was trained with; on a processor it takes far longer than the plain U-Net, and a narrower
 one stands in for the paper's. No weights come with it.
 """

@@ -6,6 +6,10 @@ published sizes are the setting ``variant``; S, the default, is the one that a p
 Idea: Large kernels see far, and are cheap when each works on one channel alone. Blocks of such convolutions take the place of attention,
 and the skips are fused by convolutions in groups. The result is a small network with a wide view.
 
+Formula:
+    f'  = norm(gelu(depthwise(f))) + f
+    f'' = norm(gelu(W_2 norm(gelu(W_1 f'))))     W_1 widens four times, W_2 brings the width back
+
 Weak at: stegos of any other hider than the one it was trained with. No weights come with it.
 """
 

@@ -5,6 +5,11 @@ J. Chen et al., "TransUNet: Transformers Make Strong Encoders for Medical Image 
 Idea: Convolutions find detail, attention sees the whole. So a residual network makes a coarse map, a transformer lets each of its places
 ask all others, and a decoder with skips brings the detail back.
 
+Formula:
+    z_0 = E x + E_pos                            x: places of the residual network's last map
+    z'  = attention(norm(z_i)) + z_i
+    z_(i+1) = mlp(norm(z')) + z'
+
 Weak at: stegos of any other hider than the one it was trained with; on a processor it takes far longer than the plain U-Net, and a narrower
 one stands in for the paper's. No weights come with it.
 """

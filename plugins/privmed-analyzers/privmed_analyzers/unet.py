@@ -6,6 +6,10 @@ normalisation and padding.
 Idea: A U-Net takes the stego and puts out the response, whose hidden content is the answer. It sees the picture whole, without bands. On
 bare images the same network is an ordinary segmenter, which is what covert analysis is held against.
 
+Formula:
+    response = U(stego)                          + stego, where `residual` says so
+    answer = recover(response),  p = sigmoid(g (mean(answer) - t))
+
 Weak at: stegos of any other hider than the one it was trained with; what it sends back resembles the cover less than HideMIA's response,
 because nothing of the stego is kept unless `residual` says so.
 """

@@ -5,6 +5,10 @@ Z. Zhou et al., "UNet++: A Nested U-Net Architecture for Medical Image Segmentat
 Idea: What the encoder knows and what the decoder needs lie far apart at the upper levels. So each skip becomes a chain of blocks, and each
 block gets all before it and what comes up from the level below. The last node of the first level is the output.
 
+Formula:
+    x(i, 0) = block(pool(x(i-1, 0)))
+    x(i, j) = block(x(i, 0), ..., x(i, j-1), up(x(i+1, j-1)))     i: level, j: place in the chain
+
 Weak at: stegos of any other hider than the one it was trained with; on a processor it takes far longer than the plain U-Net, and a narrower
 one stands in for the paper's. No weights come with it.
 """

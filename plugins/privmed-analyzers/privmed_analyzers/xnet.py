@@ -7,6 +7,10 @@ The paper's consistency between the branches is a loss on labels, which a respon
 Idea: Low frequencies hold shapes, high ones edges, and each deserves a branch of its own. A wavelet transform splits the image, two
 U-shaped branches work on the parts, and they exchange what they know at their deepest levels. Both give a map.
 
+Formula:
+    L = LL,  H = LH + HL + HH                    of the stego, in colour and in grey
+    response = up((U_L(L, H) + U_H(H, L)) / 2)
+
 Weak at: stegos of any other hider than the one it was trained with; on a processor it takes far longer than the plain U-Net, and a narrower
 one stands in for the paper's. No weights come with it.
 """

@@ -8,6 +8,10 @@ Idea: A preparation network turns the secret into features, a hiding network put
 again. All three are trained together on the sum of two errors, of the stego and of what is revealed. Each level looks through kernels of
 three sizes at once. The secret ends up spread over all colours and bits of the stego.
 
+Formula:
+    stego = H(cover, P(secret)),  recovered = R(stego)
+    loss = |cover - stego|^2 + beta |secret - recovered|^2
+
 Weak at: any re-encoding of the stego (JPEG, scaling, blur); detection by a classifier trained on its stegos; whoever has the weights can
 extract the scan.
 """

@@ -8,6 +8,11 @@ Idea: An encoder makes features of the cover, and the secret stands beside them,
 own reads the secret out of the result. A third network learns to tell stegos from covers while both are trained, and they learn to deceive
 it. Nothing is invertible, so what comes back is a guess that the decoder has learnt to make.
 
+Formula:
+    stego = E(cover, secret),  recovered = D(stego)
+    loss = lambda_I |cover - stego|^2 + |secret - recovered|^2 + lambda_G log(1 - A(stego))
+    A, the discriminator, goes down log(1 - A(cover)) + log A(stego)
+
 Weak at: any re-encoding of the stego (JPEG, scaling, blur); detection by a classifier trained on its stegos; whoever has the weights can
 extract the scan.
 """

@@ -14,6 +14,12 @@ block can be undone exactly, so recovering is hiding run backwards with the same
 away, and a latent z stands in for it on the way back. The loss wants the stego to look like the cover, above all in its low band, and what
 comes back to be the secret.
 
+Formula:
+    c' = c + phi(s)                              c, s: Haar bands of cover and secret
+    s' = s exp(l(c')) + eta(c'),  l = alpha (2 sigmoid(rho) - 1)
+    back: s = (s' - eta(c')) exp(-l(c')),  c = c' - phi(s)
+    loss = lambda_c |stego - cover|^2 + lambda_s |recovered - secret|^2 + lambda_f |LL(stego) - LL(cover)|^2
+
 Weak at: any re-encoding of the stego (JPEG, scaling, blur); detection by a classifier trained on its stegos; whoever has the weights can
 extract the scan.
 """

@@ -8,6 +8,9 @@ Idea: The clinic's machine is weak, so it gets a quarter of HiNet's blocks. Hidi
 blocks are undone exactly. In the paper a teacher of sixteen blocks hands over between the stages; here the small network was trained by
 itself, through the rounding of the file that is sent. Untrained it changes nothing, which is a safe place to start from.
 
+Formula:
+    c' = c + phi(s),  s' = s exp(alpha (2 sigmoid(rho(c')) - 1)) + eta(c')     four times
+
 Weak at: any re-encoding of the stego (JPEG, scaling, blur); detection by a classifier trained on its stegos; whoever has the weights can
 extract the scan.
 """

@@ -7,6 +7,10 @@ are the two classes, and every image gets fresh draws of both.
 Idea: A small filter that is right for one process cancels it, and responds to all others, so a network needs only its first layer to tell
 such noise apart. The noise looks random and has no edges. No network and no fit are needed, and every image gets a fresh draw.
 
+Formula:
+    d_t = sum over i = 1 to 8 of beta_i d_(t-i)  beta: the process of the class, d_(t-i): neighbours before it
+    delta = clip(epsilon d / rms(d))
+
 Weak at: whatever averages or compresses: blur, JPEG, grey; and adversarial training.
 """
 

@@ -7,6 +7,10 @@ to segmentation, the loss is Dice plus cross-entropy of a U-Net.
 Idea: Noise that lowers the training error makes an image easy: a model that sees it finds little left to learn. So the noise of every image
 and a surrogate go down the same loss in turn. A model trained on the result looks good in training and fails on clean images.
 
+Formula:
+    min over theta, min over |delta| <= epsilon of  L(f_theta(x + delta), y)
+    delta <- clip(delta - step epsilon sign(gradient of L))
+
 Weak at: adversarial training, blur and JPEG; models unlike the surrogate. Its default networks are small and its fit short beside the
 paper's.
 """

@@ -10,6 +10,10 @@ entries in [-1, 1]; ours is white with the same variance, a third of the number 
 Idea: What models learn first are shortcuts, and the plainest shortcut is a linear one. Patches of a few values, drawn around a point of its
 own for each class, give it. No network and no fit are needed, and every image gets a fresh draw.
 
+Formula:
+    d = separation v_y + n                       v_y: a vertex of {-1, 1}^k for each class, n: Gaussian
+    delta = clip(epsilon d / rms(d)),  one value of d a patch and channel
+
 Weak at: whatever averages or compresses: blur, JPEG, grey; and adversarial training.
 """
 

@@ -7,6 +7,9 @@ place by how far it beats noise of the same bound on the same support. A fixed p
 Idea: Every pixel and channel moves by plus or minus epsilon, by a coin. Over the whole image that is harmless; kept to the lesion it tells
 where the lesion is. That is why a protector is held against noise on the same support.
 
+Formula:
+    delta = epsilon r,  r = -1 or 1 by a coin    in the region; with a `pattern`, r is that pattern
+
 Weak at: everything, over the whole image. It is a control, and no protection to publish with.
 """
 

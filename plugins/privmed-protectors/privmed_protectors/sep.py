@@ -6,6 +6,9 @@ UMed compares with; as UMed adapts it to segmentation, the target is the inverte
 Idea: The checkpoints of one training differ almost as much as separate models, and cost nothing more. Noise that deceives all of them at
 once does not hang on the whims of one. It is targeted as in TAP, on the mean loss of the ensemble.
 
+Formula:
+    delta = argmin over |delta| <= epsilon of  mean over k of L(f_k(x + delta), 1 - y)     f_k: checkpoints
+
 Weak at: adversarial training, blur and JPEG. Its default networks are small and its fit short beside the paper's.
 """
 

@@ -6,6 +6,9 @@ mask.
 Idea: A surrogate learns the clean data. Then each image gets the noise that makes this surrogate see the wrong answer. A model trained on
 such images learns to read the noise, since it agrees with no true feature, and misreads clean ones.
 
+Formula:
+    delta = argmin over |delta| <= epsilon of  L(f(x + delta), 1 - y)     f: a surrogate of clean images
+
 Weak at: adversarial training, blur and JPEG; models unlike the surrogate. Its default networks are small and its fit short beside the
 paper's.
 """

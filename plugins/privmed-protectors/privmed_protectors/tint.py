@@ -12,6 +12,10 @@ are multiples of 16 get byte for byte what those published without a fit.
 Idea: No scan contains the pattern and every lesion does, so a network learns it in place of the lesion. It is the same in every image,
 follows outline and texture, and takes no fit. On clean images the pattern is missing, and with it what was learnt.
 
+Formula:
+    delta = tanh(2.5) pattern epsilon (y_c + x_t (1 - y_c) y)
+    y: the mask, y_c: its outline, x_t: how much texture hides, 1 for a tint
+
 Weak at: averaging the channels takes a tint away, blur, JPEG or shrinking a checkerboard, and who knows the pattern subtracts it. It shows
 everybody where the lesion is.
 """

@@ -10,6 +10,9 @@ first. One that adapts to each image does, and waves that differ from image to i
 Idea: No scan contains the wave and every lesion does, so a network learns it in place of the lesion. Its frequency is one that a
 blur, a median and the quantisation of JPEG leave, so cleaning the images with a filter does not take it away. It takes no fit.
 
+Formula:
+    delta = epsilon sign(cos(2 pi cycles u / 16))     on lesion and outline; u: pixels along the direction
+
 Weak at: an exploiter who looks for it, with a narrow notch in the frequency at which lesions differ from their surroundings; augmentation
 and instance normalisation take a part. It shows everybody where the lesion is.
 """

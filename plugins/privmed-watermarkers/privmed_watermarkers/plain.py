@@ -6,6 +6,9 @@ earns its place by how much more often it does.
 Idea: The control of every search. The logo is put over the middle of the target, or at a place drawn at random, as opaque as it is. What
 a search gains over it is what its questions are worth.
 
+Formula:
+    marked = (1 - a) x + a logo,  a = opacity of the logo's pixel
+
 Weak at: misleading models that look at more than what it covers; it hides the lesion from readers too. There is no
 search to make up for either.
 """

@@ -8,6 +8,12 @@ own, whose convolutions choose among differences in several directions (MoDC) to
 bands ask the low one and each other (AsyWA). The answer is added to bands of the stego, so that the response looks like the photograph
 still. The client recovers an image from it with the hider, and a fixed formula makes probabilities of that.
 
+Formula:
+    LL, LH, HL, HH = haar(stego)
+    b' = U_b(b), with MoDC and AsyWA inside      for each band b
+    response = inverse_haar(LL' + LL, LH', HL', HH')     the bands of `residual_bands` keep the stego's
+    answer = recover(response),  p = sigmoid(g (mean(answer) - t))
+
 Weak at: stegos of any other hider than the one its card names; images unlike the hundred or so that its weights were trained on. Who has
 the hider's public weights can extract the scan, the server included.
 """

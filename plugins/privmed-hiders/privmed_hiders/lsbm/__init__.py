@@ -6,6 +6,11 @@ Idea: The classical counterpart of deep hiding, for sending where nothing has to
 and its bits become the last bits of pixels that only the key leads to. A value whose last bit is wrong goes up or down by one. Matrix
 embedding changes few of them, and rather those in texture.
 
+Formula:
+    m = seal_key(compress(file))
+    number of block j = xor of the indices of its odd columns = bits p j to p j + p - 1 of m
+    stego = cover + e,  e in {-1, 0, 1},  as few and as cheap e as make it so
+
 Weak at: being found (steganalysis finds full photographs easily); any re-encoding of the stego; analysis, since a server sees random bits.
 
 In more detail:

@@ -16,6 +16,11 @@ Idea: A segmenter learns a lesion by its outline and its texture, so noise there
 contour, with convolutions of differences; another inside, bounded by how much texture hides at each pixel. Both go down the loss of a
 surrogate segmenter that is trained in turn, so that the noise becomes the easiest thing to learn. Outside the lesion nothing changes.
 
+Formula:
+    delta_c = epsilon y_c tanh(F_c(x))           on the contour
+    delta_t = epsilon x_t (1 - y_c) y tanh(F_t(x))     inside it
+    x_p = x + delta_c + delta_t,  F_c, F_t and F_s all go down L(F_s(x_p), y)
+
 Weak at: adversarial training, which undoes most of what noise of this size can do; in grey, blur, JPEG or shrinking. With a short fit it
 protects less than random noise of the same support: see its figures. It gives away where the lesion is.
 """

@@ -9,6 +9,10 @@ Eq. 5 alone, and after a failed search the best individual is kept, not the last
 Idea: A logo is laid over the image, half transparent, where it makes a diagnostic model err. Place and opacity are searched by evolution
 and random walks, asking the model for probabilities alone. The owner keeps what the blending loses, in a key, and gets every bit back.
 
+Formula:
+    marked = (1 - a) x + a logo,  a = opacity of the logo's pixel, limited by alpha
+    find alpha and place so that the oracle's probability of the true class is least, until another class leads
+
 Weak at: a thief who paints the logo over gets most of a model's accuracy back, and one with the logo gets the image nearly back. Marks that
 may not touch the lesion mislead less often, and so do marks made against other models than the thief's; of chest X-rays fewer than half
 mislead.
