@@ -23,7 +23,7 @@ SHOWN = 12  # figures of a table on the page of a method; the leaderboard has th
 ROLE = re.compile(r":[\w:]+:`~?([^`<]+?)(?: <[^`]+>)?`")
 # How descriptions of settings tell the paper's value where the default is another.
 PAPERS = (
-    (r"\bbeyond the paper\b|\bours\b", "not in it"),
+    (r"^beyond the paper\b|; ours\b", "not in it"),
     (r"\bthe paper does not say\b", "not said"),
     (r"\bthe paper's competitors do not\b", "False"),
     (r"\bthe papers?: (\w+)", r"\1"),

@@ -83,6 +83,7 @@ def test_a_formula_keeps_its_lines():
         ("protector:em", "width", "64"),
         ("protector:umed", "robust", "not in it"),
         ("protector:umed", "cycles", ""),
+        ("protector:umed", "texture", ""),
     ],
 )
 def test_the_papers_value_stands_beside_the_default(target, setting, paper):
