@@ -91,10 +91,22 @@ def signature(thing: Any) -> str:
     return re.sub(r" at 0x[0-9a-f]+", "", text).replace("'", "")
 
 
+LINE = re.compile(r"(\d+\.\d+) ([\w.]+)(.*)")
+
+
 def read(path: Path = HELD) -> dict[str, str]:
     """The surface as a file holds it."""
-    lines = path.read_text(encoding="utf-8").splitlines()
-    return dict(re.fullmatch(r"([\w.]+)(.*)", line).groups() for line in lines if line and not line.startswith("#"))  # type: ignore[union-attr]
+    return {name: what for _, name, what in _lines(path)}
+
+
+def since(path: Path = HELD) -> dict[str, str]:
+    """The release that brought each name."""
+    return {name: release for release, name, _ in _lines(path)}
+
+
+def _lines(path: Path) -> list[tuple[str, ...]]:
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    return [LINE.fullmatch(line).groups() for line in lines if not line.startswith("#")]  # type: ignore[union-attr]
 
 
 def advice(held: dict[str, str], now: dict[str, str]) -> list[str]:
@@ -115,12 +127,18 @@ def advice(held: dict[str, str], now: dict[str, str]) -> list[str]:
     return [*out, "Then: python tests/public_surface.py --write"] if out else []
 
 
+def write(path: Path = HELD) -> None:
+    """Hold the surface as it is now; names that are new belong to the present release."""
+    from privmed import __version__
+
+    now, known = __version__.rpartition(".")[0], since(path)
+    lines = [f"{known.get(name, now)} {name}{what}\n" for name, what in surface().items()]
+    head = "# What users and plugins may rely on, and since when. Written by: python tests/public_surface.py --write\n"
+    path.write_text(head + "".join(lines), encoding="utf-8")
+
+
 if __name__ == "__main__":
-    text = "".join(f"{name}{what}\n" for name, what in surface().items())
     if sys.argv[1:] == ["--write"]:
-        HELD.write_text(
-            f"# What users and plugins may rely on. Written by: python tests/public_surface.py --write\n{text}",
-            encoding="utf-8",
-        )
+        write()
     else:
-        print(text, end="")
+        print("\n".join(f"{name}{what}" for name, what in surface().items()))

@@ -39,3 +39,13 @@ def test_signatures_methods_and_hooks_are_held():
     assert held["privmed.interfaces.Hider"] == " is privmed.Hider"
     assert "privmed.bench.contracts.Exploiter.network" in held
     assert "privmed.Hider.train" not in held  # torch's, not ours
+
+
+def test_a_name_keeps_the_release_that_brought_it(tmp_path, monkeypatch):
+    held = tmp_path / "held.txt"
+    monkeypatch.setattr(public_surface, "surface", lambda: {"a.b": "(x)", "a.c": ": type"})
+    held.write_text("# head\n0.1 a.b(old)\n0.1 a.gone()\n")
+    public_surface.write(held)
+    assert public_surface.read(held) == {"a.b": "(x)", "a.c": ": type"}
+    assert public_surface.since(held)["a.b"] == "0.1"
+    assert public_surface.since(held)["a.c"] != "0.1"

@@ -6,6 +6,7 @@ import importlib
 import inspect
 import pkgutil
 import re
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -14,6 +15,7 @@ from privmed_site.pages import Pages
 
 HIDDEN = ("privmed.cli", "privmed.__main__", "privmed.evaluation")
 """The command line is documented by its parser; the last one is a former home of other modules."""
+SURFACE = Path(__file__).parents[2] / "tests" / "public_surface.txt"
 FACE = ("privmed", "privmed.pipeline", "privmed.imaging", "privmed.testing")
 """Modules whose ``__all__`` is the face of the library."""
 
@@ -25,15 +27,22 @@ def modules() -> list[ModuleType]:
     return [importlib.import_module(name) for name in wanted]
 
 
+def since() -> dict[str, str]:
+    """The release that brought each public name, as the repository's tests hold it."""
+    lines = SURFACE.read_text(encoding="utf-8").splitlines()
+    return {name: release for release, name in re.findall(r"^(\d+\.\d+) ([\w.]+)", "\n".join(lines), re.MULTILINE)}
+
+
 def public(module: ModuleType) -> list[dict[str, str]]:
-    """The names of a module that users import, and where each is documented."""
-    out = []
+    """The names of a module that users import, where each is documented, and since when it is there."""
+    out, releases = [], since()
     for name in module.__all__:
         thing = getattr(module, name)
         home = getattr(thing, "__module__", module.__name__)
         documented = inspect.isclass(thing) or inspect.isfunction(thing)
         about = (inspect.getdoc(thing) or "").splitlines()[0] if documented else ""
-        out.append({"name": name, "target": f"{home}.{thing.__qualname__}" if documented else "", "about": about})
+        target = f"{home}.{thing.__qualname__}" if documented else ""
+        out.append({"name": name, "target": target, "about": about, "since": releases.get(f"{module.__name__}.{name}", "")})
     return out
 
 

@@ -36,6 +36,7 @@ class AttentionUNet(PlainAnalyzer):
 
     name = "attention-unet"
     Config = AttentionUNetConfig
+    check_settings = {"width": 2}  # noqa: RUF012
 
     def build(self) -> nn.Module:
         return attention_unet.AttentionUNet(3, 3, self.config.width)

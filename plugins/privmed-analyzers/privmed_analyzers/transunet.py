@@ -38,6 +38,7 @@ class TransUNet(PlainAnalyzer):
 
     name = "transunet"
     Config = TransUNetConfig
+    check_settings = {"width": 4, "depth": 1}  # noqa: RUF012
 
     def build(self) -> nn.Module:
         return transunet.TransUNet(3, 3, self.config.width, depth=self.config.depth)

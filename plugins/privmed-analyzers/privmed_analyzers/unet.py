@@ -37,6 +37,7 @@ class UNet(PlainAnalyzer):
 
     name = "unet"
     Config = UNetConfig
+    check_settings = {"width": 4}  # noqa: RUF012
 
     def build(self) -> nn.Module:
         return unet.UNet(width=self.config.width)

@@ -36,6 +36,7 @@ class UNetPlusPlus(PlainAnalyzer):
 
     name = "unet++"
     Config = UNetPlusPlusConfig
+    check_settings = {"width": 2}  # noqa: RUF012
 
     def build(self) -> nn.Module:
         return unetpp.UNetPlusPlus(3, 3, self.config.width)

@@ -175,6 +175,7 @@ class XNet(PlainAnalyzer):
 
     name = "xnet"
     Config = XNetConfig
+    check_settings = {"width": 2}  # noqa: RUF012
 
     def build(self) -> nn.Module:
         return Network(3, 3, self.config.width, self.config.wavelet)

@@ -190,6 +190,7 @@ class HiNet(Hider):
 
     name = "hinet"
     Config = HiNetConfig
+    check_settings = {"blocks": 2}  # noqa: RUF012
     default_weights = "general"
     tile = 1024
 

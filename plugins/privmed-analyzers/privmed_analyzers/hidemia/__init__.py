@@ -82,6 +82,7 @@ class HideMIA(Analyzer):
 
     name = "hidemia"
     Config = HideMIAConfig
+    check_settings = {"width": 4}  # noqa: RUF012
     default_weights = "busi"
 
     def __init__(self, config: HideMIAConfig | None = None) -> None:
