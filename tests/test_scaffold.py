@@ -45,6 +45,8 @@ def test_a_distribution_is_whole(tmp_path):
         ".gitignore",
         "LICENSE",
         "README.md",
+        "phantoms.py",
+        "plan.yaml",
         "privmed_soft/__init__.py",
         "privmed_soft/soft.py",
         "privmed_soft/weights/soft-default.json",

@@ -167,15 +167,26 @@ def _seeds(found: list[Figure]) -> str:
 
 
 def _list(found: list[Figure], view: View) -> list[list[str]]:
-    head = [*view.down, "n", "paper", "measured here", "own target"]
+    down = [*view.down, *(_telling(found) if view == LIST else [])]
+    head = [*down, "n", "paper", "measured here", "own target"]
     body = []
     for f in found:
-        names = [f.title if name == "metric" else _word(f.fields.get(name, "")) for name in view.down]
+        names = [f.title if name == "metric" else _word(f.fields.get(name, "")) for name in down]
         counted = f"{f.summary.n} {f.summary.over}" if f.summary.n > 1 and f.summary.over else "–"
         paper = "–" if f.reported is None else _paper(f)
         aim = "–" if f.target is None else _aim(f)
         body.append([*names, counted, paper, _measured(f), aim])
     return [head, *body]
+
+
+def _telling(found: list[Figure]) -> list[str]:
+    """Dimensions without which lines of the list would be told apart by their values alone."""
+    lines: dict[tuple, list[Figure]] = {}
+    for f in found:
+        lines.setdefault(_key(f, LIST.down), []).append(f)
+    several = [group for group in lines.values() if len(group) > 1]
+    names = _unique(name for group in several for f in group for name in f.fields if name not in LIST.down)
+    return [n for n in names if any(len({f.fields.get(n, "") for f in group}) > 1 for group in several)]
 
 
 def cell(figure: Figure | None) -> str:
@@ -226,7 +237,7 @@ def _key(figure: Figure, names: Sequence[str]) -> tuple:
     return tuple(figure.title if n == "metric" else figure.fields.get(n, "") for n in names)
 
 
-def _unique(keys: Iterable[tuple]) -> list[tuple]:
+def _unique(keys: Iterable[Any]) -> list[Any]:
     return list(dict.fromkeys(keys))
 
 

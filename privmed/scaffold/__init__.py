@@ -15,95 +15,10 @@ from privmed import __version__, registry
 from privmed.errors import OutputError, SettingsError, did_you_mean
 from privmed.files import whole_folder
 from privmed.hooks import GROUPS
+from privmed.scaffold.kinds import KINDS as KINDS
 
 NAME = re.compile(r"[a-z][a-z0-9]*(-[a-z0-9]+)*")
 LONGEST = 60
-
-
-@frozen(kw_only=True)
-class Sketch:
-    """What the method of a kind is, for its README.
-
-    Attributes:
-        about: a sentence.
-        use: the command that uses it.
-        suite: a plan of this suite has a place for it.
-        entry: that place, as lines of the plan.
-        weak: what breaks it.
-        weights: whether it has any.
-        kind: the registry's word for the kind.
-    """
-
-    about: str
-    use: str
-    suite: str
-    entry: str
-    weak: str
-    weights: bool = False
-    kind: str = ""
-
-
-TINT = "entries: [{label: unprotected}, {label: tint, method: tint, control: unprotected}]"
-KINDS = {
-    "hider": Sketch(
-        about="Least-significant bits: a scan in the lowest bits of a photograph.",
-        use="privmed hide SCAN PHOTO -o STEGO.png --hider {name}",
-        suite="hiding",
-        entry="entries: [{label: {name}, method: {name}}]\ngrid: {cover: [covers]}",
-        weak="the histogram of the lowest bits gives it away, and any change of the file destroys what is hidden.",
-    ),
-    "analyzer": Sketch(
-        about="Smoothing: the server softens the photograph, and what is dark in the result is the lesion.",
-        use="privmed analyze STEGO.png -o RESPONSE.png --analyzer {name}",
-        suite="covert",
-        entry="entries: [{label: {name}, method: {name}}]\ngrid: {hider: [none], cover: [covers]}",
-        weak="smoothing destroys what most hiders hide, and not all that is dark is a lesion.",
-        weights=True,
-    ),
-    "protector": Sketch(
-        about="Random noise within epsilon, the control that a protector has to beat.",
-        use="privmed protect DATASET -o PUBLISHED --protector {name}",
-        suite="protection",
-        entry="entries: [{label: unprotected}, {label: {name}, method: {name}, control: unprotected}]",
-        weak="networks learn past random noise as if it were not there.",
-    ),
-    "watermarker": Sketch(
-        about="A logo in a corner that spares the lesion.",
-        use="privmed watermark DATASET -o PUBLISHED --key set.key --model MODEL --watermarker {name}",
-        suite="watermark",
-        entry="entries: [{label: unmarked}, {label: {name}, method: {name}}]\nsettings: {models: {net: net.safetensors}}",
-        weak="a corner can be cut off, and it misleads a model by luck alone.",
-    ),
-    "exploiter": Sketch(
-        about="Dilated convolutions that learn from protected images.",
-        use="privmed bench protection --data DATASET -o OUT --exploiters {name}",
-        suite="protection",
-        entry=f"{TINT}\ngrid: {{exploiter: [unet, {{name}}]}}",
-        weak="it sees as far as its depth says, and no farther.",
-    ),
-    "defence": Sketch(
-        about="Fewer grey levels before anything is learned.",
-        use="privmed bench protection --data DATASET -o OUT --defences none,{name}",
-        suite="protection",
-        entry=f"{TINT}\ngrid: {{exploiter: [unet], defence: [none, {{name}}]}}",
-        weak="a protection that is coarser than a level stays.",
-    ),
-    "dataset": Sketch(
-        about="Reads data sets of one archive a case.",
-        use="privmed bench protection --data DATASET -o OUT",
-        suite="protection",
-        entry=f"reader: {{name}}\n{TINT}",
-        weak="archives say nothing of patients, so a drawn split may part them.",
-        kind="reader",
-    ),
-    "suite": Sketch(
-        about="Compares protectors by how far they move pixels.",
-        use="privmed bench run PLAN.yaml --data DIR -o OUT",
-        suite="{name}",
-        entry=TINT,
-        weak="a small change can be seen, and a large one can be hidden.",
-    ),
-}
 
 
 @frozen(kw_only=True)
@@ -142,9 +57,11 @@ def write_plugin(name: str, kind: str, path: str | Path = ".") -> Made:
             _write_weights(draft, about)
     steps = [
         f"pip install -e '{folder}[test]'",
-        f"cd {folder} && pytest",
+        f"cd {folder}",
+        "pytest",
         f"privmed plugins check {about['kind']}:{about['name']}",
         about["use"],
+        *(["python phantoms.py && privmed bench run plan.yaml --data data -o out"] if about["quick"] else []),
     ]
     return Made(folder=folder, kind=about["kind"], name=about["name"], steps=steps)
 
@@ -160,10 +77,10 @@ def _about(name: str, kind: str) -> dict[str, Any]:
         )
     known, distribution, package = sketch.kind or kind, f"privmed-{name}", f"privmed_{module}"
     _check_free(name, known, distribution, package)
-    named = {k: getattr(sketch, k).replace("{name}", name) for k in ("about", "use", "suite", "entry", "weak")}
+    named = {k: getattr(sketch, k).replace("{name}", name) for k in ("about", "use", "suite", "entry", "weak", "quick")}
     return {
         **named,
-        "plan": f"suite: {named['suite']}\ndata: DATASET\n{named['entry']}",
+        "plan": f"suite: {named['suite']}\ndata: {'phantoms' if sketch.quick else 'DATASET'}\n{named['entry']}",
         "name": name,
         "template": kind,
         "kind": known,
@@ -200,6 +117,7 @@ def _files(about: dict[str, Any]) -> dict[str, str]:
         "LICENSE": "LICENSE",
         ".gitignore": "gitignore",
         ".github/workflows/tests.yml": "ci.yml",
+        **({"plan.yaml": "plan.yaml", "phantoms.py": "phantoms.py"} if about["quick"] else {}),
         f"{package}/__init__.py": "init.py",
         f"{package}/{module}.py": f"methods/{about['template']}.py",
         "tests/test_conformance.py": "conformance.py",

@@ -13,7 +13,7 @@ from privmed.bench.published import Published, load_published
 from privmed.bench.records import Measurement, Provenance, Records
 from privmed.bench.reported import cited, read_paper
 from privmed.bench.summary import averages, margins, summarise, wilson
-from privmed.bench.tables import figures, leaderboard, number, rows, to_markdown, view_of
+from privmed.bench.tables import LIST, figures, leaderboard, number, rows, to_markdown, view_of
 from privmed.errors import InputError, SettingsError
 
 QUANTITIES = {
@@ -121,6 +121,27 @@ def test_a_papers_figure_of_something_else_has_no_tick(records, plan):
     assert table[2][2] == "0.020 ± 0.014 (paper 0.009, other images; own target ≤ 0.050 ✓)"
     only_kvasir = evolve(plan, reported=[evolve(plan.reported[0], where={"data": "Kvasir"})])
     assert [r.value for r in cited(only_kvasir)] == [0.0023]
+
+
+def test_a_plan_without_views_tells_its_lines_apart(plan):
+    found = [
+        Measurement(
+            metric="psnr", method="m", data="busi", value=v, dimensions={"pair": pair, "cover": "covers"} | more
+        )
+        for v, pair, more in (
+            (41.0, "stego-cover", {}),
+            (39.0, "stego-cover", {"statistic": "worst 5 %"}),
+            (44.0, "secret-recovered", {}),
+        )
+    ]
+    table = rows(Records(found, {}), plan, LIST, QUANTITIES.get)
+    assert table[0][:5] == ["method", "metric", "data", "pair", "statistic"]  # the cover is the same in all
+    assert [row[3:5] for row in table[1:]] == [
+        ["stego-cover", ""],
+        ["stego-cover", "worst 5 %"],
+        ["secret-recovered", ""],
+    ]
+    assert rows(Records(found[:1], {}), plan, LIST, QUANTITIES.get)[0][:4] == ["method", "metric", "data", "n"]
 
 
 def test_one_figure_a_line_with_what_it_is_compared_with(records, plan):
