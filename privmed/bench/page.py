@@ -7,9 +7,10 @@ import io
 import json
 from pathlib import Path
 
+from privmed.bench.figures import Describe, Figure
 from privmed.bench.plan import Plan, View
 from privmed.bench.records import Records
-from privmed.bench.tables import LIST, Describe, Figure, leaderboard, origins, rows, shown, to_markdown
+from privmed.bench.tables import LIST, leaderboard, origins, rows, shown, to_markdown
 from privmed.files import whole_file
 
 TEMPLATES = Path(__file__).parent / "templates"

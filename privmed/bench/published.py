@@ -7,9 +7,9 @@ from pathlib import Path
 from attrs import frozen
 
 from privmed import registry
+from privmed.bench.figures import Describe
 from privmed.bench.plan import Plan, read_plan
 from privmed.bench.records import Records, read_records
-from privmed.bench.tables import Describe
 from privmed.errors import InputError
 
 

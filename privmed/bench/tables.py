@@ -2,98 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from attrs import frozen
-
-from privmed.bench.contracts import Quantity
-from privmed.bench.plan import Plan, Target, View
-from privmed.bench.records import Measurement, Provenance, Records
-from privmed.bench.reported import Reported, cited
-from privmed.bench.summary import MARGIN, RATIO, Summary, summarise
+from privmed.bench.cells import cell, measured_words, reported_words, target_words, word
+from privmed.bench.figures import Describe, Figure, figures
+from privmed.bench.plan import Plan, View
+from privmed.bench.records import Provenance, Records
 from privmed.errors import SettingsError, did_you_mean
 
-Describe = Callable[[str], Quantity | None]
 LIST = View(down=["method", "metric", "data"])
-
-
-@frozen(kw_only=True)
-class Figure:
-    """One cell: a summary, what papers report beside it, and what we aim at."""
-
-    fields: dict[str, Any]
-    settings: dict[str, Any]
-    summary: Summary
-    unit: str
-    title: str
-    better: str
-    reported: Reported | None = None
-    target: Target | None = None
-    provenances: tuple[str, ...] = ()
-    judged: bool = True  # what exploiters reach on unprotected images is nobody's achievement
-
-    def reaches(self, value: float) -> bool:
-        """Whether it is at least as good as a value."""
-        return self.summary.value >= value if self.better == "higher" else self.summary.value <= value
-
-    @property
-    def paper_met(self) -> bool | None:
-        """Whether the paper's figure was met; None without one, and where it is of something else."""
-        if self.reported is None or self.reported.unlike or not self.judged:
-            return None
-        return self.reaches(self.reported.value)
-
-    @property
-    def target_met(self) -> bool | None:
-        """Whether our own target was met; None without one."""
-        if self.target is None:
-            return None
-        if self.target.at_least is not None:
-            return self.summary.value >= self.target.at_least
-        return self.summary.value <= self.target.at_most  # type: ignore[operator]
-
-
-def figures(records: Records, plan: Plan, describe: Describe, statistic: str = "mean") -> list[Figure]:
-    """All cells of the records, joined with what is reported and aimed at."""
-    cells: dict[tuple, list[Measurement]] = {}
-    for m in records.measurements:
-        cells.setdefault(m.cell, []).append(m)
-    papers = cited(plan)
-    return [_figure(found, plan, papers, describe, statistic) for found in cells.values()]
-
-
-def _figure(found: list[Measurement], plan: Plan, papers: list[Reported], describe: Describe, statistic: str) -> Figure:
-    first = found[0]
-    fields, entry = first.fields, plan.entry(first.method)
-    quantity = describe(first.metric) or Quantity(title=first.metric, unit=first.unit)
-    title = quantity.title
-    if first.metric in (MARGIN, RATIO):
-        of = describe(str(fields.get("of"))) or quantity
-        words = "margin over" if first.metric == MARGIN else "relative to"
-        better = of.better if first.metric == RATIO else "higher"
-        quantity = Quantity(title=f"{of.title}, {words} {fields.get('over')}", better=better)
-        title = quantity.title
-    word = entry.paper if entry is not None and entry.paper else first.method
-    printed = {**fields, "method": word}
-    return Figure(
-        fields=fields,
-        settings=first.settings,
-        summary=summarise(found, quantity, statistic),
-        unit=first.unit,
-        title=title,
-        better=quantity.better,
-        reported=next((r for r in papers if r.fits(printed)), None),
-        target=next((t for t in plan.targets if _meant(t, fields)), None),
-        judged=entry is None or bool(entry.method),
-        provenances=tuple(dict.fromkeys(m.provenance for m in found)),
-    )
-
-
-def _meant(target: Target, fields: dict[str, Any]) -> bool:
-    wanted = {"metric": target.metric, **target.dimensions}
-    wanted |= {k: v for k, v in (("method", target.method), ("data", target.data)) if v}
-    return all(fields.get(k, "") == v for k, v in wanted.items())
 
 
 def view_of(plan: Plan, name: str | None) -> View:
@@ -154,7 +72,7 @@ def rows(records: Records, plan: Plan, view: View, describe: Describe) -> list[l
     seeds = {d: _seeds([f for f in found if _key(f, view.down) == d]) for d in down}
     counted = any(seeds.values())
     body = [
-        [*map(_word, d), *([seeds[d] or "–"] if counted else []), *(cell(cells.get((d, a))) for a in across)]
+        [*map(word, d), *([seeds[d] or "–"] if counted else []), *(cell(cells.get((d, a))) for a in across)]
         for d in down
     ]
     return [[*first, *(["seeds"] if counted else []), *heads], *body]
@@ -171,11 +89,11 @@ def _list(found: list[Figure], view: View) -> list[list[str]]:
     head = [*down, "n", "paper", "measured here", "own target"]
     body = []
     for f in found:
-        names = [f.title if name == "metric" else _word(f.fields.get(name, "")) for name in down]
+        names = [f.title if name == "metric" else word(f.fields.get(name, "")) for name in down]
         counted = f"{f.summary.n} {f.summary.over}" if f.summary.n > 1 and f.summary.over else "–"
-        paper = "–" if f.reported is None else _paper(f)
-        aim = "–" if f.target is None else _aim(f)
-        body.append([*names, counted, paper, _measured(f), aim])
+        paper = "–" if f.reported is None else reported_words(f)
+        aim = "–" if f.target is None else target_words(f)
+        body.append([*names, counted, paper, measured_words(f), aim])
     return [head, *body]
 
 
@@ -187,49 +105,6 @@ def _telling(found: list[Figure]) -> list[str]:
     several = [group for group in lines.values() if len(group) > 1]
     names = _unique(name for group in several for f in group for name in f.fields if name not in LIST.down)
     return [n for n in names if any(len({f.fields.get(n, "") for f in group}) > 1 for group in several)]
-
-
-def cell(figure: Figure | None) -> str:
-    """One value with its spread and what it is held against, or a dash.
-
-    That is the paper's value; our own target where there is none, or where it is of something else.
-    """
-    if figure is None:
-        return "–"
-    beside = [f"paper {_paper(figure)}"] if figure.reported is not None else []
-    if figure.target is not None and (figure.reported is None or figure.reported.unlike):
-        beside.append(f"own target {_aim(figure)}")
-    return _measured(figure) + (f" ({'; '.join(beside)})" if beside else "")
-
-
-def _paper(figure: Figure) -> str:
-    """The paper's value: with what it is of where that is something else, or with whether it was met."""
-    one = figure.reported
-    return number(one.value) + (f", {one.unlike}" if one.unlike else _mark(figure.paper_met))
-
-
-def _mark(met: bool | None) -> str:
-    """A tick, a cross, or nothing."""
-    return "" if met is None else " ✓" if met else " ✗"
-
-
-def _measured(figure: Figure) -> str:
-    s = figure.summary
-    return number(s.value, figure.unit) + (f" ± {number(s.spread)}" if s.spread is not None else "")
-
-
-def _aim(figure: Figure) -> str:
-    target = figure.target
-    sign = "≥" if target.at_least is not None else "≤"
-    return f"{sign} {number(target.value)}{_mark(figure.target_met)}"
-
-
-def number(value: float | None, unit: str = "") -> str:
-    """A number as it is printed: as many digits as mean something."""
-    if value is None:
-        return "–"
-    digits = 3 if abs(value) < 2 else 2 if abs(value) < 100 else 0
-    return f"{value:.{digits}f}{' ' + unit if unit else ''}"
 
 
 def _key(figure: Figure, names: Sequence[str]) -> tuple:
@@ -244,11 +119,7 @@ def _unique(keys: Iterable[Any]) -> list[Any]:
 def _headings(names: list[str], across: list[tuple]) -> list[str]:
     """Column heads: what is the same in all columns is left out, unless nothing would be left."""
     vary = [n for n in range(len(names)) if names[n] == "metric" or len({a[n] for a in across if a[n] != ""}) > 1]
-    return [", ".join(_word(a[n]) for n in (vary or range(len(names))) if a[n] != "") for a in across]
-
-
-def _word(value: Any) -> str:
-    return f"{value:g}" if isinstance(value, float) else str(value)
+    return [", ".join(word(a[n]) for n in (vary or range(len(names))) if a[n] != "") for a in across]
 
 
 def to_markdown(records: Records, plan: Plan, view: View, describe: Describe) -> str:
@@ -267,19 +138,19 @@ def digest(tables: Sequence[tuple[Records, Plan, View, Describe]]) -> str:
     for records, plan, view, describe in tables:
         for f in shown(records, plan, view, describe):
             more = [
-                _word(f.fields[k])
+                word(f.fields[k])
                 for k in view.down
                 if k not in ("method", "metric", "data") and f.fields.get(k, "") != ""
             ]
             counted = f"{f.summary.n} {f.summary.over}" if f.summary.n > 1 and f.summary.over else "–"
-            paper = "–" if f.reported is None else _paper(f)
+            paper = "–" if f.reported is None else reported_words(f)
             cells = [
                 str(f.fields["method"]),
                 ", ".join([f.title, *more]),
                 str(f.fields.get("data", "")),
                 counted,
                 paper,
-                _measured(f),
+                measured_words(f),
             ]
             lines.append("| " + " | ".join(map(_escaped, cells)) + " |")
     return "\n".join(lines)

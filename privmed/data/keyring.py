@@ -153,7 +153,7 @@ def unmarked(picture: Picture, entry: dict[str, Any]) -> Picture:
     """A picture without its mark, and with the tags it had."""
     restored = evolve(picture, pixels=use_record(picture.pixels, entry["record"]), changed=True)
     if "header" in entry:
-        from privmed.imaging.dicom import with_header
+        from privmed.imaging.dicom_writing import with_header
 
         restored = with_header(restored, entry["header"])
     return restored

@@ -227,7 +227,7 @@ def _entry(
         },
     }
     if original.format == "dicom":
-        from privmed.imaging.dicom import header_of
+        from privmed.imaging.dicom_writing import header_of
 
         entry["header"] = header_of(original)
     return entry

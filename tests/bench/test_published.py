@@ -7,10 +7,11 @@ import pytest
 
 from privmed import registry
 from privmed.bench.documents import MARK, fill_digests, fill_document
+from privmed.bench.figures import figures
 from privmed.bench.plan import read_plan
 from privmed.bench.published import load_published
 from privmed.bench.reported import cited, read_paper
-from privmed.bench.tables import figures, to_markdown
+from privmed.bench.tables import to_markdown
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "benchmarks/results"

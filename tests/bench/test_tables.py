@@ -5,15 +5,17 @@ import json
 import pytest
 from scipy.stats import binomtest
 
+from privmed.bench.cells import number
 from privmed.bench.contracts import Quantity
 from privmed.bench.documents import fill_file
+from privmed.bench.figures import figures
 from privmed.bench.page import to_html
 from privmed.bench.plan import make_plan, read_plan, save_plan
 from privmed.bench.published import Published, load_published
 from privmed.bench.records import Measurement, Provenance, Records
 from privmed.bench.reported import cited, read_paper
 from privmed.bench.summary import averages, margins, summarise, wilson
-from privmed.bench.tables import LIST, figures, leaderboard, number, rows, to_markdown, view_of
+from privmed.bench.tables import LIST, leaderboard, rows, to_markdown, view_of
 from privmed.errors import InputError, SettingsError
 
 QUANTITIES = {

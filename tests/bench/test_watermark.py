@@ -12,9 +12,9 @@ from PIL import Image
 
 from privmed.bench.attacks import hits, transfer
 from privmed.bench.engine import open_suite, run_plan
+from privmed.bench.figures import figures
 from privmed.bench.plan import make_plan
 from privmed.bench.suites.watermark import IMAGES
-from privmed.bench.tables import figures
 from privmed.cli import run
 from privmed.errors import InputError, SettingsError
 

@@ -1,0 +1,111 @@
+"""Writing DICOM: the same bytes where nothing changed, an honest derived image where pixels did, and headers kept apart."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from attrs import evolve
+
+from privmed.errors import LossError
+from privmed.imaging.picture import Picture
+
+DERIVATION = "Pixel values changed by privmed"
+
+
+def write_dicom(picture: Picture, path: Path) -> None:
+    """Write the file back: byte for byte if nothing changed, else as a derived image with a UID of its own."""
+    if not picture.changed:
+        path.write_bytes(picture.extra["data"])
+        return
+    import copy
+
+    dataset = copy.deepcopy(picture.extra["dataset"])
+    if not picture.extra.get("restored"):
+        _derive(dataset)
+        _keep_window(dataset, picture)
+    _put_pixels(dataset, picture)
+    try:
+        dataset.save_as(path, enforce_file_format=True)
+    except OSError:
+        raise
+    except Exception as error:  # a damaged header that could be read, but not written
+        reason = str(error).splitlines()[0]
+        raise LossError(
+            f"{picture.source}: its header cannot be written back ({reason}). Repair the file first."
+        ) from error
+
+
+def _keep_window(dataset: Any, picture: Picture) -> None:
+    """Say what a deep image without a window is shown from and to, which changed pixels must not change (PS3.3 C.11.2.1.3.2)."""
+    if "shown" not in picture.extra:
+        return
+    low, high = picture.extra["shown"]
+    dataset.WindowCenter, dataset.WindowWidth = (f"{x:.10g}" for x in ((low + high) / 2, high - low))
+    dataset.VOILUTFunction = "LINEAR_EXACT"
+
+
+def header_of(picture: Picture) -> bytes:
+    """All tags of a DICOM picture but its pixels, as a file."""
+    import copy
+    from io import BytesIO
+
+    dataset = copy.deepcopy(picture.extra["dataset"])
+    if "PixelData" in dataset:
+        del dataset.PixelData
+    out = BytesIO()
+    dataset.save_as(out, enforce_file_format=True)
+    return out.getvalue()
+
+
+def with_header(picture: Picture, header: bytes) -> Picture:
+    """A DICOM picture with the tags that :func:`header_of` kept; it is written with them as they are."""
+    from io import BytesIO
+
+    import pydicom
+
+    dataset = pydicom.dcmread(BytesIO(header))
+    return evolve(picture, extra={**picture.extra, "dataset": dataset, "restored": True}, changed=True)
+
+
+def _derive(dataset: Any) -> None:
+    """Say that this is a derived image, and of which (PS3.3 C.7.6.1.1.2 and C.12.4)."""
+    from pydicom.dataset import Dataset
+    from pydicom.sequence import Sequence
+    from pydicom.uid import generate_uid
+
+    source = Dataset()
+    source.ReferencedSOPClassUID = dataset.get("SOPClassUID", "")
+    source.ReferencedSOPInstanceUID = dataset.get("SOPInstanceUID", "")
+    dataset.SourceImageSequence = Sequence([source])
+    dataset.DerivationDescription = DERIVATION
+    kind = dataset.get("ImageType") or ["ORIGINAL", "PRIMARY"]
+    kind = [kind] if isinstance(kind, str) else list(kind)
+    dataset.ImageType = ["DERIVED", *kind[1:]]
+    if "IconImageSequence" in dataset:
+        del dataset.IconImageSequence  # a small picture of what was there before
+    dataset.SOPInstanceUID = generate_uid()
+    dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
+
+
+def _put_pixels(dataset: Any, picture: Picture) -> None:
+    """Store pixels uncompressed, in the depth they came in."""
+    from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
+
+    pixels = picture.pixels
+    if dataset.file_meta.TransferSyntaxUID not in (ExplicitVRLittleEndian, ImplicitVRLittleEndian):
+        dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    if pixels.ndim == 3:
+        dataset.PhotometricInterpretation, dataset.PlanarConfiguration = "RGB", 0
+    if pixels.dtype.itemsize * 8 != dataset.BitsAllocated:
+        raise LossError(
+            f"{picture.source}: {dataset.BitsAllocated} allocated bits cannot be written back. Convert the file first."
+        )
+    dataset.PixelData = np.ascontiguousarray(pixels.astype(pixels.dtype.newbyteorder("<"))).tobytes()
+    dataset["PixelData"].VR = "OB" if dataset.BitsAllocated <= 8 else "OW"
+    if len(dataset.PixelData) % 2:
+        dataset.PixelData += b"\0"
+    for word in ("SmallestImagePixelValue", "LargestImagePixelValue"):
+        if word in dataset and not picture.extra.get("restored"):
+            del dataset[word]
