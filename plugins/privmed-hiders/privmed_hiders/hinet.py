@@ -131,7 +131,9 @@ class CouplingBlock(nn.Module):
 class InvertibleStack(nn.ModuleList):
     """Coupling blocks on the Haar bands of a cover and a secret, in HiNet's order of bands."""
 
-    def __init__(self, blocks: int, alpha: float, channels: int = 3, block: type[CouplingBlock] = CouplingBlock) -> None:
+    def __init__(
+        self, blocks: int, alpha: float, channels: int = 3, block: type[CouplingBlock] = CouplingBlock
+    ) -> None:
         super().__init__(block(4 * channels, alpha) for _ in range(blocks))
 
     def run(self, cover: Tensor, secret: Tensor, blocks: range, precision: Precision) -> tuple[Tensor, Tensor]:

@@ -5,14 +5,14 @@ classical scrambling of a carrier, around the invertible blocks.
 
 Idea: Photographs hold little colour in their detail bands, and nearly all that LightIH changes lies there (91 % of the squared change). So
 here it may write nowhere else, and before the blocks see these six planes, a key and a salt put their values in another order and turn the
-signs of half of them. The blocks only ever know the scrambled photograph; afterwards the order is restored, and what they wrote is scattered
-all over the image. To run them backwards one needs the same order. Low band and grey details stay those of the cover, so without the key the
-stego shows what the cover shows.
+signs of half of them. The blocks only ever know the scrambled photograph; afterwards the order is restored, and what they wrote is
+scattered all over the image. To run them backwards one needs the same order. Low band and grey details stay those of the cover, so without
+the key the stego shows what the cover shows.
 
 Weak at: analysis on a server, which sees noise as everybody else does without the key; any re-encoding of the stego (JPEG, scaling, blur);
-detection of the fact that something is hidden, which no key prevents, and changes lie in smooth areas too; it is no authenticated
-encryption: the set of changed values, and with it the secret's contrast, is not hidden, and an altered stego is not told from the right one.
-Where a file has to arrive bit by bit, lsbm is the better choice.
+detection of the fact that something is hidden, which no key prevents, and changes lie in smooth areas too. It is no authenticated
+encryption: the set of changed values, and with it the secret's contrast, is not hidden, and an altered stego is not told from the right
+one. Where a file has to arrive bit by bit, lsbm is the better choice.
 """
 
 from __future__ import annotations
@@ -62,18 +62,29 @@ class KeyedBlock(CouplingBlock):
 class Order:
     """A keyed order, with signs, of the values of each item's carrier.
 
+    The last row and column of each plane are put in order among themselves: an image of odd size loses half of what they stand for, and
+    what is wrong about them shall not be scattered all over the scan.
+
     Args:
         key: shared by sender and receiver.
         salts: one of 16 bytes an item.
-        count: values of an item's carrier.
+        size: of the bands, (H, W).
         device: of the carriers.
     """
 
-    def __init__(self, key: SharedKey, salts: list[bytes], count: int, device: torch.device) -> None:
-        keys = [Keys.of(key, PURPOSE + salt) for salt in salts]
-        self.order = torch.from_numpy(np.stack([k.permutation(count) for k in keys])).to(device)
-        signs = np.stack([k.signs(count) for k in keys]).astype(np.float32) * 2 - 1
-        self.signs = torch.from_numpy(signs).to(device)
+    def __init__(self, key: SharedKey, salts: list[bytes], size: tuple[int, int], device: torch.device) -> None:
+        places = np.arange(CARRIER * size[0] * size[1]).reshape(CARRIER, *size)
+        inner = places[:, :-1, :-1].ravel()
+        groups = (inner, np.setdiff1d(places, inner))
+        orders, signs = [], []
+        for salt in salts:
+            order, turned = np.empty(places.size, np.int64), np.empty(places.size, np.float32)
+            for name, group in zip((b"inner", b"rim"), groups):
+                keys = Keys.of(key, PURPOSE + salt + name)
+                order[group], turned[group] = group[keys.permutation(len(group))], keys.signs(len(group)) * 2.0 - 1
+            orders.append(order)
+            signs.append(turned)
+        self.order, self.signs = (torch.from_numpy(np.stack(x)).to(device) for x in (orders, signs))
         self.basis = coordinates().to(device)
 
     def scramble(self, stack: Tensor) -> Tensor:
@@ -178,7 +189,7 @@ class KeyedLightIH(Hider):
         self._key = key
 
     def _order(self, salts: list[bytes], like: Tensor) -> Order:
-        return Order(self._needed(), salts, CARRIER * like.shape[-2] * like.shape[-1], like.device)
+        return Order(self._needed(), salts, tuple(like.shape[-2:]), like.device)
 
     def _needed(self) -> SharedKey:
         if self._key is None:
