@@ -165,3 +165,9 @@ def test_keys_for_tests_are_drawn_by_a_seed(hider):
     assert with_key(hider, 4)._key != first
     plain = registry.create("hider", "lightih", weights=None)
     assert with_key(plain) is plain
+
+
+def test_half_of_the_signs_are_turned():
+    signs = Order(KEY, SALTS, (16, 20), torch.device("cpu")).signs
+    assert signs.abs().eq(1).all()
+    assert (signs.mean(1).abs() < 0.1).all()
