@@ -139,7 +139,8 @@ def test_refining_leaves_the_salt_alone(hider):
     secret, cover = images(5, 1), images(6, 1)
     plain, refined = hider.hide(secret, cover), hider.hide(secret, cover, refine=3)
     assert not torch.equal(plain, refined)
-    assert read_salts(quantise(plain)) == read_salts(quantise(refined))
+    rows, columns = salt_pixels(*plain.shape[-2:])
+    assert torch.equal(plain[:, 0, rows, columns], refined[:, 0, rows, columns])
 
 
 def test_without_a_key_nothing_is_hidden_or_read():
