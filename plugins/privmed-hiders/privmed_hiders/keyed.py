@@ -141,16 +141,6 @@ def read_salts(stego: Tensor) -> list[bytes]:
     return [bytes_of(row) for row in levels.remainder(2).byte().cpu().numpy()]
 
 
-def without_gradient(stego: Tensor) -> Tensor:
-    """The same values; those that hold the salt get no gradient, so that refining leaves them alone."""
-    if not stego.requires_grad:
-        return stego
-    at = salt_pixels(*stego.shape[-2:])
-    fixed = torch.zeros_like(stego, dtype=torch.bool)
-    fixed[:, 0, at[0], at[1]] = True
-    return torch.where(fixed, stego.detach(), stego)
-
-
 @frozen(kw_only=True)
 class KeyedLightIHConfig(Hider.Config):
     """Settings of :class:`KeyedLightIH`: LightIH's."""
@@ -199,6 +189,12 @@ class KeyedLightIH(Hider):
             )
         return self._key
 
+    def _fixed(self, stego: Tensor) -> Tensor:
+        at = salt_pixels(*(n + n % 2 for n in stego.shape[-2:]))
+        fixed = torch.zeros_like(stego, dtype=torch.bool)
+        fixed[:, 0, at[0], at[1]] = True
+        return fixed
+
     def _hide(self, secret: Tensor, cover: Tensor, generator: torch.Generator) -> Tensor:
         salts = [salt_of(s, c, self._needed()) for s, c in zip(secret, cover)]
         plain = bands(cover)
@@ -207,7 +203,7 @@ class KeyedLightIH(Hider):
         return write_salts(image(order.restore(stego)), salts)
 
     def _recover(self, stego: Tensor, generator: torch.Generator) -> Tensor:
-        plain = bands(without_gradient(stego))
+        plain = bands(stego)
         state = self._order(read_salts(stego), plain).scramble(plain)
         backwards = range(len(self.blocks) - 1, -1, -1)
         _cover, secret = self.blocks.run(state, torch.zeros_like(state), backwards, self.subnets)

@@ -136,10 +136,10 @@ def test_an_odd_size_comes_back(hider):
 
 
 def test_refining_leaves_the_salt_alone(hider):
-    secret, cover = images(5, 1), images(6, 1)
+    secret, cover = images(5, 1, (64, 80))[..., :63, :79], images(6, 1)[..., :63, :79]
     plain, refined = hider.hide(secret, cover), hider.hide(secret, cover, refine=3)
     assert not torch.equal(plain, refined)
-    rows, columns = salt_pixels(*plain.shape[-2:])
+    rows, columns = salt_pixels(64, 80)
     assert torch.equal(plain[:, 0, rows, columns], refined[:, 0, rows, columns])
 
 
