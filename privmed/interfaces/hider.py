@@ -141,7 +141,7 @@ class Hider(Method):
         stego = stego.detach().clone()
         for n, at in enumerate(tiles):
             tell = None if progress is None else lambda done, of, n=n: progress(n * of + done, len(tiles) * of)
-            parts = (x[..., at[0], at[1]] for x in (stego, secret, cover))
+            parts = [x[..., at[0], at[1]] for x in (stego, secret, cover)]
             stego[..., at[0], at[1]] = improve(recover, *parts, how, tell, self._fixed(parts[0]))
         return stego
 
