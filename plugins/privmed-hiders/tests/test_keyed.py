@@ -22,10 +22,16 @@ from privmed.errors import KeyFileError
 from privmed.imaging import quantise
 from privmed.metrics import psnr
 from privmed.shared_key import SharedKey, with_key
+from privmed.testing import parametrize_with_checks
 
 pytest.importorskip("cryptography")
 KEY, OTHER = SharedKey(bytes(range(32))), SharedKey(bytes(range(1, 33)))
 SALTS = [bytes(range(16)), bytes(range(16, 32))]
+
+
+@parametrize_with_checks("hider:lightih-keyed")
+def test_lightih_keyed_conforms(method, check):
+    check(method)
 
 
 def images(seed, count=2, size=(64, 80)):
