@@ -18,6 +18,7 @@ METHODS = {
 PARTS = {
     "exploiter": "privmed.exploiters",
     "defence": "privmed.defences",
+    "detector": "privmed.detectors",
     "metric": "privmed.metrics",
     "reader": "privmed.readers",
     "suite": "privmed.suites",
@@ -46,6 +47,6 @@ def privmed_register(register: Register) -> None:
     """Call ``register(cls)`` once for each class of this module, and ``register.command(name, function)`` for each command.
 
     A class is a method (:class:`privmed.Hider`, ``Analyzer``, ``Protector``, ``Watermarker``) or takes part in comparisons: an
-    ``Exploiter``, ``Defence``, ``Metric``, ``Reader`` or ``Suite`` of :mod:`privmed.bench.contracts`. The group of the entry point
-    says which kind it is asked for: ``privmed.hiders``, ``privmed.exploiters``, ``privmed.readers``, ``privmed.commands``, and so on.
+    ``Exploiter``, ``Defence``, ``Detector``, ``Metric``, ``Reader`` or ``Suite`` of :mod:`privmed.bench.contracts`. The group of the
+    entry point says which kind it is asked for: ``privmed.hiders``, ``privmed.exploiters``, ``privmed.commands``, and so on.
     """

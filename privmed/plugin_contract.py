@@ -93,7 +93,14 @@ def _contracts() -> dict[str, type]:
     from privmed.bench import contracts
     from privmed.interfaces import KINDS
 
-    parts = (contracts.Exploiter, contracts.Defence, contracts.Metric, contracts.Reader, contracts.Suite)
+    parts = (
+        contracts.Exploiter,
+        contracts.Defence,
+        contracts.Detector,
+        contracts.Metric,
+        contracts.Reader,
+        contracts.Suite,
+    )
     return {**KINDS, **{p.kind: p for p in parts}}
 
 

@@ -42,6 +42,7 @@ def refine(
     cover: Tensor,
     how: Refinement,
     progress: Callable[[int, int], None] | None = None,
+    fixed: Tensor | None = None,
 ) -> Tensor:
     """Return a stego that looks as much like the cover as before, or more, and gives the secret back better.
 
@@ -56,6 +57,7 @@ def refine(
         cover: what the stego shall look like, in the same shape.
         how: steps, bound, rate and weight.
         progress: called with the steps taken and their number.
+        fixed: which values stay as they are, boolean of the shape of ``stego``.
 
     Returns:
         The refined stego, (B, 3, H, W) in [0, 1], within ``how.bound`` grey levels of ``stego``.
@@ -67,6 +69,8 @@ def refine(
         return stego
     start = stego.detach()
     low, high = ((start + side * how.bound * GREY).clamp(0, 1) for side in (-1, 1))
+    if fixed is not None:
+        low, high = (torch.where(fixed, start, bound) for bound in (low, high))
     x, best = start, start
     mean, square = torch.zeros_like(x), torch.zeros_like(x)
     rate = x.new_full((len(x), 1, 1, 1), how.rate * GREY)

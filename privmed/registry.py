@@ -88,8 +88,8 @@ def plugins(kind: str | None = None, *, check: bool = False) -> list[PluginInfo]
     """List installed methods and parts of comparisons, broken ones with their reason.
 
     Args:
-        kind: ``"hider"``, ``"analyzer"``, ``"protector"``, ``"watermarker"``, or ``"exploiter"``, ``"defence"``, ``"metric"``,
-            ``"reader"``, ``"suite"``, or ``"command"``; None for all methods.
+        kind: ``"hider"``, ``"analyzer"``, ``"protector"``, ``"watermarker"``, or ``"exploiter"``, ``"defence"``, ``"detector"``,
+            ``"metric"``, ``"reader"``, ``"suite"``, or ``"command"``; None for all methods.
         check: also import every plugin and hold it against the contract (imports torch; takes seconds).
 
     Raises:
@@ -164,7 +164,7 @@ def create(
 
 
 def part(kind: str, name: str, **settings: Any) -> Any:
-    """Create a part of a comparison: an exploiter, a defence, a metric or a reader.
+    """Create a part of a comparison: an exploiter, a defence, a detector, a metric or a reader.
 
     Raises:
         MethodNotFoundError, PluginError: see :func:`load`.

@@ -6,7 +6,9 @@ import os
 import re
 import secrets
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 from attrs import field, frozen
 
 from privmed.errors import KeyFileError
@@ -61,3 +63,10 @@ def make_shared_key(path: str | os.PathLike[str]) -> Path:
         temporary.touch(mode=0o600)
         temporary.write_bytes(HEAD + secrets.token_bytes(LENGTH).hex().encode() + b"\n")
     return path
+
+
+def with_key(method: Any, rng: np.random.Generator | int = 0) -> Any:
+    """Give a method of the ability ``use_key`` a key drawn by a seed, for trainings, tests and benchmarks; others stay as they are."""
+    if hasattr(method, "use_key"):
+        method.use_key(SharedKey(np.random.default_rng(rng).bytes(LENGTH)))
+    return method

@@ -14,6 +14,7 @@ BUILT_IN: dict[str, dict[str, str]] = {
             ("notch", "bandstop", "outline", "clean10", "clean50", "early-stop", "instance"), "privmed.bench.adaptive"
         ),
     },
+    "detector": dict.fromkeys(("recover", "cooccurrence"), "privmed.bench.detectors"),
     "metric": dict.fromkeys(
         ("dice", "false-area", "silent", "jaccard", "accuracy", "psnr", "psnr-y", "ssim"), "privmed.bench.metrics"
     ),
@@ -22,6 +23,7 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "protection": "privmed.bench.suites.protection",
         "watermark": "privmed.bench.suites.watermark",
         "hiding": "privmed.bench.suites.hiding",
+        "detection": "privmed.bench.suites.detection",
         "covert": "privmed.bench.suites.covert",
         "script": "privmed.bench.suites.script",
     },

@@ -1,7 +1,8 @@
-"""What a plugin can bring to a comparison besides methods: exploiters, defences, metrics, data-set readers, suites.
+"""What a plugin can bring to a comparison besides methods: exploiters, defences, detectors, metrics, data-set readers, suites.
 
 Each is a small class with a ``name``, registered like a method: an entry point in its group (``privmed.exploiters``,
-``privmed.defences``, ``privmed.metrics``, ``privmed.readers``, ``privmed.suites``) whose module implements ``privmed_register``.
+``privmed.defences``, ``privmed.detectors``, ``privmed.metrics``, ``privmed.readers``, ``privmed.suites``) whose module implements
+``privmed_register``.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from privmed.bench.data import Dataset
     from privmed.bench.engine import Context
     from privmed.bench.plan import Entry
+    from privmed.interfaces import Hider
 
 Loss = Callable[["Tensor"], "Tensor"]
 
@@ -115,6 +117,30 @@ class Defence(Part):
     def harden(self, images: Tensor, loss: Loss) -> Tensor:
         """Change a batch against the model in training; ``loss`` gives the model's loss on changed images."""
         return images
+
+
+class Detector(Part):
+    """Somebody who looks at images and wants to know in which of them something is hidden.
+
+    Attributes:
+        needs_public: whether it runs the public hider; it is left out where there is none that hides images.
+    """
+
+    kind = "detector"
+    needs_public: ClassVar[bool] = False
+
+    def fit(self, covers: Tensor, stegos: Tensor, public: Hider | None) -> None:
+        """Learn from examples; nothing by default.
+
+        Args:
+            covers: photographs as they were, (N, 3, S, S) uint8.
+            stegos: the same with something hidden in them.
+            public: the hider with the weights that everybody has, but not the sender's key; None if it hides no images.
+        """
+
+    @abstractmethod
+    def score(self, images: Tensor, public: Hider | None) -> Tensor:
+        """How much images (N, 3, S, S) uint8 look as if something were hidden in them, (N,); above 0 it says so."""
 
 
 @frozen(kw_only=True)

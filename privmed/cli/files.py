@@ -27,9 +27,13 @@ ONLY_IMAGES = {
     "analyzer_weights",
 }
 ONLY_FILES = {"key", "passphrase_file"}
+NOUNS = {"key": "key", "passphrase_file": "passphrase"}
 KeyFile = Annotated[
     Path | None,
-    typer.Option("--key", help="The key shared with the receiver (privmed keygen --shared); the hider is lsbm then."),
+    typer.Option(
+        "--key",
+        help="The key shared with the receiver (privmed keygen --shared); the hider is lsbm then, or one of images under a key.",
+    ),
 ]
 
 
@@ -47,13 +51,33 @@ def carries_files(context: typer.Context, hider: str | None) -> bool:
     locked = sorted(ONLY_FILES.intersection(named))
     if hider is None and not locked:
         return False
-    files = hider is None or issubclass(registry.load("hider", hider), FileHider)
-    for name in sorted((ONLY_IMAGES if files else ONLY_FILES).intersection(named)):
+    cls = registry.load("hider", hider or FILES)
+    files = issubclass(cls, FileHider)
+    refused = ONLY_IMAGES if files else ONLY_FILES - {"key"} if hasattr(cls, "use_key") else ONLY_FILES
+    for name in sorted(refused.intersection(named)):
         option = f"--{name.strip('_').replace('_', '-')}"
         if files:
             raise SettingsError(f"{option}: {hider or FILES} carries files as they are, under a key. Leave it out.")
-        raise SettingsError(f"{option}: {hider} hides images and has no key. Leave it out, or use --hider {FILES}.")
+        raise SettingsError(
+            f"{option}: {hider} hides images and has no {NOUNS[name]}. Leave it out, or use --hider {FILES}."
+        )
     return files
+
+
+def give_key(method: Any, key: Path | None) -> None:
+    """Give a hider of images under a key the one of the command line; others stay as they are.
+
+    Raises:
+        KeyFileError: when it needs one and there is none, or the file holds none.
+    """
+    from privmed.errors import KeyFileError
+    from privmed.shared_key import SharedKey
+
+    if not hasattr(method, "use_key"):
+        return
+    if key is None:
+        raise KeyFileError(f"{method.name} hides under a key. Give one with --key; privmed keygen --shared makes it.")
+    method.use_key(SharedKey.read(key))
 
 
 @frozen(kw_only=True)

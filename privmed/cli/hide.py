@@ -29,7 +29,7 @@ from privmed.cli.common import (
     make,
     recovered_words,
 )
-from privmed.cli.files import IMAGES, FileCommand, KeyFile, carries_files
+from privmed.cli.files import IMAGES, FileCommand, KeyFile, carries_files, give_key
 from privmed.cli.locks import PassphraseFile
 
 
@@ -82,6 +82,7 @@ def command(
     picture = read_secret(secret, frame=frame, allow_lossy=allow_lossy)
     scan, photograph = picture.tensor(), read(cover, frame=0).tensor()  # of a cover, any picture will do
     method = make("hider", hider, weights, device, set_)
+    give_key(method, key)
     reporter = Reporter(json, quiet)
     figures: dict[str, float] = {}
     warnings: list[str] = []

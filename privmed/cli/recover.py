@@ -22,7 +22,7 @@ from privmed.cli.common import (
     make,
     settings,
 )
-from privmed.cli.files import FileCommand, KeyFile, carries_files
+from privmed.cli.files import FileCommand, KeyFile, carries_files, give_key
 from privmed.cli.locks import PassphraseFile
 
 
@@ -81,6 +81,7 @@ def command(
     else:
         tuned = (getattr(server, "card", None) or {}).get("hider") or {}
         method = make("hider", hider or tuned.get("name", "lightih"), weights, device, set_)
+        give_key(method, key)
         if server is not None:
             reporter.other_hider(server, method)
     result = {

@@ -47,6 +47,14 @@ class Forking(Protocol):
 
 
 @runtime_checkable
+class Keyed(Protocol):
+    """A hider of images that sender and receiver give the same key: without it nobody reads its stegos."""
+
+    def use_key(self, key: Any) -> None:
+        """Hide and recover with this :class:`privmed.shared_key.SharedKey` from now on."""
+
+
+@runtime_checkable
 class Segmenting(Protocol):
     """An analyzer that can also be used on bare images, which is what covert analysis is held against."""
 
@@ -72,7 +80,7 @@ class Carrying(Protocol):
 
 
 ABILITIES: dict[str, dict[str, type]] = {
-    "hider": {"stages": Staged, "fork": Forking, "hide_file": Carrying},
+    "hider": {"stages": Staged, "fork": Forking, "use_key": Keyed, "hide_file": Carrying},
     "analyzer": {"segment": Segmenting},
     "protector": {},
     "watermarker": {},

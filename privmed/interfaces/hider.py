@@ -113,6 +113,10 @@ class Hider(Method):
             recovered = validation.crop(recovered, stego_.shape[-2:])
             return (recovered.clamp(0, 1) if clamp else recovered).to(stego.device)
 
+    def _fixed(self, stego: Tensor) -> Tensor | None:
+        """Which values of a stego (or tile) refining has to leave as they are, boolean of its shape; by default none."""
+        return None
+
     def _refined(
         self,
         stego: Tensor,
@@ -137,8 +141,8 @@ class Hider(Method):
         stego = stego.detach().clone()
         for n, at in enumerate(tiles):
             tell = None if progress is None else lambda done, of, n=n: progress(n * of + done, len(tiles) * of)
-            parts = (x[..., at[0], at[1]] for x in (stego, secret, cover))
-            stego[..., at[0], at[1]] = improve(recover, *parts, how, tell)
+            parts = [x[..., at[0], at[1]] for x in (stego, secret, cover)]
+            stego[..., at[0], at[1]] = improve(recover, *parts, how, tell, self._fixed(parts[0]))
         return stego
 
     def _tiled(self, call: Callable[..., Tensor], what: str, *images: Tensor) -> Tensor:

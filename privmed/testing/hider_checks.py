@@ -6,9 +6,10 @@ import copy
 
 import torch
 
-from privmed.errors import InputError
+from privmed.errors import InputError, KeyFileError
 from privmed.interfaces import Hider
 from privmed.interfaces.abilities import abilities
+from privmed.shared_key import with_key
 from privmed.testing import shared
 from privmed.testing.samples import sample_images
 
@@ -109,6 +110,27 @@ def check_forks_hide_in_their_own_way(hider: Hider) -> None:
         assert any(not torch.equal(v, states[2][k]) for k, v in states[0].items()), "different seeds give one relative"
     secret, cover = sample_images(1)
     assert made[0].recover(made[0].hide(secret, cover)).shape == cover.shape[:2] + secret.shape[-2:]
+
+
+def check_the_key_is_kept_apart(hider: Hider) -> None:
+    """Ability ``use_key``: the same key gives the same bytes, it is no part of the weights, and what is no key is refused."""
+    if "use_key" not in abilities(hider):
+        return
+    images = sample_images(1)
+    before = hider.state_dict()
+    stegos = [with_key(hider, seed).hide(*images) for seed in (1, 1, 2)]
+    assert torch.equal(stegos[0], stegos[1]), "the same key gives different stegos"
+    assert not torch.equal(stegos[0], stegos[2]), "two keys give the same stego"
+    after = hider.state_dict()
+    assert before.keys() == after.keys()
+    assert all(torch.equal(v, after[k]) for k, v in before.items()), "a key changes the weights"
+    for bad in ("words", bytes(32), None):
+        try:
+            hider.use_key(bad)
+        except KeyFileError as error:
+            assert str(error).startswith("key:")
+        else:
+            raise AssertionError(f"use_key({bad!r}) was not refused")
 
 
 def check_bad_secrets_are_refused(hider: Hider) -> None:

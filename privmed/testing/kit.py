@@ -11,6 +11,7 @@ from privmed import registry
 from privmed.errors import SettingsError
 from privmed.hooks import METHODS
 from privmed.settings import structure
+from privmed.shared_key import with_key
 
 Check = Callable[[Any], None]
 FILES = "file_hider"  # hiders that carry files have checks of their own
@@ -107,6 +108,6 @@ def _make(kind: str, name: str, settings: dict[str, Any]) -> Any:
         return cls
     chosen = {**cls.check_settings, **settings}
     if kind in METHODS:
-        return registry.create(kind, name, None, None, **chosen)
+        return with_key(registry.create(kind, name, None, None, **chosen))
     config = structure(cls.Config, chosen, name)
     return cls(config, None) if kind == "suite" else cls(config)

@@ -17,6 +17,7 @@ from privmed.errors import SettingsError
 from privmed.imaging.quantise import quantise
 from privmed.interfaces.abilities import Staged, missing
 from privmed.pipeline import hide, png, recover
+from privmed.shared_key import with_key
 from privmed.training.adversary import Discriminator
 from privmed.training.isolation import Isolation
 from privmed.training.losses import low_frequency
@@ -83,6 +84,7 @@ class Hiding(CoverTask):
         rng, weight = self.draw(step), self.recipe.loss
         self.settle(step)
         secret, cover = self.pair(rng)
+        with_key(self.method, rng)  # another one every step: the weights have to suit them all
         how = {"clamp": False, "check_values": False}
         stego = self.method.hide(secret, cover, generator=self.generator.manual_seed(step), **how)
         sent = transmit(stego, weight)
@@ -123,6 +125,7 @@ class Hiding(CoverTask):
         share = max(1, VALIDATION_LIMIT // len(self.held))
         items = [i for turn in zip_longest(*(held[:share] for held in self.held)) for i in turn if i]
         stegos, recovered, leaks = [], [], []
+        with_key(self.method)
         walk = hide(self.method) | png() | recover(self.method)
         for n, item in enumerate(items):
             secret, cover = self.place([self.scans.centre(item.image)]), self.held_cover(n)

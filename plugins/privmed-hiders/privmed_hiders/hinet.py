@@ -99,15 +99,19 @@ class CouplingBlock(nn.Module):
 
     def forward(self, cover: Tensor, secret: Tensor, precision: Precision = nullcontext) -> tuple[Tensor, Tensor]:
         """Map both branches, each (B, width, H, W), one step towards stego and lost information."""
-        cover = cover + self._run(self.phi, secret, precision)
+        cover = cover + self.added(secret, precision)
         secret = secret * torch.exp(self.log_scale(cover, precision)) + self._run(self.eta, cover, precision)
         return cover, secret
 
     def inverse(self, cover: Tensor, secret: Tensor, precision: Precision = nullcontext) -> tuple[Tensor, Tensor]:
         """Undo :meth:`forward`."""
         secret = (secret - self._run(self.eta, cover, precision)) * torch.exp(-self.log_scale(cover, precision))
-        cover = cover - self._run(self.phi, secret, precision)
+        cover = cover - self.added(secret, precision)
         return cover, secret
+
+    def added(self, secret: Tensor, precision: Precision) -> Tensor:
+        """What a secret's branch adds to the cover's: ``phi(secret)``."""
+        return self._run(self.phi, secret, precision)
 
     def log_scale(self, x: Tensor, precision: Precision) -> Tensor:
         """``alpha * (2 * sigmoid(rho(x)) - 1)``, written with tanh."""
@@ -133,8 +137,10 @@ class CouplingBlock(nn.Module):
 class InvertibleStack(nn.ModuleList):
     """Coupling blocks on the Haar bands of a cover and a secret, in HiNet's order of bands."""
 
-    def __init__(self, blocks: int, alpha: float, channels: int = 3) -> None:
-        super().__init__(CouplingBlock(4 * channels, alpha) for _ in range(blocks))
+    def __init__(
+        self, blocks: int, alpha: float, channels: int = 3, block: type[CouplingBlock] = CouplingBlock
+    ) -> None:
+        super().__init__(block(4 * channels, alpha) for _ in range(blocks))
 
     def run(self, cover: Tensor, secret: Tensor, blocks: range, precision: Precision) -> tuple[Tensor, Tensor]:
         """Apply the blocks of a range in its order; a range that counts down applies their inverses."""

@@ -27,11 +27,12 @@ from privmed.interfaces import FileHider, Hider
 from privmed.metrics import worst_patch
 from privmed.pipeline import hide, png, recover
 from privmed.settings import at_least, setting, side
-from privmed.shared_key import SharedKey
+from privmed.shared_key import SharedKey, with_key
 
 WORST = 0.05
 PATCH = 32
 WORST_PATCH = "worst patch"
+OTHER = 1  # seed of a key that is not the sender's, which is drawn by 0
 
 
 @frozen(kw_only=True)
@@ -94,9 +95,8 @@ class Hiding(Suite):
     def hider(self, label: str) -> Hider | FileHider:
         """The hider of an entry, made once."""
         entry = self.context.plan.entry(label)
-        return registry.create(
-            "hider", entry.method, entry.weights or registry.BUNDLED, self.context.device, **entry.settings
-        )
+        chosen = entry.weights or registry.BUNDLED
+        return with_key(registry.create("hider", entry.method, chosen, self.context.device, **entry.settings))
 
     @functools.cache  # noqa: B019
     def photographs(self, name: str, size: int) -> Photographs:
@@ -140,7 +140,22 @@ class Hiding(Suite):
         secret = secret.expand(len(cover), -1, -1, -1)
         run = walk(secret, cover, seed=cell.seed)
         recovered = quantise(run.recovered)
-        return [("stego-cover", run.stego, cover), ("secret-recovered", recovered, secret)]
+        return [
+            ("stego-cover", run.stego, cover),
+            ("secret-recovered", recovered, secret),
+            *self._without_the_key(method, run.stego, cover, secret),
+        ]
+
+    @staticmethod
+    def _without_the_key(
+        method: Hider, stego: Tensor, cover: Tensor, secret: Tensor
+    ) -> list[tuple[str, Tensor, Tensor]]:
+        """What is read with another key, where there are keys; beside it the photograph, which shows nothing of the scan."""
+        if not hasattr(method, "use_key"):
+            return []
+        read = with_key(method, OTHER).recover(stego)
+        with_key(method)
+        return [("secret-other key", quantise(read), secret), ("secret-photograph", cover, secret)]
 
     def _as_file(self, cell: Cell, index: int, secret: Tensor) -> list[tuple[str, Tensor, Tensor]]:
         """The same of a PNG of the scan in larger photographs."""

@@ -1,0 +1,186 @@
+"""Detection: whether photographs with something in them can be told from those without, by detectors of increasing strength.
+
+Each detector is trained on photographs of one source, with scans of the training part hidden in them, and asked about test photographs of a
+source, with test scans in them. 0.5 is perfect for the hider; PSNR and SSIM, which say what people see, do not say this.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from attrs import frozen
+from torch import Tensor
+
+from privmed import hookimpl, registry
+from privmed.bench.contracts import Cell, Quantity, Suite, Value
+from privmed.bench.data import Sample, centre, picture
+from privmed.bench.fingerprint import fingerprint
+from privmed.imaging import quantise
+from privmed.interfaces import FileHider, Hider
+from privmed.settings import at_least, between, positive, setting, side
+from privmed.shared_key import SharedKey, with_key
+from privmed.weights import bundled
+
+NOISE = "noise"
+ANOTHER = 1  # seed of a key that is not the sender's
+FALSE = 0.01  # share of photographs that may be taken for stegos
+
+
+@frozen(kw_only=True)
+class DetectionConfig:
+    """Settings of :class:`Detection`."""
+
+    size: int = setting(224, "side of all images", side())
+    train: int = setting(150, "photographs a detector learns from, each without and with a scan", at_least(2))
+    test: int = setting(100, "photographs it is asked about, each without and with a scan", at_least(2))
+    noise: float = setting(40.0, "PSNR in dB of the control `noise`", positive())
+    load: float = setting(0.2, "bits a pixel that hiders carry who carry files", between(0, 3))
+
+
+class Detection(Suite):
+    """Hiders against detectors, beside random noise of a given PSNR."""
+
+    name = "detection"
+    Config = DetectionConfig
+    methods = "hider"
+    grid = {"detector": ["recover", "cooccurrence"], "examples": ["covers"], "cover": ["covers"]}  # noqa: RUF012
+    baselines = (NOISE,)
+    quantities = {  # noqa: RUF012
+        "auc": Quantity(title="AUC of the detector", better="lower"),
+        "told": Quantity(title="told apart", better="lower"),
+        "found": Quantity(title="found at 1 % false alarms", better="lower", share=True),
+        "psnr": Quantity(title="stego PSNR", unit="dB"),
+    }
+
+    def prepare(self) -> None:
+        for cell in super().cells():
+            registry.part("detector", cell.dimensions["detector"])
+            self.context.dataset(cell.dimensions["examples"]).part("train")
+            self.context.dataset(cell.dimensions["cover"]).part("test")
+
+    def cells(self) -> Iterator[Cell]:
+        for cell in super().cells():
+            asked = registry.load("detector", cell.dimensions["detector"])
+            if not asked.needs_public or isinstance(self.public(cell.entry.label), Hider):
+                yield cell
+
+    @functools.cache  # noqa: B019  (a suite lives as long as its plan)
+    def hider(self, label: str) -> Hider | FileHider | None:
+        """What the sender uses; None for the control."""
+        entry = self.context.plan.entry(label)
+        if entry.method == NOISE:
+            return None
+        chosen = entry.weights or registry.BUNDLED
+        return with_key(registry.create("hider", entry.method, chosen, self.context.device, **entry.settings))
+
+    @functools.cache  # noqa: B019
+    def public(self, label: str) -> Hider | None:
+        """What everybody has: the hider with bundled weights, and a key of one's own where there are keys."""
+        entry, own = self.context.plan.entry(label), self.hider(label)
+        if not isinstance(own, Hider):
+            return None
+        chosen = entry.weights if entry.weights in bundled(type(own)) else registry.BUNDLED
+        return with_key(registry.create("hider", entry.method, chosen, self.context.device, **entry.settings), ANOTHER)
+
+    def identity(self, cell: Cell) -> dict[str, Any]:
+        own, seen = self.hider(cell.entry.label), self.context.dataset
+        detector = registry.load("detector", cell.dimensions["detector"])
+        modules = {__name__, "privmed.pipeline", detector.__module__, *([type(own).__module__] if own else [])}
+        return {
+            "data": seen(cell.data).digest(),
+            "covers": [
+                seen(cell.dimensions["examples"]).digest("train"),
+                seen(cell.dimensions["cover"]).digest("test"),
+            ],
+            "settings": [self.config.size, self.config.train, self.config.test],
+            "weights": ((own.card or {}).get("sha256", "") if own else self.config.noise),
+            "code": fingerprint(*sorted(modules)),
+            **({"load": self.config.load} if isinstance(own, FileHider) else {}),
+        }
+
+    def measure(self, cell: Cell) -> list[Value]:
+        label, where = cell.entry.label, cell.dimensions
+        detector, public = registry.part("detector", where["detector"]), self.public(label)
+        examples = self.pairs(label, cell.data, where["examples"], "train", cell.seed)
+        asked = self.pairs(label, cell.data, where["cover"], "test", cell.seed)
+        detector.fit(*examples, public)
+        covers, stegos = (detector.score(x, public).double() for x in asked)
+        return judged(covers, stegos, psnr_of(*asked))
+
+    @functools.cache  # noqa: B019
+    def pairs(self, label: str, data: str, source: str, part: str, seed: int) -> tuple[Tensor, Tensor]:
+        """Photographs of a source without and with something in them, each (N, 3, S, S) uint8."""
+        count = self.config.train if part == "train" else self.config.test
+        photographs = spread(self.context.dataset(source).part(part), count)
+        scans = spread(self.context.dataset(data).part(part), count)
+        covers = torch.stack([centre(p, self.config.size) for p in photographs])
+        stegos = []
+        for n, cover in enumerate(covers):
+            scan = picture(scans[n % len(scans)], self.config.size)
+            stegos.append(self.sent(label, scan, cover, f"{seed} {part} {n}"))
+            self.context.progress(n + 1, len(covers), f"{label} in {source}, {part}")
+        return covers, torch.stack(stegos)
+
+    def sent(self, label: str, scan: Tensor, cover: Tensor, seed: str) -> Tensor:
+        """A photograph with something in it as the file holds it, (3, S, S) uint8."""
+        own = self.hider(label)
+        drawn = hashlib.sha256(seed.encode()).digest()
+        scan, cover = (x[None].float() / 255 for x in (scan, cover))
+        if isinstance(own, FileHider):
+            count = int(self.config.load * cover[0, 0].numel() / 8)
+            stego = own.hide_file((drawn * (count // 32 + 1))[:count], cover, SharedKey(drawn), generator=0)
+        elif own is None:
+            generator = torch.Generator().manual_seed(int.from_bytes(drawn[:4], "big"))
+            noise = torch.randn(cover.shape, generator=generator)
+            stego = cover + noise * 10 ** (-self.config.noise / 20)
+        else:
+            stego = own.hide(scan, cover, generator=0)
+        return (quantise(stego.clamp(0, 1))[0] * 255).round().byte().expand(3, -1, -1)
+
+
+def spread(samples: list[Sample], count: int) -> list[Sample]:
+    """At most so many samples, evenly over the list."""
+    return [samples[i * len(samples) // count] for i in range(count)] if len(samples) > count else samples
+
+
+def psnr_of(covers: Tensor, stegos: Tensor) -> Tensor:
+    """Of each pair, (N,)."""
+    error = (covers.double() - stegos.double()).square().flatten(1).mean(1)
+    return 10 * (255**2 / error).log10()
+
+
+def auc(negative: Tensor, positive: Tensor) -> float:
+    """Chance that a random positive scores higher than a random negative; a tie counts half."""
+    more = (positive[:, None] > negative[None]).double() + (positive[:, None] == negative[None]).double() / 2
+    return float(more.mean())
+
+
+def auc_error(area: float, negatives: int, positives: int) -> float:
+    """Standard error of an area under the curve (J. Hanley and B. McNeil, Radiology 143, 1982)."""
+    q1, q2 = area / (2 - area), 2 * area**2 / (1 + area)
+    variance = area * (1 - area) + (positives - 1) * (q1 - area**2) + (negatives - 1) * (q2 - area**2)
+    return math.sqrt(max(0.0, variance) / (negatives * positives))
+
+
+def judged(covers: Tensor, stegos: Tensor, decibels: Tensor) -> list[Value]:
+    """AUC with its standard error, accuracy at the detector's own threshold, and what is found at 1 % false alarms."""
+    area, n = auc(covers, stegos), len(covers)
+    right = float((covers <= 0).double().mean() + (stegos > 0).double().mean()) / 2
+    cut = covers.sort().values[max(0, math.ceil((1 - FALSE) * n) - 1)]
+    finite = decibels[decibels.isfinite()]
+    return [
+        Value(metric="auc", value=area, n=n, spread=auc_error(area, n, len(stegos)), over="pairs"),
+        Value(metric="told", value=right, n=2 * n, over="images"),
+        Value(metric="found", value=float((stegos > cut).double().mean()), n=len(stegos), over="images"),
+        *([Value(metric="psnr", value=float(finite.mean()), n=len(finite), over="images")] if len(finite) else []),
+    ]
+
+
+@hookimpl
+def privmed_register(register):
+    register(Detection)

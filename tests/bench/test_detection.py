@@ -1,0 +1,177 @@
+"""Detection: features by hand, the area under the curve, thresholds, and the suite on hiders that are found and not found."""
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from scipy.stats import mannwhitneyu
+
+from privmed.bench.detectors import STRAIGHT, Cooccurrence, best_threshold, neighbours, triples
+from privmed.bench.engine import open_suite, run_plan
+from privmed.bench.plan import make_plan
+from privmed.bench.suites.detection import auc, auc_error, judged, spread
+from privmed.testing import parametrize_with_checks
+
+TOYS = '''
+import torch
+from privmed import Hider, hookimpl
+from privmed.bench.contracts import NoSettings
+
+
+class Nothing(Hider):
+    """Hides nothing: the stego is the cover."""
+
+    name, Config = "nothing", NoSettings
+
+    def _hide(self, secret, cover, generator):
+        return cover
+
+    def _recover(self, stego, generator):
+        return torch.rand(stego.shape, generator=torch.Generator().manual_seed(0))
+
+
+class Shout(Nothing):
+    """Replaces the cover by the scan, and gives noise back where none was."""
+
+    name = "shout"
+
+    def _hide(self, secret, cover, generator):
+        mark = torch.zeros_like(cover)
+        mark[..., ::2, :] = 0.1
+        return (cover + mark).clamp(0, 1)
+
+    def _recover(self, stego, generator):
+        rows = stego[..., ::2, :].mean((1, 2, 3)) - stego[..., 1::2, :].mean((1, 2, 3))
+        noise = torch.rand(stego.shape, generator=torch.Generator().manual_seed(0))
+        smooth = torch.linspace(0, 1, stego.shape[-1]).expand_as(stego)
+        return torch.where(rows.view(-1, 1, 1, 1) > 0.03, smooth, noise)
+
+
+@hookimpl
+def privmed_register(register):
+    register(Nothing)
+    register(Shout)
+'''
+
+
+@parametrize_with_checks("detector:cooccurrence")
+def test_cooccurrence_conforms(detector, check):
+    check(detector)
+
+
+@parametrize_with_checks("detector:recover")
+def test_recover_conforms(detector, check):
+    check(detector)
+
+
+@pytest.mark.parametrize("direction", [*STRAIGHT, (1, -1)])
+def test_triples_of_differences_by_hand(direction):
+    plane = torch.randint(0, 9, (1, 7, 8), generator=torch.Generator().manual_seed(1))
+    seen, q = np.zeros(5**3), plane[0].numpy()
+    for y, x in itertools.product(range(7), range(8)):
+        walk = [(y + k * direction[0], x + k * direction[1]) for k in range(4)]
+        if all(0 <= a < 7 and 0 <= b < 8 for a, b in walk):
+            steps = [int(np.clip(q[a] - q[b], -2, 2)) + 2 for a, b in itertools.pairwise(walk)]
+            seen[steps[0] * 25 + steps[1] * 5 + steps[2]] += 1
+    found = triples(plane, (direction,), 2)[0].numpy()
+    np.testing.assert_allclose(found, seen / seen.sum())
+
+
+def test_the_area_is_that_of_the_rank_test():
+    rng = np.random.default_rng(0)
+    a, b = rng.integers(0, 9, 30).astype(float), rng.integers(2, 12, 40).astype(float)
+    want = mannwhitneyu(b, a).statistic / (30 * 40)
+    assert auc(torch.tensor(a), torch.tensor(b)) == pytest.approx(want)
+    assert auc_error(0.5, 100, 100) == pytest.approx(0.041, abs=1e-3)
+    assert auc_error(1.0, 100, 100) == 0
+
+
+def test_what_is_judged_by_hand():
+    covers = torch.arange(100.0) - 90  # ten of them above 0
+    stegos = torch.full((50,), 8.5)
+    stegos[:5] = -1.0
+    found = {v.metric: v.value for v in judged(covers, stegos, torch.tensor([40.0, 42.0, torch.inf]))}
+    assert found["told"] == pytest.approx((0.91 + 0.9) / 2)
+    assert found["found"] == pytest.approx(0.9)  # 99 of 100 photographs score at most 8
+    assert found["psnr"] == 41
+
+
+def test_a_threshold_lies_where_most_is_right():
+    low, high = torch.tensor([0.0, 1.0, 2.0, 9.0]), torch.tensor([3.0, 4.0, 5.0, 6.0])
+    assert 2 < best_threshold(low, high) < 3
+
+
+def test_neighbours_of_noise_and_of_a_ramp():
+    ramp = torch.linspace(0, 1, 32).expand(1, 3, 32, 32)
+    noise = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    assert neighbours(ramp + ramp.mT) > 0.99
+    assert neighbours(noise).abs() < 0.05
+    assert neighbours(torch.ones(1, 3, 32, 32)) == 0
+
+
+def test_a_sample_is_even():
+    assert spread(list(range(10)), 5) == [0, 2, 4, 6, 8]
+    assert spread([1, 2], 5) == [1, 2]
+
+
+@pytest.fixture
+def toys(install, tmp_path):
+    install("acme", "hiders", {"nothing": "toys", "shout": "toys"}, {"toys": TOYS})
+    rng = np.random.default_rng(0)
+    for folder in ("scans/a", "scans/b", "beach/train", "beach/test"):
+        (tmp_path / folder).mkdir(parents=True)
+        for n in range(12):
+            small = Image.fromarray(rng.integers(0, 256, (9, 9, 3), np.uint8).astype(np.uint8))
+            small.resize((64, 64), Image.Resampling.BICUBIC).save(tmp_path / folder / f"{folder[-1]}{n}.png")
+    return tmp_path
+
+
+def test_the_suite_tells_what_is_found_from_what_is_not(toys):
+    plan = make_plan(
+        {
+            "suite": "detection",
+            "data": "scans",
+            "entries": [
+                {"label": "noise", "method": "noise"},
+                {"label": "nothing", "method": "nothing"},
+                {"label": "shout", "method": "shout"},
+            ],
+            "grid": {"examples": ["beach"], "cover": ["beach"]},
+            "settings": {"size": 64, "train": 12, "test": 12, "noise": 30.0},
+        }
+    )
+    records = run_plan(plan, toys, toys / "out").records
+    found = {(m.method, m.dimensions["detector"]): m.value for m in records.measurements if m.metric == "auc"}
+    assert ("noise", "recover") not in found  # nobody has a public hider of noise
+    assert found["noise", "cooccurrence"] == 1
+    assert found["nothing", "cooccurrence"] == found["nothing", "recover"] == 0.5
+    assert found["shout", "recover"] == 1
+    levels = {m.method: m.value for m in records.measurements if m.metric == "psnr"}
+    assert levels["noise"] == pytest.approx(30, abs=0.5)
+    assert "nothing" not in levels
+
+
+def test_a_detector_learns_from_training_photographs_alone(toys, monkeypatch):
+    seen = []
+    monkeypatch.setattr(Cooccurrence, "fit", lambda self, covers, stegos, public: seen.append(covers))
+    monkeypatch.setattr(Cooccurrence, "score", lambda self, images, public: seen.append(images) or images[:, 0, 0, 0])
+    plain = {"suite": "detection", "data": "scans", "entries": [{"label": "nothing", "method": "nothing"}]}
+    plain["settings"] = {"size": 64, "train": 5, "test": 4}
+    plain["grid"] = {"examples": ["beach"], "cover": ["beach"], "detector": ["cooccurrence"]}
+    run_plan(make_plan(plain), toys, toys / "out")
+    learnt, asked = ({image.numpy().tobytes() for image in part} for part in seen[:2])
+    assert (len(learnt), len(asked)) == (5, 4)
+    assert not learnt & asked
+
+
+def test_a_hider_under_a_key_is_attacked_with_another_key(toys):
+    pytest.importorskip("cryptography")
+    plain = {"suite": "detection", "data": "scans", "entries": [{"label": "keyed", "method": "lightih-keyed"}]}
+    plain["settings"] = {"size": 64, "train": 2, "test": 2}
+    plain["grid"] = {"examples": ["beach"], "cover": ["beach"]}
+    suite = open_suite(make_plan(plain), toys, toys / "out")
+    own, public = suite.hider("keyed"), suite.public("keyed")
+    assert own._key != public._key
+    assert all(torch.equal(v, public.state_dict()[k]) for k, v in own.state_dict().items())
