@@ -62,9 +62,10 @@ def command(
 ) -> None:
     """Publish images that doctors can read and models cannot learn from."""
     from privmed.data.folders import ImageFolder
-    from privmed.data.protect import FITTED, classes_of, fit_in, pairs_of, protect_file
+    from privmed.data.protect import FITTED, Protecting, classes_of, fit_in, pairs_of
     from privmed.data.release import Release, check_apart
     from privmed.errors import InputError
+    from privmed.jobs import Job
     from privmed.settings import unstructure
 
     source = ImageFolder(dataset, lenient=True)
@@ -92,7 +93,8 @@ def command(
             raise error
         unread.append((release.name(item), str(error)))
 
-    with Release(source, output, about, resume=resume) as release, resumable(output):
+    job = Job("protect", strict=strict)
+    with Release(source, output, about, resume=resume, job=job) as release, resumable(output):
         reporter.unlisted(source)
         try:
             if load is None and method.learns and (save is not None or not all(release.is_done(i) for i in items)):
@@ -116,9 +118,7 @@ def command(
         bad = {name for name, _ in unread}
         good = [i for i in items if release.name(i) not in bad]
         with bar(reporter, "writing") as tick:
-            outcome = release.run(
-                good, lambda item, draft: protect_file(method, item, draft, classes), strict=strict, tick=tick
-            )
+            outcome = release.run(good, Protecting(method, classes), tick)
         failed, fitted = unread + outcome.failed, release.work.path / FITTED
         judged = verdict_of(release)
         release.finish(items, failed, judged=judged)

@@ -50,7 +50,7 @@ def command(
 
     with Release(source, output, {"unlocked": True}, resume=resume, names=names) as release, resumable(output):
         with bar(reporter, "unlocking") as tick:
-            outcome = release.run(items, lift, tick=tick)
+            outcome = release.run(items, lift, tick)
         release.finish(items, outcome.failed)
     reporter.table(f"originals in {output}", [("images", str(len(release.lines)))])
     reporter.left_out(outcome.failed)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import hashlib
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from typing import Any
 
@@ -21,29 +22,42 @@ class Job:
     """How work over many items is run.
 
     Attributes:
+        name: of the command.
         executor: where.
         max_failures: how many items may fail before the job ends; None: all of them.
         strict: end at the first item that fails, with its error.
         shard: the part of the work that this run has.
         retry_failed: only what failed before, as the log says.
         log: what became of each unit; none by default.
+        about: what its log says of it besides.
         failed: id and reason of each unit that failed so far.
     """
 
+    name: str = "job"
     executor: Executor = Factory(Local)
     max_failures: int | None = None
     strict: bool = False
     shard: Shard | None = None
     retry_failed: bool = False
     log: JobLog | None = field(default=None, repr=False)
+    about: dict[str, Any] = Factory(dict)
     failed: list[tuple[str, str]] = Factory(list)
 
-    def mine(self, units: list[Any]) -> list[Any]:
-        """Those of all units of the work that this run has to do."""
-        return units if self.shard is None else self.shard.of(units)
+    def part(self, units: Sequence[Any], name: Callable[[Any], str]) -> list[Any]:
+        """Those of all units of the work that this run has to do; the log says which whole they are a part of."""
+        if self.shard is None:
+            return list(units)
+        self.about |= {"shard": str(self.shard), "count": len(units), "ids": digest_of(map(name, units))}
+        return self.shard.of(units)
 
     def run(
-        self, task: Task, units: Iterable[Unit], accept: Accept, *, tick: Callable[[], None] = lambda: None
+        self,
+        task: Task,
+        units: Iterable[Unit],
+        accept: Accept,
+        *,
+        tick: Callable[[], None] = lambda: None,
+        end: Callable[[Unit], None] = lambda _: None,
     ) -> None:
         """Run units; their results come in any order.
 
@@ -52,6 +66,7 @@ class Job:
             units: what it is done to; drawn one by one.
             accept: given each unit and its value, here and never at the same time. What it raises of ``ITEM_ERRORS`` fails that unit.
             tick: called after each.
+            end: given each unit that failed, to remove what it may have left.
 
         Raises:
             JobError: when more than ``max_failures`` units failed.
@@ -64,6 +79,7 @@ class Job:
                         raise result.error
                     accept(result.unit, result.value)
                 except ITEM_ERRORS as error:
+                    end(result.unit)
                     self.fail(result.unit.id, error, result.seconds)
                 else:
                     self.note(result.unit.id, "done", seconds=result.seconds)
@@ -90,3 +106,11 @@ class Job:
         if self.log is not None:
             seconds = round(more.pop("seconds", 0.0), 4)
             self.log.add(id=id_, state=state, **more, seconds=seconds)
+
+
+def digest_of(ids: Iterable[str]) -> str:
+    """Whether two shards were cut from the same whole: a digest of its ids, in order."""
+    whole = hashlib.sha256()
+    for id_ in ids:
+        whole.update(id_.encode("utf-8", "surrogateescape") + b"\0")
+    return whole.hexdigest()[:16]

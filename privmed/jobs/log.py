@@ -68,9 +68,8 @@ class JobLog:
         file, data = self._file, json.dumps(line, allow_nan=False).encode() + b"\n"
         start = file.tell()
         try:
-            written = file.write(data)
-            if written != len(data):  # a disk that fills up takes a part
-                file.write(data[written:])
+            while data:  # a disk that fills up takes a part
+                data = data[file.write(data) :]
         except OSError:
             file.seek(start)
             file.truncate()
