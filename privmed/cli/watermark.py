@@ -69,15 +69,17 @@ def command(
     import os
 
     from privmed.data.folders import ImageFolder
+    from privmed.data.marking import WHERE, Marker, Marking, Models, SecretMark
     from privmed.data.release import Release, check_apart
-    from privmed.data.watermark import WHERE, Marking, secret_mark, watermark_set
+    from privmed.data.watermark import groups_of, watermark_set
     from privmed.devices import pick_device
     from privmed.errors import InputError, SettingsError, did_you_mean
     from privmed.imaging.keepout import KeepOut
     from privmed.imaging.logo import draw_logo, read_logo
     from privmed.interfaces.configs import LogoConfig
+    from privmed.jobs import Job
     from privmed.keyfile import KeyWriter
-    from privmed.oracles import Ensemble, fingerprint, load_oracle
+    from privmed.oracles import fingerprint
     from privmed.settings import structure, unstructure
 
     if where not in WHERE:
@@ -88,9 +90,9 @@ def command(
     check_split(Reporter(json, quiet), source, split)
     people = sorted(fingerprint_of(r) for r in recipient or [])
     reporter, begun = Reporter(json, quiet), unfinished(key) if resume else None
-    place = pick_device(device)
     model = model or []
-    oracle = Ensemble([load_oracle(m, place, trust_model) for m in model], share) if model else None
+    models = Models(model, share, pick_device(device), trust_model)
+    oracle = models.load()
     locks = [] if begun else locks_from(passphrase_file, recipient, reporter)
     given = settings(set_)
     keep_out = structure(KeepOut, given.pop("keep_out", {}), "keep_out")
@@ -118,7 +120,8 @@ def command(
         if entries:
             check_same(begun[0], entries[0], about, owner, people, None if seed is None else secret)
             secret, known = entries[0]["secret"], {e["file"]: e for e in entries[1:]}
-    release = Release(source, output, about, resume=resume, mark_of=secret_mark(secret))
+    job = Job("watermark", strict=strict)
+    release = Release(source, output, about, resume=resume, mark_of=SecretMark(secret), job=job)
     marking = Marking(
         locker=locker,
         logo=mark,
@@ -135,7 +138,8 @@ def command(
             if not writer.count:
                 writer.add({"owner": owner, "secret": secret, "about": about, "recipients": people})
             with bar(reporter, "marking") as tick:
-                outcome = watermark_set(release, items, marking, writer, known, strict=strict, tick=tick)
+                groups = groups_of(items, together)
+                outcome = watermark_set(release, groups, Marker(marking, models), writer, known, tick)
             if not release.lines:
                 if not known:  # what an earlier run marked may have been moved away, and still needs its key
                     writer.part.unlink(missing_ok=True)

@@ -15,7 +15,7 @@ from attrs import Factory, define, frozen
 from privmed.data.folders import ImageFolder, Item
 from privmed.data.tables import TABLES, Table
 from privmed.data.workplace import Workplace
-from privmed.errors import InputError, OutputError, SettingsError
+from privmed.errors import InputError, OutputError, PrivmedError, SettingsError
 from privmed.files import check_folder, folded, inside, local_name, make_folder, same_file, whole_file, writing
 from privmed.jobs import Job, Task, Unit
 from privmed.jobs.contracts import Place
@@ -156,6 +156,7 @@ class Release:
         with writing(target):
             os.replace(draft, target)
         self.work.drop(draft)
+        self.job.note(line["file"], "done")
         self.lines[line["file"]] = line
         return line
 
@@ -195,11 +196,13 @@ class Release:
         def publish(unit: Unit, value: tuple[dict[str, Any], tuple[str, str]]) -> None:
             outcome.written.append(self.add(*unit.payload, value[1], **value[0]))
 
+        def fail(unit: Unit, error: PrivmedError) -> None:
+            self.work.drop(unit.payload[1])
+            self.job.fail(unit.id, error)
+
         self.begin_log()
         task = change if hasattr(change, "open") else Function(change)
-        self.job.run(
-            Marked(task, self.mark_of), units(), publish, tick=count, end=lambda u: self.work.drop(u.payload[1])
-        )
+        self.job.run(Marked(task, self.mark_of), units(), publish, tick=count, failed=fail)
         outcome.failed = sorted(self.job.failed, key=lambda pair: order[pair[0]])
         return outcome
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from attrs import Factory, define, field
 
+from privmed.errors import PrivmedError
 from privmed.jobs.contracts import ITEM_ERRORS, Executor, JobError, Task, Unit
 from privmed.jobs.local import Local
 from privmed.jobs.log import JobLog
@@ -42,12 +43,14 @@ class Job:
     log: JobLog | None = field(default=None, repr=False)
     about: dict[str, Any] = Factory(dict)
     failed: list[tuple[str, str]] = Factory(list)
+    _seconds: float = field(default=0.0, init=False)  # that the unit at hand took
 
-    def part(self, units: Sequence[Any], name: Callable[[Any], str]) -> list[Any]:
-        """Those of all units of the work that this run has to do; the log says which whole they are a part of."""
+    def part(self, units: Sequence[Any], ids: Iterable[str]) -> list[Any]:
+        """Those of all units of the work that this run has to do; the log says which whole (``ids``) they are a part of."""
         if self.shard is None:
             return list(units)
-        self.about |= {"shard": str(self.shard), "count": len(units), "ids": digest_of(map(name, units))}
+        ids = list(ids)
+        self.about |= {"shard": str(self.shard), "count": len(ids), "ids": digest_of(ids)}
         return self.shard.of(units)
 
     def run(
@@ -57,7 +60,7 @@ class Job:
         accept: Accept,
         *,
         tick: Callable[[], None] = lambda: None,
-        end: Callable[[Unit], None] = lambda _: None,
+        failed: Callable[[Unit, PrivmedError], None] | None = None,
     ) -> None:
         """Run units; their results come in any order.
 
@@ -66,7 +69,7 @@ class Job:
             units: what it is done to; drawn one by one.
             accept: given each unit and its value, here and never at the same time. What it raises of ``ITEM_ERRORS`` fails that unit.
             tick: called after each.
-            end: given each unit that failed, to remove what it may have left.
+            failed: given each unit that failed and its error; :meth:`fail` by default.
 
         Raises:
             JobError: when more than ``max_failures`` units failed.
@@ -74,25 +77,26 @@ class Job:
         """
         with closing(self.executor.run(task, units)) as results:  # type: ignore[type-var]
             for result in results:
+                self._seconds = result.seconds
                 try:
                     if result.error is not None:
                         raise result.error
                     accept(result.unit, result.value)
                 except ITEM_ERRORS as error:
-                    end(result.unit)
-                    self.fail(result.unit.id, error, result.seconds)
-                else:
-                    self.note(result.unit.id, "done", seconds=result.seconds)
+                    if failed is None:
+                        self.fail(result.unit.id, error)
+                    else:
+                        failed(result.unit, error)
                 tick()
 
-    def fail(self, id_: str, error: Exception, seconds: float = 0.0) -> None:
+    def fail(self, id_: str, error: Exception) -> None:
         """Note that a unit failed.
 
         Raises:
             JobError, PrivmedError: as :meth:`run`.
         """
         self.failed.append((id_, str(error)))
-        self.note(id_, "failed", reason=str(error), seconds=seconds)
+        self.note(id_, "failed", reason=str(error))
         if self.strict:
             raise error
         if self.max_failures is not None and len(self.failed) > self.max_failures:
@@ -102,10 +106,9 @@ class Job:
             )
 
     def note(self, id_: str, state: str, **more: Any) -> None:
-        """Put a line into the log, if there is one."""
+        """Put a line into the log, if there is one; done by whoever keeps what was made."""
         if self.log is not None:
-            seconds = round(more.pop("seconds", 0.0), 4)
-            self.log.add(id=id_, state=state, **more, seconds=seconds)
+            self.log.add(id=id_, state=state, **more, seconds=round(self._seconds, 4))
 
 
 def digest_of(ids: Iterable[str]) -> str:
