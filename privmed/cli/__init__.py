@@ -43,7 +43,7 @@ def _invoke(arguments: list[str]) -> int:
             stream.reconfigure(errors="backslashreplace")
     command = get_command(app)
     try:
-        with _naming_new_settings(), command.make_context("privmed", arguments) as context:
+        with _naming_new_settings(), command.make_context("privmed", arguments, obj=tuple(arguments)) as context:
             command.invoke(context)
     except typer.Exit as done:
         return done.exit_code

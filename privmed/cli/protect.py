@@ -24,6 +24,7 @@ from privmed.cli.common import (
     resumable,
     settings,
 )
+from privmed.cli.engines import Address, DryRun, Engine, MaxFailures, Part, RetryFailed, Workers, job_of, preview
 
 
 def command(
@@ -55,6 +56,13 @@ def command(
         int | None,
         typer.Option(min=0, max=LARGEST_SEED, help="Where all randomness comes from. By default 0, or that of --load."),
     ] = None,
+    engine: Engine = None,
+    workers: Workers = None,
+    address: Address = None,
+    shard: Part = None,
+    max_failures: MaxFailures = None,
+    retry_failed: RetryFailed = False,
+    dry_run: DryRun = False,
     device: Device = "auto",
     json: Json = False,
     quiet: Quiet = False,
@@ -64,15 +72,29 @@ def command(
     from privmed.data.folders import ImageFolder
     from privmed.data.protect import FITTED, Protecting, classes_of, fit_in, pairs_of
     from privmed.data.release import Release, check_apart
+    from privmed.devices import pick_device
     from privmed.errors import InputError
-    from privmed.jobs import Job
     from privmed.settings import unstructure
 
+    reporter, resume = Reporter(json, quiet), resume or retry_failed
+    job = job_of(
+        "protect",
+        reporter,
+        engine=engine,
+        workers=workers,
+        address=address,
+        device=pick_device(device),
+        shard=shard,
+        max_failures=max_failures,
+        strict=strict,
+        retry_failed=retry_failed,
+        about={"split": split},
+    )
     source = ImageFolder(dataset, lenient=True)
     for path in (output, save):
         if path is not None:
             check_apart(source, path)
-    check_split(Reporter(json, quiet), source, split)
+    check_split(reporter, source, split)
     items, classes = source.items(split), classes_of(source)
     check_judge(judge, source, split, items)
     given = {"epsilon": epsilon, "seed": seed}
@@ -86,15 +108,19 @@ def command(
         classes = (method.card or {}).get("classes", classes)
     more = {"classes": classes, "note": method.note}
     about = {"protector": protector, "config": unstructure(method.config), **{k: v for k, v in more.items() if v}}
-    reporter, unread = Reporter(json, quiet), []
+    check_shard(job, method, judge, load)
+    unread: list[tuple[str, str]] = []
 
     def skip(item, error) -> None:
         if strict:
             raise error
         unread.append((release.name(item), str(error)))
 
-    job = Job("protect", strict=strict)
-    with Release(source, output, about, resume=resume, job=job) as release, resumable(output):
+    release = Release(source, output, about, resume=resume, job=job)
+    items = job.part(items, map(release.name, items))
+    if dry_run:
+        return preview(reporter, job, output, *release.preview(items))
+    with release, resumable(output):
         reporter.unlisted(source)
         try:
             if load is None and method.learns and (save is not None or not all(release.is_done(i) for i in items)):
@@ -149,6 +175,20 @@ def check_save(save: Path, output: Path, method, force: bool, resume: bool) -> N
         with suppress(WeightsError):
             force = force or weights.read_card(save, type(method))["config"] == unstructure(method.config)
     check_outputs([save, weights.card_path(save)], force)
+
+
+def check_shard(job, method, judge: str | None, load: str | None) -> None:
+    """Say before any work what cannot be done by a part of a job."""
+    from privmed.errors import SettingsError
+
+    if job.shard and judge is not None:
+        raise SettingsError(
+            f"--judge {judge}: a shard is too little to judge. Judge what privmed jobs merge has joined."
+        )
+    if job.shard and method.learns and load is None:
+        raise SettingsError(
+            f"--shard: {method.name} learns from all images, so fit it once (--fit-only --save F) and give --load F to every shard."
+        )
 
 
 def check_judge(judge: str | None, source, split: str | None, items: list) -> None:

@@ -22,6 +22,7 @@ from privmed.cli.common import (
     resumable,
     settings,
 )
+from privmed.cli.engines import Address, DryRun, Engine, MaxFailures, Part, RetryFailed, Workers, job_of, preview
 from privmed.cli.locks import Identities, PassphraseFile, Recipients, locks_from, openers_from
 
 
@@ -59,6 +60,13 @@ def command(
     ] = None,
     together: Annotated[int, typer.Option(min=1, help="Images searched at a time.")] = 8,
     set_: Set = None,
+    engine: Engine = None,
+    workers: Workers = None,
+    address: Address = None,
+    shard: Part = None,
+    max_failures: MaxFailures = None,
+    retry_failed: RetryFailed = False,
+    dry_run: DryRun = False,
     device: Device = "auto",
     json: Json = False,
     quiet: Quiet = False,
@@ -77,7 +85,6 @@ def command(
     from privmed.imaging.keepout import KeepOut
     from privmed.imaging.logo import draw_logo, read_logo
     from privmed.interfaces.configs import LogoConfig
-    from privmed.jobs import Job
     from privmed.keyfile import KeyWriter
     from privmed.oracles import fingerprint
     from privmed.settings import structure, unstructure
@@ -86,10 +93,26 @@ def command(
         raise SettingsError(f"--where must be one of {', '.join(WHERE)}, got {where!r}.{did_you_mean(where, WHERE)}")
     source = ImageFolder(dataset, lenient=True)
     check_apart(source, output)
+    reporter, resume = Reporter(json, quiet), resume or retry_failed
+    job = job_of(
+        "watermark",
+        reporter,
+        engine=engine,
+        workers=workers,
+        address=address,
+        device=pick_device(device),
+        shard=shard,
+        max_failures=max_failures,
+        strict=strict,
+        retry_failed=retry_failed,
+        about={"split": split, "limit": limit},
+    )
+    if job.shard:
+        key = key.with_name(f"{key.stem}.{job.shard.word}{key.suffix}")
     check_places(key, output, resume)
-    check_split(Reporter(json, quiet), source, split)
+    check_split(reporter, source, split)
     people = sorted(fingerprint_of(r) for r in recipient or [])
-    reporter, begun = Reporter(json, quiet), unfinished(key) if resume else None
+    begun = unfinished(key) if resume else None
     model = model or []
     models = Models(model, share, pick_device(device), trust_model)
     oracle = models.load()
@@ -120,7 +143,8 @@ def command(
         if entries:
             check_same(begun[0], entries[0], about, owner, people, None if seed is None else secret)
             secret, known = entries[0]["secret"], {e["file"]: e for e in entries[1:]}
-    job = Job("watermark", strict=strict)
+    groups = job.part(groups_of(items, together), (i.image.relative_to(source.path).as_posix() for i in items))
+    items = [item for group in groups for item in group]
     release = Release(source, output, about, resume=resume, mark_of=SecretMark(secret), job=job)
     marking = Marking(
         locker=locker,
@@ -132,13 +156,14 @@ def command(
         keep_out=keep_out,
         together=together,
     )
+    if dry_run:
+        return preview(reporter, job, output, *release.preview(items))
     with release, resumable(output):
         try:
             writer = writer or KeyWriter(key, locks)
             if not writer.count:
                 writer.add({"owner": owner, "secret": secret, "about": about, "recipients": people})
             with bar(reporter, "marking") as tick:
-                groups = groups_of(items, together)
                 outcome = watermark_set(release, groups, Marker(marking, models), writer, known, tick)
             if not release.lines:
                 if not known:  # what an earlier run marked may have been moved away, and still needs its key

@@ -206,6 +206,12 @@ class Release:
         outcome.failed = sorted(self.job.failed, key=lambda pair: order[pair[0]])
         return outcome
 
+    def preview(self, items: list[Item]) -> tuple[int, list[str]]:
+        """How many of the images are written already, and the names of those that :meth:`run` would write; nothing is changed."""
+        todo = [self.name(item) for item in items if not self.is_kept(item)]
+        self.work.close()
+        return len(items) - len(todo), todo
+
     def is_kept(self, item: Item) -> bool:
         """As :meth:`is_done`; with ``--retry-failed`` the manifest is believed, and nothing is read again."""
         if self.job.retry_failed:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from attrs import frozen
@@ -71,11 +71,25 @@ def _of_array(environment: Mapping[str, str]) -> int | None:
 
 def commands(arguments: Sequence[str], count: int) -> list[str]:
     """The command line of every shard, from the one that named their number."""
-    plain: list[str] = []
-    skip = False
-    for word in arguments:
-        if not skip and not word.startswith("--shard="):
-            plain.append(word)
-        skip = word == "--shard" and not skip
-    plain = [word for word in plain if word != "--shard"]
+    plain = list(without(arguments, "--shard"))
     return [shlex.join(["privmed", *plain, "--shard", f"{n}/{count}"]) for n in range(1, count + 1)]
+
+
+def without(arguments: Sequence[str], option: str) -> Iterator[str]:
+    """A command line without an option and its value."""
+    words = iter(arguments)
+    for word in words:
+        if word == option:
+            next(words, None)
+        elif not word.startswith(f"{option}="):
+            yield word
+
+
+def output_of(arguments: Sequence[str]) -> str:
+    """The output folder that a command line names, for another command line."""
+    for word, following in zip(arguments, [*arguments[1:], ""]):
+        if word in ("-o", "--output"):
+            return shlex.quote(following)
+        if word.startswith("--output="):
+            return shlex.quote(word.partition("=")[2])
+    return "OUTPUT"
