@@ -37,13 +37,15 @@ def _invoke(arguments: list[str]) -> int:
     from typer.main import get_command
 
     from privmed.cli.app import app
+    from privmed.cli.engines import given
 
+    given.set(tuple(arguments))
     for stream in (sys.stdout, sys.stderr):  # a file name need not be text in UTF-8
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
     command = get_command(app)
     try:
-        with _naming_new_settings(), command.make_context("privmed", arguments, obj=tuple(arguments)) as context:
+        with _naming_new_settings(), command.make_context("privmed", arguments) as context:
             command.invoke(context)
     except typer.Exit as done:
         return done.exit_code

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextvars import ContextVar
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -9,6 +10,9 @@ import typer
 if TYPE_CHECKING:
     from privmed.cli.common import Reporter
     from privmed.jobs import Job
+
+given: ContextVar[tuple[str, ...]] = ContextVar("given", default=())
+"""The words of the command line."""
 
 Engine = Annotated[
     str | None,
@@ -69,11 +73,9 @@ def job_of(
 
 def tell_shards(reporter: Reporter, count: int) -> None:
     """Show the command of every shard, and the one that joins them."""
-    import click
-
     from privmed.jobs.shards import commands, output_of
 
-    arguments = click.get_current_context().find_root().obj or ()
+    arguments = given.get()
     lines = commands(arguments, count)
     merge = f"privmed jobs merge {output_of(arguments)}"
     for line in (*lines, merge):

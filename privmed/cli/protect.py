@@ -41,6 +41,9 @@ def command(
         str | None, typer.Option("--load", help="A fitted protector (.safetensors) instead of a fit.")
     ] = None,
     save: Annotated[Path | None, typer.Option("--save", help="Keep the fitted protector (.safetensors).")] = None,
+    fit_only: Annotated[
+        bool, typer.Option("--fit-only", help="Fit and --save the protector, and write no images; for shards.")
+    ] = False,
     split: Annotated[str | None, typer.Option(help="Only this part of the set: train or test.")] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Stop at the first image that cannot be used.")] = False,
     judge: Annotated[
@@ -73,7 +76,7 @@ def command(
     from privmed.data.protect import FITTED, Protecting, classes_of, fit_in, pairs_of
     from privmed.data.release import Release, check_apart
     from privmed.devices import pick_device
-    from privmed.errors import InputError
+    from privmed.errors import InputError, SettingsError
     from privmed.settings import unstructure
 
     reporter, resume = Reporter(json, quiet), resume or retry_failed
@@ -96,19 +99,25 @@ def command(
             check_apart(source, path)
     check_split(reporter, source, split)
     items, classes = source.items(split), classes_of(source)
+    if job.shard and judge is not None:
+        raise SettingsError(f"--judge {judge}: a shard is too little to judge. Leave it out.")
     check_judge(judge, source, split, items)
     given = {"epsilon": epsilon, "seed": seed}
     chosen = {name: value for name, value in given.items() if value is not None} | settings(set_)
     method = make(
         "protector", protector, load, device, **with_classes(protector, chosen, classes if load is None else [])
     )
+    if fit_only and (save is None or not method.learns):
+        raise SettingsError(
+            f"--fit-only: {'give --save FILE' if method.learns else f'{protector} has nothing to fit'}."
+        )
     if save is not None:
         check_save(save, output, method, force, resume)
     if classes and load is not None:  # numbers mean what they meant in the fit, whatever lies in this folder
         classes = (method.card or {}).get("classes", classes)
     more = {"classes": classes, "note": method.note}
     about = {"protector": protector, "config": unstructure(method.config), **{k: v for k, v in more.items() if v}}
-    check_shard(job, method, judge, load)
+    check_shard(job, method, load)
     unread: list[tuple[str, str]] = []
 
     def skip(item, error) -> None:
@@ -141,6 +150,11 @@ def command(
             from privmed import weights
 
             weights.save(method, save, **({"classes": classes} if classes else {}))
+        if fit_only:
+            (release.work.path / FITTED).unlink(missing_ok=True)
+            reporter.say(f"{save}: the fitted protector. Give it to every shard with --load.")
+            reporter.left_out(unread)
+            return reporter.finish({"saved": str(save), "failed": [{"file": n, "reason": why} for n, why in unread]})
         bad = {name for name, _ in unread}
         good = [i for i in items if release.name(i) not in bad]
         with bar(reporter, "writing") as tick:
@@ -177,14 +191,10 @@ def check_save(save: Path, output: Path, method, force: bool, resume: bool) -> N
     check_outputs([save, weights.card_path(save)], force)
 
 
-def check_shard(job, method, judge: str | None, load: str | None) -> None:
+def check_shard(job, method, load: str | None) -> None:
     """Say before any work what cannot be done by a part of a job."""
     from privmed.errors import SettingsError
 
-    if job.shard and judge is not None:
-        raise SettingsError(
-            f"--judge {judge}: a shard is too little to judge. Judge what privmed jobs merge has joined."
-        )
     if job.shard and method.learns and load is None:
         raise SettingsError(
             f"--shard: {method.name} learns from all images, so fit it once (--fit-only --save F) and give --load F to every shard."

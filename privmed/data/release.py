@@ -78,9 +78,13 @@ class Release:
         check_folder(self.out)
         self.work = Workplace(self.out, resume=resume, shard=self.job.shard)
         self.manifest = (self.work.path if self.job.shard else self.out) / MANIFEST
-        self._check_empty(resume)
-        self.tables = [Table(path) for name in TABLES if (path := inside(source.path, name)).is_file()]
-        self.lines = {line["file"]: line for line in self._read()} if resume else {}
+        try:
+            self._check_empty(resume)
+            self.tables = [Table(path) for name in TABLES if (path := inside(source.path, name)).is_file()]
+            self.lines = {line["file"]: line for line in self._read()} if resume else {}
+        except BaseException:
+            self.work.leave()
+            raise
 
     def __enter__(self) -> Release:
         make_folder(self.out)  # whether it can be made is known when it is; an empty one does not stay

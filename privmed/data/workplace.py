@@ -66,6 +66,10 @@ class Workplace:
         """
         self._lock.take(make=True)
 
+    def leave(self) -> None:
+        """Let other runs have it, as it is."""
+        self._lock.release()
+
     def folder(self) -> Path:
         """The folder, for what a later run goes on with."""
         self.take()

@@ -74,7 +74,7 @@ def test_a_full_disk_leaves_a_whole_log(tmp_path, monkeypatch):
             return getattr(self.file, name)
 
     before, log._file = path.read_bytes(), Full(log._file)
-    with pytest.raises(OutputError, match="cannot be written .No space left"):
+    with pytest.raises(OutputError, match=r"cannot be written \(No space left"):
         log.add(id="b", state="done")
     assert path.read_bytes() == before
 
@@ -91,7 +91,7 @@ def test_what_is_no_log_is_refused(tmp_path):
 def test_shards_part_the_work(count):
     units = list(range(20))
     parts = [Shard(n, count).of(units) for n in range(1, count + 1)]
-    assert sorted(sum(parts, [])) == units
+    assert sorted(unit for part in parts for unit in part) == units
     assert max(map(len, parts)) - min(map(len, parts)) <= 1
 
 
