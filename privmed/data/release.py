@@ -226,6 +226,8 @@ class Release:
         """Have the job keep a log beside the drafts."""
         about = {"dataset": str(self.source.path.absolute()), "about": self.about}
         self.job.log = JobLog(self.work.log, {"job": self.job.name, **about, **self.job.about})
+        if self.job.shard:  # whoever joins the shards goes by its header
+            self.job.log.begin()
 
     def finish(self, items: list[Item], failed: list[tuple[str, str]], **more: Any) -> None:
         """Copy masks and tables of what was written, and put the manifest in order. A table loses the lines of what was left out.

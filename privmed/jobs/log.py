@@ -39,9 +39,16 @@ class JobLog:
     def add(self, **line: Any) -> None:
         """Append a line."""
         try:
+            self.begin()
+            self._write(line)
+        except OSError as error:
+            raise OutputError(f"{self.path}: cannot be written ({error.strerror}).") from error
+
+    def begin(self) -> None:
+        """Open it: make it, with its header, or go on with one that is there."""
+        try:
             if self._file is None:
                 self._file = self._open()
-            self._write(line)
         except OSError as error:
             raise OutputError(f"{self.path}: cannot be written ({error.strerror}).") from error
 

@@ -155,3 +155,112 @@ def test_the_commands_of_all_shards_are_told(folder, tmp_path, capsys, monkeypat
     assert told[:2] == [f"privmed protect {folder} -o out --protector noise --shard {n}/2" for n in (1, 2)]
     assert told[2] == "privmed jobs merge out"
     assert not os.path.exists("out")
+
+
+def shard(folder, out, *numbers, of=3, more=()) -> list[int]:
+    return [protect(folder, out, "--shard", f"{n}/{of}", *more) for n in numbers]
+
+
+def status(out, capsys, *more) -> tuple[int, dict]:
+    capsys.readouterr()
+    code = run(["jobs", *(more or ["status"]), str(out), "--json"])
+    return code, json.loads(capsys.readouterr().out)
+
+
+def test_shards_that_were_joined_equal_one_run(folder, tmp_path, capsys):
+    assert protect(folder, tmp_path / "one") == 0
+    out = tmp_path / "out"
+    assert shard(folder, out, 3, 1) == [0, 0]
+    code, told = status(out, capsys, "merge")
+    assert code == 1
+    assert (told["absent"], told["written"], told["merged"]) == ([2], 3, False)
+    assert told["missing"] == ["images/p0.png", "images/p3.png"]
+    assert not (out / "manifest.jsonl").exists()
+    assert shard(folder, out, 2) == [0]
+    code, told = status(out, capsys, "merge")
+    assert (code, told["merged"], told["written"]) == (0, True, 5)
+    assert tree(out) == tree(tmp_path / "one")
+    assert {p.name for p in tmp_path.iterdir()} == {"set", "one", "out"}
+    assert protect(folder, out, "--resume") == 0  # an ordinary release again
+    assert tree(out) == tree(tmp_path / "one")
+
+
+def test_an_array_job_does_its_own_part(folder, tmp_path, monkeypatch, capsys):
+    for number in (0, 1, 2):
+        monkeypatch.setenv("SLURM_ARRAY_TASK_ID", str(number))
+        monkeypatch.setenv("SLURM_ARRAY_TASK_MIN", "0")
+        assert protect(folder, tmp_path / "out", "--shard", "3") == 0
+    assert status(tmp_path / "out", capsys, "merge")[1]["written"] == 5
+
+
+def test_what_failed_in_a_shard_is_mended_there_or_left_out(folder, tmp_path, capsys):
+    good = (folder / "images/p2.png").read_bytes()
+    (folder / "images/p2.png").write_bytes(b"no picture")
+    assert protect(folder, tmp_path / "one") == 1
+    for out in (tmp_path / "mended", tmp_path / "left"):
+        assert sorted(shard(folder, out, 1, 2, 3)) == [0, 0, 1]
+        code, told = status(out, capsys, "merge")
+        assert (code, told["merged"]) == (1, False)
+        assert [f["file"] for f in told["failed"]] == ["images/p2.png"]
+    code, told = status(tmp_path / "left", capsys, "merge", "--leave-out")
+    assert (code, told["merged"]) == (1, True)
+    assert tree(tmp_path / "left") == tree(tmp_path / "one")
+    (folder / "images/p2.png").write_bytes(good)
+    assert shard(folder, tmp_path / "mended", 1, 2, 3, more=["--resume"]) == [0, 0, 0]
+    assert status(tmp_path / "mended", capsys, "merge")[0] == 0
+    assert protect(folder, tmp_path / "two") == 0
+    assert tree(tmp_path / "mended") == tree(tmp_path / "two")
+
+
+def test_shards_that_are_no_parts_of_one_whole_are_refused(folder, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert run(["jobs", "merge", str(out)]) == 3
+    assert "has no shards" in capsys.readouterr().err
+    assert shard(folder, out, 1) == [0]
+    assert shard(folder, out, 1) == [2]
+    assert "interrupted run left its state" in capsys.readouterr().err
+    assert shard(folder, out, 2, of=4) == [0]
+    assert run(["jobs", "merge", str(out)]) == 3
+    assert "shards of 3 and of 4" in capsys.readouterr().err
+    assert shard(folder, tmp_path / "b", 1) == [0]
+    assert shard(folder, tmp_path / "b", 2, more=["--seed", "1"]) == [0]
+    assert run(["jobs", "merge", str(tmp_path / "b")]) == 3
+    assert "other settings" in capsys.readouterr().err
+    assert shard(folder, tmp_path / "c", 1, 2, 3) == [0, 0, 0]
+    (folder / "images/p2.png").rename(folder / "images/q2.png")
+    (folder / "masks/p2.png").rename(folder / "masks/q2.png")
+    (folder / "split.csv").unlink()
+    assert run(["jobs", "merge", str(tmp_path / "c")]) == 3
+    assert "holds other images than when the shards" in capsys.readouterr().err
+    assert protect(folder, tmp_path / "d") == 0
+    assert shard(folder, tmp_path / "d", 1) == [2]
+    assert "is not empty" in capsys.readouterr().err
+
+
+def test_a_shard_is_for_one_run_at_a_time(folder, tmp_path, capsys):
+    from privmed.jobs.lock import FolderLock
+    from privmed.jobs.shards import Shard
+
+    out = tmp_path / "out"
+    assert shard(folder, out, 1, 2, 3) == [0, 0, 0]
+    lock = FolderLock(work_of(out, Shard(2, 3)), out)
+    lock.take(make=True)
+    assert shard(folder, out, 1, 2, more=["--resume"]) == [0, 2]
+    assert "another run is writing" in capsys.readouterr().err
+    assert run(["jobs", "merge", str(out)]) == 2
+    lock.release()
+    assert run(["jobs", "merge", str(out)]) == 0
+
+
+def test_a_method_that_learns_is_fitted_once_for_all_shards(folder, tmp_path, capsys):
+    tap = ["--protector", "tap", "-q"]
+    tiny = ["--set", "width=2", "--set", "size=32", "--set", "epochs=1", "--set", "steps=2"]
+    fitted = str(tmp_path / "f.safetensors")
+    command = ["protect", str(folder), "-o", str(tmp_path / "out"), *tap]
+    assert run([*command, *tiny, "--fit-only", "--save", fitted]) == 0
+    assert {p.name for p in tmp_path.iterdir()} == {"set", "f.safetensors", "f.json"}
+    for n in (1, 2):
+        assert run([*command, "--load", fitted, "--shard", f"{n}/2"]) == 0
+    assert run(["jobs", "merge", str(tmp_path / "out"), "-q"]) == 0
+    assert run(["protect", str(folder), "-o", str(tmp_path / "one"), *tap, "--load", fitted]) == 0
+    assert tree(tmp_path / "out") == tree(tmp_path / "one")
