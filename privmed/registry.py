@@ -33,6 +33,7 @@ OWN_COMMANDS = {
     "demo",
     "doctor",
     "hide",
+    "jobs",
     "keygen",
     "plugins",
     "protect",

@@ -37,7 +37,9 @@ def _invoke(arguments: list[str]) -> int:
     from typer.main import get_command
 
     from privmed.cli.app import app
+    from privmed.cli.engines import given
 
+    given.set(tuple(arguments))
     for stream in (sys.stdout, sys.stderr):  # a file name need not be text in UTF-8
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")

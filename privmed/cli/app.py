@@ -13,6 +13,7 @@ from privmed.cli import (
     demo,
     doctor,
     hide,
+    jobs,
     keygen,
     plugins,
     protect,
@@ -66,6 +67,7 @@ for command in (
     verify,
     keygen,
     bench,
+    jobs,
     train,
     doctor,
 ):

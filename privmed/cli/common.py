@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,6 +13,7 @@ from typing import Annotated, Any
 import typer
 from attrs import frozen
 
+from privmed.cli.progress import bar as bar
 from privmed.settings import LARGEST_SEED
 
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout; everything else goes to stderr.")]
@@ -122,29 +123,6 @@ def finite(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [finite(v) for v in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-@contextmanager
-def bar(reporter: Reporter, what: str) -> Iterator[Callable[[int, int, str], None]]:
-    """A progress bar on a terminal; yields ``tick(done, total, words)``."""
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    console = Console(stderr=True)
-    columns = (
-        TextColumn(what),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.description}"),
-    )
-    with Progress(*columns, console=console, disable=reporter.quiet or not console.is_terminal) as progress:
-        task = progress.add_task("", total=None)
-
-        def tick(done: int, total: int, words: str = "") -> None:
-            progress.update(task, completed=done, total=total, description=words)
-
-        yield tick
 
 
 def settings(pairs: list[str] | None) -> dict[str, Any]:

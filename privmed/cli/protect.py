@@ -24,6 +24,7 @@ from privmed.cli.common import (
     resumable,
     settings,
 )
+from privmed.cli.engines import Address, DryRun, Engine, MaxFailures, Part, RetryFailed, Workers, job_of, preview
 
 
 def command(
@@ -40,6 +41,9 @@ def command(
         str | None, typer.Option("--load", help="A fitted protector (.safetensors) instead of a fit.")
     ] = None,
     save: Annotated[Path | None, typer.Option("--save", help="Keep the fitted protector (.safetensors).")] = None,
+    fit_only: Annotated[
+        bool, typer.Option("--fit-only", help="Fit and --save the protector, and write no images; for shards.")
+    ] = False,
     split: Annotated[str | None, typer.Option(help="Only this part of the set: train or test.")] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Stop at the first image that cannot be used.")] = False,
     judge: Annotated[
@@ -55,6 +59,13 @@ def command(
         int | None,
         typer.Option(min=0, max=LARGEST_SEED, help="Where all randomness comes from. By default 0, or that of --load."),
     ] = None,
+    engine: Engine = None,
+    workers: Workers = None,
+    address: Address = None,
+    shard: Part = None,
+    max_failures: MaxFailures = None,
+    retry_failed: RetryFailed = False,
+    dry_run: DryRun = False,
     device: Device = "auto",
     json: Json = False,
     quiet: Quiet = False,
@@ -62,37 +73,63 @@ def command(
 ) -> None:
     """Publish images that doctors can read and models cannot learn from."""
     from privmed.data.folders import ImageFolder
-    from privmed.data.protect import FITTED, classes_of, fit_in, pairs_of, protect_file
+    from privmed.data.protect import FITTED, Protecting, classes_of, fit_in, pairs_of
     from privmed.data.release import Release, check_apart
-    from privmed.errors import InputError
+    from privmed.devices import pick_device
+    from privmed.errors import InputError, SettingsError
     from privmed.settings import unstructure
 
+    reporter, resume = Reporter(json, quiet), resume or retry_failed
+    job = job_of(
+        "protect",
+        reporter,
+        engine=engine,
+        workers=workers,
+        address=address,
+        device=pick_device(device),
+        shard=shard,
+        max_failures=max_failures,
+        strict=strict,
+        retry_failed=retry_failed,
+        about={"split": split},
+    )
     source = ImageFolder(dataset, lenient=True)
     for path in (output, save):
         if path is not None:
             check_apart(source, path)
-    check_split(Reporter(json, quiet), source, split)
+    check_split(reporter, source, split)
     items, classes = source.items(split), classes_of(source)
+    if job.shard and judge is not None:
+        raise SettingsError(f"--judge {judge}: a shard is too little to judge. Leave it out.")
     check_judge(judge, source, split, items)
     given = {"epsilon": epsilon, "seed": seed}
     chosen = {name: value for name, value in given.items() if value is not None} | settings(set_)
     method = make(
         "protector", protector, load, device, **with_classes(protector, chosen, classes if load is None else [])
     )
+    if fit_only and (save is None or not method.learns):
+        raise SettingsError(
+            f"--fit-only: {'give --save FILE' if method.learns else f'{protector} has nothing to fit'}."
+        )
     if save is not None:
         check_save(save, output, method, force, resume)
     if classes and load is not None:  # numbers mean what they meant in the fit, whatever lies in this folder
         classes = (method.card or {}).get("classes", classes)
     more = {"classes": classes, "note": method.note}
     about = {"protector": protector, "config": unstructure(method.config), **{k: v for k, v in more.items() if v}}
-    reporter, unread = Reporter(json, quiet), []
+    check_shard(job, method, load)
+    unread: list[tuple[str, str]] = []
 
     def skip(item, error) -> None:
         if strict:
             raise error
         unread.append((release.name(item), str(error)))
 
-    with Release(source, output, about, resume=resume) as release, resumable(output):
+    release = Release(source, output, about, resume=resume, job=job)
+    items = job.part(items, map(release.name, items))
+    if dry_run:
+        return preview(reporter, job, output, *release.preview(items))
+    with release, resumable(output):
         reporter.unlisted(source)
         try:
             if load is None and method.learns and (save is not None or not all(release.is_done(i) for i in items)):
@@ -113,12 +150,15 @@ def command(
             from privmed import weights
 
             weights.save(method, save, **({"classes": classes} if classes else {}))
+        if fit_only:
+            (release.work.path / FITTED).unlink(missing_ok=True)
+            reporter.say(f"{save}: the fitted protector. Give it to every shard with --load.")
+            reporter.left_out(unread)
+            return reporter.finish({"saved": str(save), "failed": [{"file": n, "reason": why} for n, why in unread]})
         bad = {name for name, _ in unread}
         good = [i for i in items if release.name(i) not in bad]
         with bar(reporter, "writing") as tick:
-            outcome = release.run(
-                good, lambda item, draft: protect_file(method, item, draft, classes), strict=strict, tick=tick
-            )
+            outcome = release.run(good, Protecting(method, classes), tick)
         failed, fitted = unread + outcome.failed, release.work.path / FITTED
         judged = verdict_of(release)
         release.finish(items, failed, judged=judged)
@@ -149,6 +189,16 @@ def check_save(save: Path, output: Path, method, force: bool, resume: bool) -> N
         with suppress(WeightsError):
             force = force or weights.read_card(save, type(method))["config"] == unstructure(method.config)
     check_outputs([save, weights.card_path(save)], force)
+
+
+def check_shard(job, method, load: str | None) -> None:
+    """Say before any work what cannot be done by a part of a job."""
+    from privmed.errors import SettingsError
+
+    if job.shard and method.learns and load is None:
+        raise SettingsError(
+            f"--shard: {method.name} learns from all images, so fit it once (--fit-only --save F) and give --load F to every shard."
+        )
 
 
 def check_judge(judge: str | None, source, split: str | None, items: list) -> None:

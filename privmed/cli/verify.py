@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from privmed.cli.common import Debug, Json, Quiet, Reporter, bar
+from privmed.cli.engines import Address, Engine, Workers, job_of
 from privmed.cli.locks import Identities, PassphraseFile, openers_from
 
 WORDS = {
@@ -26,6 +27,9 @@ def command(
     identity: Identities = None,
     passphrase_file: PassphraseFile = None,
     limit: Annotated[int | None, typer.Option(min=1, help="At most so many images.")] = None,
+    engine: Engine = None,
+    workers: Workers = None,
+    address: Address = None,
     json: Json = False,
     quiet: Quiet = False,
     debug: Debug = False,
@@ -34,30 +38,30 @@ def command(
     from collections import Counter
 
     from privmed.data.folders import ImageFolder
-    from privmed.data.keyring import Keyring, names_of
-    from privmed.errors import InputError
-    from privmed.imaging import read
+    from privmed.data.keyring import Keyring, Looking
+    from privmed.jobs import Unit
     from privmed.keyfile import read_key
 
     reporter = Reporter(json, quiet)
+    job = job_of("verify", reporter, engine=engine, workers=workers, address=address)
     openers = openers_from(passphrase_file, identity, reporter)
     keys = []
     for path in key:
         entries = read_key(path, openers)
         keys.append((entries[0].get("owner") or str(path), entries))
-    ring, found = Keyring(keys), []
+    told: dict[str, tuple[str, str, str]] = {}
     folder = ImageFolder(dataset, lenient=True)
     items = folder.present()[:limit]
+    units = [Unit(item.image.relative_to(folder.path).as_posix(), item) for item in items]
     with bar(reporter, "verifying") as tick:
-        for n, item in enumerate(items, 1):
-            name = item.image.relative_to(folder.path).as_posix()
-            try:
-                state, owner, entry = ring.find(read(item.image), names_of(folder, item))
-            except InputError:
-                state, owner, entry = "unreadable", "", None
-            true = entry["file"] if state in ("untouched", "moved") else ""
-            found.append({"file": name, "state": state, "owner": owner, "name": true})
-            tick(n, len(items))
+
+        def keep(unit, value) -> None:
+            told[unit.id] = value
+
+        done = iter(range(1, len(units) + 1))
+        job.run(Looking(folder, Keyring(keys)), units, keep, tick=lambda: tick(next(done), len(units)))
+    told |= dict.fromkeys((name for name, _ in job.failed), ("unreadable", "", ""))
+    found = [{"file": u.id, **dict(zip(("state", "owner", "name"), told[u.id]))} for u in units]
     at_home = {line["name"] for line in found if line["state"] == "untouched"}
     for line in found:
         line["copy"] = line["state"] == "moved" and line["name"] in at_home

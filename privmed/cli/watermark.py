@@ -22,6 +22,7 @@ from privmed.cli.common import (
     resumable,
     settings,
 )
+from privmed.cli.engines import Address, DryRun, Engine, MaxFailures, Part, RetryFailed, Workers, job_of, preview
 from privmed.cli.locks import Identities, PassphraseFile, Recipients, locks_from, openers_from
 
 
@@ -59,6 +60,13 @@ def command(
     ] = None,
     together: Annotated[int, typer.Option(min=1, help="Images searched at a time.")] = 8,
     set_: Set = None,
+    engine: Engine = None,
+    workers: Workers = None,
+    address: Address = None,
+    shard: Part = None,
+    max_failures: MaxFailures = None,
+    retry_failed: RetryFailed = False,
+    dry_run: DryRun = False,
     device: Device = "auto",
     json: Json = False,
     quiet: Quiet = False,
@@ -69,28 +77,45 @@ def command(
     import os
 
     from privmed.data.folders import ImageFolder
+    from privmed.data.marking import WHERE, Marker, Marking, Models, SecretMark
     from privmed.data.release import Release, check_apart
-    from privmed.data.watermark import WHERE, Marking, secret_mark, watermark_set
+    from privmed.data.watermark import groups_of, watermark_set
     from privmed.devices import pick_device
     from privmed.errors import InputError, SettingsError, did_you_mean
     from privmed.imaging.keepout import KeepOut
     from privmed.imaging.logo import draw_logo, read_logo
     from privmed.interfaces.configs import LogoConfig
     from privmed.keyfile import KeyWriter
-    from privmed.oracles import Ensemble, fingerprint, load_oracle
+    from privmed.oracles import fingerprint
     from privmed.settings import structure, unstructure
 
     if where not in WHERE:
         raise SettingsError(f"--where must be one of {', '.join(WHERE)}, got {where!r}.{did_you_mean(where, WHERE)}")
     source = ImageFolder(dataset, lenient=True)
     check_apart(source, output)
+    reporter, resume = Reporter(json, quiet), resume or retry_failed
+    job = job_of(
+        "watermark",
+        reporter,
+        engine=engine,
+        workers=workers,
+        address=address,
+        device=pick_device(device),
+        shard=shard,
+        max_failures=max_failures,
+        strict=strict,
+        retry_failed=retry_failed,
+        about={"split": split, "limit": limit},
+    )
+    if job.shard:
+        key = key.with_name(f"{key.stem}.{job.shard.word}{key.suffix}")
     check_places(key, output, resume)
-    check_split(Reporter(json, quiet), source, split)
+    check_split(reporter, source, split)
     people = sorted(fingerprint_of(r) for r in recipient or [])
-    reporter, begun = Reporter(json, quiet), unfinished(key) if resume else None
-    place = pick_device(device)
+    begun = unfinished(key) if resume else None
     model = model or []
-    oracle = Ensemble([load_oracle(m, place, trust_model) for m in model], share) if model else None
+    models = Models(model, share, pick_device(device), trust_model)
+    oracle = models.load()
     locks = [] if begun else locks_from(passphrase_file, recipient, reporter)
     given = settings(set_)
     keep_out = structure(KeepOut, given.pop("keep_out", {}), "keep_out")
@@ -118,7 +143,9 @@ def command(
         if entries:
             check_same(begun[0], entries[0], about, owner, people, None if seed is None else secret)
             secret, known = entries[0]["secret"], {e["file"]: e for e in entries[1:]}
-    release = Release(source, output, about, resume=resume, mark_of=secret_mark(secret))
+    groups = job.part(groups_of(items, together), (i.image.relative_to(source.path).as_posix() for i in items))
+    items = [item for group in groups for item in group]
+    release = Release(source, output, about, resume=resume, mark_of=SecretMark(secret), job=job)
     marking = Marking(
         locker=locker,
         logo=mark,
@@ -129,13 +156,15 @@ def command(
         keep_out=keep_out,
         together=together,
     )
+    if dry_run:
+        return preview(reporter, job, output, *release.preview(items))
     with release, resumable(output):
         try:
             writer = writer or KeyWriter(key, locks)
             if not writer.count:
                 writer.add({"owner": owner, "secret": secret, "about": about, "recipients": people})
             with bar(reporter, "marking") as tick:
-                outcome = watermark_set(release, items, marking, writer, known, strict=strict, tick=tick)
+                outcome = watermark_set(release, groups, Marker(marking, models), writer, known, tick)
             if not release.lines:
                 if not known:  # what an earlier run marked may have been moved away, and still needs its key
                     writer.part.unlink(missing_ok=True)

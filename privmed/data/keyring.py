@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from attrs import evolve
+from attrs import evolve, frozen
 from PIL import Image
 from torch import Tensor
 
@@ -17,6 +17,7 @@ from privmed.errors import InputError, KeyFileError, VerificationError
 from privmed.files import local_name
 from privmed.imaging import Picture, read
 from privmed.imaging.record import fingerprint, use_record
+from privmed.jobs.contracts import Place
 
 BITS = 256
 NEAR = 24  # of 256 bits of the difference hash: the same picture with a little drawn on it
@@ -115,6 +116,47 @@ def true_names(folder: ImageFolder, items: list[Item], keys: Keyring) -> tuple[d
         if image not in names and name not in names.values():
             names[image] = name
     return names, {image: name for _, image, name in claims if image not in names}
+
+
+@frozen
+class Lifting:
+    """The task of :func:`unlock_file`; its units are ``(item, draft)``."""
+
+    folder: ImageFolder
+    keys: Keyring
+    names: dict[Path, str]
+    copies: dict[Path, Path]
+
+    def open(self, place: Place) -> Callable[[tuple[Item, Path]], dict[str, Any]]:
+        """The work."""
+        return self._lift
+
+    def _lift(self, payload: tuple[Item, Path]) -> dict[str, Any]:
+        item, draft = payload
+        if item.image in self.copies:
+            raise KeyFileError(f"{item.image}: is a copy of {self.copies[item.image]}, which is here as well.")
+        called = {self.names[item.image]} if item.image in self.names else names_of(self.folder, item)
+        unlock_file(item.image, draft, self.keys, called)
+        return {}
+
+
+@frozen
+class Looking:
+    """The task of telling what images are; its units are items, its values (state, owner, name in the key)."""
+
+    folder: ImageFolder
+    keys: Keyring
+
+    def open(self, place: Place) -> Callable[[Item], tuple[str, str, str]]:
+        """The work."""
+        return self._look
+
+    def _look(self, item: Item) -> tuple[str, str, str]:
+        try:
+            state, owner, entry = self.keys.find(read(item.image), names_of(self.folder, item))
+        except InputError:
+            return "unreadable", "", ""
+        return state, owner, entry["file"] if state in ("untouched", "moved") else ""
 
 
 def unlock_file(path: Path, draft: Path, keys: Keyring, names: Iterable[str]) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from attrs import frozen
 from torch import Tensor
 
 from privmed.data.folders import ImageFolder, Item
@@ -18,6 +19,7 @@ from privmed.imaging.picture import Picture
 from privmed.interfaces import Protector
 from privmed.interfaces.fitting import Fitting, Report
 from privmed.interfaces.validation import MINIMUM_SIDE
+from privmed.jobs.contracts import Place
 from privmed.metrics import psnr, ssim
 
 CHECKPOINT, FITTED = "fit.pt", "fitted.pt"  # of a fit that goes on, and of one that has ended
@@ -102,6 +104,19 @@ def fit_in(folder: Path, method: Protector, pairs: Iterable[tuple[Tensor, Tensor
     method.fit(pairs, fitting=fitting)
     done.keep(method.state_dict())
     fitting.forget()
+
+
+@frozen
+class Protecting:
+    """The task of :func:`protect_file`; its units are ``(item, draft)``."""
+
+    protector: Protector
+    classes: list[str]
+
+    def open(self, place: Place) -> Callable[[tuple[Item, Path]], dict[str, Any]]:
+        """The work."""
+        protector = self.protector if place.device is None else self.protector.to(place.device)
+        return lambda payload: protect_file(protector, *payload, self.classes)
 
 
 def protect_file(protector: Protector, item: Item, draft: Path, classes: list[str]) -> dict[str, Any]:

@@ -10,16 +10,19 @@ from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from attrs import Factory, define
+from attrs import Factory, define, frozen
 
 from privmed.data.folders import ImageFolder, Item
 from privmed.data.tables import TABLES, Table
 from privmed.data.workplace import Workplace
-from privmed.errors import InputError, KeyFileError, OutputError, SettingsError, VerificationError
+from privmed.errors import InputError, OutputError, PrivmedError, SettingsError
 from privmed.files import check_folder, folded, inside, local_name, make_folder, same_file, whole_file, writing
+from privmed.jobs import Job, Task, Unit
+from privmed.jobs.contracts import Place
+from privmed.jobs.log import JobLog
 from privmed.limits import read_bytes, read_text
 
-Change = Callable[[Item, Path], dict[str, Any]]
+Change = Callable[[tuple[Item, Path]], dict[str, Any]]
 Tick = Callable[..., None]
 MANIFEST = "manifest.jsonl"
 
@@ -46,6 +49,8 @@ class Release:
         resume: go on with a folder that an interrupted run left.
         mark_of: what the manifest says of a source file; its SHA-256, unless that would help to guess what is secret.
         names: other names of images in the release than those they have in the data set.
+        job: how the work is run. With a shard, ``out`` is shared with other shards, and the manifest stays in the work folder for
+            ``privmed jobs merge``.
 
     Raises:
         OutputError: when the folder cannot be used.
@@ -62,24 +67,43 @@ class Release:
         resume: bool = False,
         mark_of: Callable[[Path], str] | None = None,
         names: dict[Path, str] | None = None,
+        job: Job | None = None,
     ) -> None:
+        self.job = job or Job()
         self.mark_of, self.names = mark_of or digest, names or {}
+        self._finished = False
         self.first: dict[str, str] = {}  # name of each file, by what some file systems take for the same name
         self.source, self.out, self.about = source, Path(out), json.loads(json.dumps(about))
         check_apart(source, self.out)
         check_folder(self.out)
-        self.work = Workplace(self.out, resume=resume)
-        if self.out.is_dir() and set(self.out.iterdir()) - {self.work.path} and not resume:
-            raise OutputError(f"{self.out}: is not empty. Choose another folder, or go on with --resume.")
-        self.tables = [Table(path) for name in TABLES if (path := inside(source.path, name)).is_file()]
-        self.lines = {line["file"]: line for line in self._read()} if resume else {}
+        self.work = Workplace(self.out, resume=resume, shard=self.job.shard)
+        self.manifest = (self.work.path if self.job.shard else self.out) / MANIFEST
+        try:
+            self._check_empty(resume)
+            self.tables = [Table(path) for name in TABLES if (path := inside(source.path, name)).is_file()]
+            self.lines = {line["file"]: line for line in self._read()} if resume else {}
+        except BaseException:
+            self.work.leave()
+            raise
 
     def __enter__(self) -> Release:
         make_folder(self.out)  # whether it can be made is known when it is; an empty one does not stay
+        self.work.take()
         return self
 
     def __exit__(self, *_: object) -> None:
+        if self.job.log is not None:
+            self.job.log.close()
+        if not self.job.shard and (self._finished or not self.lines):
+            self.work.log.unlink(missing_ok=True)
         self.work.close()
+
+    def _check_empty(self, resume: bool) -> None:
+        there = set(self.out.iterdir()) - {self.work.path} if self.out.is_dir() else set()
+        taken = self.out / MANIFEST in there if self.job.shard else bool(there)  # by shards at most
+        if taken and (self.job.shard or not resume):
+            how = "" if self.job.shard else ", or go on with --resume"
+            raise OutputError(f"{self.out}: is not empty. Choose another folder{how}.")
 
     def target(self, item: Item) -> Path:
         """Where the image goes: the same place and name.
@@ -116,49 +140,94 @@ class Release:
         self.target(item)
         return self.work.draft(item.image.name)
 
-    def add(self, item: Item, draft: Path, **figures: Any) -> dict[str, Any]:
-        """Publish a written image: put a line into the manifest, on disk, and then the file in its place."""
-        line = {
-            "file": self.name(item),
-            "source_sha256": self.mark_of(item.image),
-            "sha256": digest(draft),
-            **figures,
-            **self.about,
-        }
+    def add(self, item: Item, draft: Path, marks: tuple[str, str] | None = None, **figures: Any) -> dict[str, Any]:
+        """Publish a written image: put a line into the manifest, on disk, and then the file in its place.
+
+        Args:
+            item: the image.
+            draft: the written file.
+            marks: what :func:`marks_of` says of the two, where a worker has asked it already.
+            figures: what the manifest says besides.
+        """
+        source, written = marks or marks_of(item, draft, self.mark_of)
+        line = {"file": self.name(item), "source_sha256": source, "sha256": written, **figures, **self.about}
         target = self.target(item)
         make_folder(target.parent)
-        with writing(self.out / MANIFEST), (self.out / MANIFEST).open("a", encoding="utf-8") as file:
+        with writing(self.manifest), self.manifest.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
             file.flush()
             os.fsync(file.fileno())
         with writing(target):
             os.replace(draft, target)
+        self.work.drop(draft)
+        self.job.note(line["file"], "done")
         self.lines[line["file"]] = line
         return line
 
-    def run(self, items: list[Item], change: Change, *, strict: bool = False, tick: Tick = lambda *_: None) -> Outcome:
-        """Change one image after the other. What cannot be used is named and left out.
+    def run(
+        self, items: list[Item], change: Task | Callable[[Item, Path], dict], tick: Tick = lambda *_: None
+    ) -> Outcome:
+        """Change images, one or several at a time. What cannot be used is named and left out.
 
         Args:
             items: what to write.
-            change: ``change(item, draft)`` writes the image and returns the figures of the written file.
-            strict: stop at the first image that cannot be used.
+            change: a task; its work on ``(item, draft)`` writes the image and returns the figures of the written file. For the engine
+                ``local`` also a function ``change(item, draft)``.
             tick: called after each image with how many are done, and of how many.
         """
-        outcome = Outcome()
-        for n, item in enumerate(items, 1):
-            if self.is_done(item):
-                outcome.kept += 1
-            else:
+        outcome, done = Outcome(), 0
+        order = {self.name(item): n for n, item in enumerate(items)}
+
+        def count() -> None:
+            nonlocal done
+            done += 1
+            tick(done, len(items))
+
+        def units() -> Iterator[Unit]:
+            for item in items:
+                if self.is_kept(item):
+                    outcome.kept += 1
+                    count()
+                    continue
                 try:
                     draft = self.draft(item)
-                    outcome.written.append(self.add(item, draft, **change(item, draft)))
-                except (InputError, KeyFileError, VerificationError) as error:
-                    if strict:
-                        raise
-                    outcome.failed.append((self.name(item), str(error)))
-            tick(n, len(items))
+                except InputError as error:
+                    self.job.fail(self.name(item), error)
+                    count()
+                else:
+                    yield Unit(self.name(item), (item, draft))
+
+        def publish(unit: Unit, value: tuple[dict[str, Any], tuple[str, str]]) -> None:
+            outcome.written.append(self.add(*unit.payload, value[1], **value[0]))
+
+        def fail(unit: Unit, error: PrivmedError) -> None:
+            self.work.drop(unit.payload[1])
+            self.job.fail(unit.id, error)
+
+        self.begin_log()
+        task = change if hasattr(change, "open") else Function(change)
+        self.job.run(Marked(task, self.mark_of), units(), publish, tick=count, failed=fail)
+        outcome.failed = sorted(self.job.failed, key=lambda pair: order[pair[0]])
         return outcome
+
+    def preview(self, items: list[Item]) -> tuple[int, list[str]]:
+        """How many of the images are written already, and the names of those that :meth:`run` would write; nothing is changed."""
+        todo = [self.name(item) for item in items if not self.is_kept(item)]
+        self.work.close()
+        return len(items) - len(todo), todo
+
+    def is_kept(self, item: Item) -> bool:
+        """As :meth:`is_done`; with ``--retry-failed`` the manifest is believed, and nothing is read again."""
+        if self.job.retry_failed:
+            return self.name(item) in self.lines and item.image.is_file()
+        return self.is_done(item)
+
+    def begin_log(self) -> None:
+        """Have the job keep a log beside the drafts."""
+        about = {"dataset": str(self.source.path.absolute()), "about": self.about}
+        self.job.log = JobLog(self.work.log, {"job": self.job.name, **about, **self.job.about})
+        if self.job.shard:  # whoever joins the shards goes by its header
+            self.job.log.begin()
 
     def finish(self, items: list[Item], failed: list[tuple[str, str]], **more: Any) -> None:
         """Copy masks and tables of what was written, and put the manifest in order. A table loses the lines of what was left out.
@@ -168,24 +237,25 @@ class Release:
             failed: names and reasons of what was left out.
             more: what every line says besides, which may change from run to run.
         """
+        self._finished = not failed
         if not self.lines:
             return
         left_out = {name for name, _ in failed}
-        for item in items:
+        for item in items if not self.job.shard else ():  # what belongs to all images comes when all shards are there
             if item.mask is not None and not item.mask.missing and self.name(item) not in left_out:
                 for path in item.mask.files:
                     copy(path, inside(self.out, path.relative_to(self.source.path).as_posix()), self.work.drafts())
         published = {name for name in self.lines if name not in left_out}
         there = {(self.source.root / name).relative_to(self.source.path).as_posix() for name in self.source.names()}
         absent = {n for name in {*map(self.name, items), *there} - published for n in self._known_as(name)}
-        for table in self.tables:
+        for table in self.tables if not self.job.shard else ():
             table.copy(inside(self.out, table.path.name), absent, self.work.drafts())
         for line in self.lines.values():
             line.update(more)
         lines = sorted(
             (line for name, line in self.lines.items() if name not in left_out), key=lambda line: line["file"]
         )
-        with whole_file(self.out / MANIFEST, overwrite=True, work=self.work.drafts()) as temporary:
+        with whole_file(self.manifest, overwrite=True, work=self.work.drafts()) as temporary:
             temporary.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
 
     def _known_as(self, name: str) -> set[str]:
@@ -194,7 +264,7 @@ class Release:
         return {inner, name, PurePosixPath(inner).with_suffix("").as_posix()}
 
     def _read(self) -> Iterator[dict[str, Any]]:
-        path = inside(self.out, MANIFEST)
+        path = inside(self.manifest.parent, MANIFEST)
         for text in read_text(path, "table_bytes").splitlines() if path.is_file() else []:
             try:
                 line = json.loads(text)
@@ -210,6 +280,35 @@ class Release:
                 )
             if (self.out / line["file"]).is_file():  # it has its line before it is moved in
                 yield line
+
+
+@frozen
+class Function:
+    """A function ``change(item, draft)`` as a task of the engine ``local``."""
+
+    change: Callable[[Item, Path], dict[str, Any]]
+
+    def open(self, place: Place) -> Change:
+        """The work."""
+        return lambda payload: self.change(*payload)
+
+
+@frozen
+class Marked:
+    """A task that writes drafts, and the digests of source and draft with its figures: the driver need not read them then."""
+
+    task: Task
+    mark_of: Callable[[Path], str]
+
+    def open(self, place: Place) -> Callable[[tuple[Item, Path]], tuple[dict[str, Any], tuple[str, str]]]:
+        """The work."""
+        change = self.task.open(place)
+        return lambda payload: (change(payload), marks_of(*payload, self.mark_of))
+
+
+def marks_of(item: Item, draft: Path, mark_of: Callable[[Path], str]) -> tuple[str, str]:
+    """What the manifest says of a source file, and the sha256 of what was written."""
+    return mark_of(item.image), digest(draft)
 
 
 def check_apart(source: ImageFolder, out: Path) -> None:
