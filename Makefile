@@ -31,8 +31,8 @@ dist: $(READY)  ## wheels and sdists of all five distributions, into build/dist
 test-dist: dist  ## install those wheels into a clean environment outside the repository, and use them there
 	$(QUICK) PRIVMED_DIST=build/dist $(BIN)/python -m pytest -m slow -n 2 --dist loadfile tests/installed
 
-mutants: $(READY)  ## deliberate mistakes in the methods, each of which some test must notice
-	$(QUICK) $(BIN)/python tests/mutants.py
+mutants: $(READY)  ## deliberate mistakes in the methods, each of which some test must notice; PART=1/2 runs half of them
+	$(QUICK) $(BIN)/python tests/mutants.py $(if $(PART),--part $(PART))
 
 lint: $(READY)
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .

@@ -153,13 +153,26 @@ def trials(mutants: list[Mutant], workers: int) -> Iterator[Trial]:
             trial.folder.cleanup()
 
 
+def part(text: str) -> tuple[int, int]:
+    """``K/N`` as numbers, K from 1 to N."""
+    first, _, step = text.partition("/")
+    if not (first.isdecimal() and step.isdecimal() and 1 <= int(first) <= int(step)):
+        raise argparse.ArgumentTypeError(f"{text!r} is not K/N with K from 1 to N")
+    return int(first), int(step)
+
+
 def main() -> int:
     """Say which mutants are killed; 0 when all are, 1 when one survives, 2 when a table is stale."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("words", nargs="*", help="only mutants whose name or file holds one of these")
     parser.add_argument("--workers", type=int, default=2, help="how many at a time (2)")
+    parser.add_argument(
+        "--part", type=part, default=(1, 1), metavar="K/N", help="only every N-th of them, from the K-th on"
+    )
     options = parser.parse_args()
     chosen = [m for m in read_tables() if not options.words or any(w in f"{m.name} {m.file}" for w in options.words)]
+    first, step = options.part
+    chosen = chosen[first - 1 :: step]
     os.environ["OMP_NUM_THREADS"] = "1"  # also because a process with threads must not fork
     for name in SHARED:
         importlib.import_module(name)

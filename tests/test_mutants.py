@@ -28,3 +28,14 @@ def test_a_stale_entry_is_told(tmp_path, text):
         (tmp_path / "m.py").write_text(text)
     with pytest.raises(mutants.StaleError, match=r"m\.py: the text of 'two' occurs [02] times"):
         mutants.Mutant("two", "m.py", "= 2", "= 3", ()).apply(tmp_path)
+
+
+@pytest.mark.parametrize(("text", "numbers"), [("1/1", (1, 1)), ("2/3", (2, 3))])
+def test_a_part_of_them(text, numbers):
+    assert mutants.part(text) == numbers
+
+
+@pytest.mark.parametrize("text", ["0/2", "3/2", "1", "a/b", "/", "-1/2"])
+def test_no_part_of_them(text):
+    with pytest.raises(mutants.argparse.ArgumentTypeError, match="is not K/N"):
+        mutants.part(text)
