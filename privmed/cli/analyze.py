@@ -22,6 +22,8 @@ from privmed.cli.common import (
     in_words,
     make,
 )
+from privmed.cli.engines import Address, DryRun, Engine, MaxFailures, Part, Resume, RetryFailed, Workers
+from privmed.cli.folders import Several, about_of, on_folder
 
 
 def command(
@@ -31,6 +33,14 @@ def command(
     weights: Annotated[str | None, typer.Option(help="Bundled name (busi, isic) or file.")] = None,
     set_: Set = None,
     force: Force = False,
+    resume: Resume = False,
+    engine: Engine = None,
+    workers: Workers = None,
+    address: Address = None,
+    shard: Part = None,
+    max_failures: MaxFailures = None,
+    retry_failed: RetryFailed = False,
+    dry_run: DryRun = False,
     seed: Seed = 0,
     device: Device = "auto",
     json: Json = False,
@@ -38,16 +48,34 @@ def command(
     debug: Debug = False,
 ) -> None:
     """Analyse a hidden scan without extracting it."""
-    check_outputs([output], force, (stego,))
-    from privmed.imaging import read_wire, write_wire
-    from privmed.metrics import psnr, ssim
+    several = Several(
+        engine=engine,
+        workers=workers,
+        address=address,
+        shard=shard,
+        max_failures=max_failures,
+        retry_failed=retry_failed,
+        dry_run=dry_run,
+        resume=resume,
+    )
+    from privmed.covert.files import Analysing
+    from privmed.errors import SettingsError
+    from privmed.imaging import read_wire
 
-    seen = read_wire(stego)
-    method = make("analyzer", analyzer, weights, device, set_)
-    held = write_wire(output, method.analyze(seen, generator=seed), overwrite=force)
-    figures = {"response_psnr": float(psnr(held, seen)), "response_ssim": float(ssim(held, seen))}
-    tuned = (method.card or {}).get("hider") or {}
     reporter = Reporter(json, quiet)
+    if stego.is_dir():
+        if force:
+            raise SettingsError("--force: is for single files. Choose another folder, or go on with --resume.")
+        method = make("analyzer", analyzer, weights, device, set_)
+        about = {**about_of(analyzer=method), "seed": seed}
+        task = Analysing(method=method, seed=seed)
+        return on_folder("analyze", task, stego, output, several, reporter, device=device, about=about)
+    several.check_unused(stego)
+    check_outputs([output], force, (stego,))
+    read_wire(stego)  # refused before weights are loaded
+    method = make("analyzer", analyzer, weights, device, set_)
+    figures = Analysing(method=method)(stego, output, seed=seed, overwrite=force)
+    tuned = (method.card or {}).get("hider") or {}
     rows = [("response against stego", f"{decibels(figures['response_psnr'])}, SSIM {figures['response_ssim']:.3f}")]
     rows.append(("weights", in_words(method)))
     if tuned:

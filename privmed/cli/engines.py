@@ -39,6 +39,7 @@ RetryFailed = Annotated[
     bool,
     typer.Option("--retry-failed", help="As --resume, but what is written is believed and not read again."),
 ]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on with the folder an interrupted run left.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and write nothing.")]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -29,7 +29,9 @@ from privmed.cli.common import (
     make,
     recovered_words,
 )
+from privmed.cli.engines import Address, DryRun, Engine, MaxFailures, Part, Resume, RetryFailed, Workers
 from privmed.cli.files import IMAGES, FileCommand, KeyFile, carries_files, give_key
+from privmed.cli.folders import Several, about_of, on_folder
 from privmed.cli.locks import PassphraseFile
 
 
@@ -51,6 +53,14 @@ def command(
     refine: Refine = "auto",
     set_: Set = None,
     force: Force = False,
+    resume: Resume = False,
+    engine: Engine = None,
+    workers: Workers = None,
+    address: Address = None,
+    shard: Part = None,
+    max_failures: MaxFailures = None,
+    retry_failed: RetryFailed = False,
+    dry_run: DryRun = False,
     seed: Seed = 0,
     device: Device = "auto",
     json: Json = False,
@@ -58,6 +68,38 @@ def command(
     debug: Debug = False,
 ) -> None:
     """Hide a scan in a photograph; with a key, any file."""
+    several = Several(
+        engine=engine,
+        workers=workers,
+        address=address,
+        shard=shard,
+        max_failures=max_failures,
+        retry_failed=retry_failed,
+        dry_run=dry_run,
+        resume=resume,
+    )
+    if secret.is_dir():
+        return _hide_folder(
+            secret,
+            cover,
+            output,
+            several,
+            Reporter(json, quiet),
+            context=context,
+            hider=hider,
+            weights=weights,
+            set_=set_,
+            device=device,
+            key=key,
+            force=force,
+            use=use,
+            refine=refine,
+            frame=frame,
+            allow_lossy=allow_lossy,
+            strict=strict,
+            seed=seed,
+        )
+    several.check_unused(secret)
     check_outputs([output], force, tuple(filter(None, (secret, cover, key, passphrase_file))))
     if carries_files(context, hider):
         job = FileCommand(
@@ -72,33 +114,19 @@ def command(
         )
         return job.hide(secret, cover)
     hider = hider or IMAGES
-    from privmed.covert.case import verify
-    from privmed.covert.fidelity import fidelity, recovery
+    from privmed.covert.fidelity import fidelity
+    from privmed.covert.files import Hiding
     from privmed.imaging import read, read_secret
-    from privmed.pipeline import hide, png, recover
     from privmed.refine import steps_of
 
-    wanted, steps = fidelity(use), steps_of(refine)
-    picture = read_secret(secret, frame=frame, allow_lossy=allow_lossy)
-    scan, photograph = picture.tensor(), read(cover, frame=0).tensor()  # of a cover, any picture will do
+    fidelity(use), steps_of(refine)
+    read_secret(secret, frame=frame, allow_lossy=allow_lossy), read(cover, frame=0)  # refused before weights are loaded
     method = make("hider", hider, weights, device, set_)
     give_key(method, key)
     reporter = Reporter(json, quiet)
-    figures: dict[str, float] = {}
-    warnings: list[str] = []
-
-    def falls_short(run) -> bool:
-        recovered = recover(method)(run).recovered.clamp(0, 1)
-        return bool(wanted.shortfalls(recovery(recovered, run.secret)))
-
-    def check(run) -> None:
-        _, found, warning = verify(run, method, str(secret), use=use, strict=strict)
-        figures.update(found)
-        warnings.extend([warning] if warning else [])
-
+    task = Hiding(method=method, use=use, refine=refine, frame=frame, allow_lossy=allow_lossy, strict=strict)
     with bar(reporter, "refining") as tick:
-        hiding = hide(method, refine=steps, falls_short=falls_short, progress=tick)
-        run = (hiding | png(output, overwrite=force, check=check))(scan, photograph, seed=seed)
+        figures = task(secret, cover, output, seed=seed, overwrite=force, progress=tick)
     reporter.table(
         f"{secret.name} is in {output}",
         [
@@ -107,23 +135,52 @@ def command(
                 f"{decibels(figures['stego_psnr'])} RGB, {decibels(figures['stego_psnr_y'])} Y, SSIM {figures['stego_ssim']:.3f}",
             ),
             ("scan recovered from the file", recovered_words(figures)),
-            *([("refined", f"{run.refined} steps")] if run.refined else []),
-            *([("lost", picture.beyond_view)] if picture.beyond_view else []),
+            *([("refined", f"{figures['refined']} steps")] if figures["refined"] else []),
+            *([("lost", figures["lost"])] if figures["lost"] else []),
             ("weights", in_words(method)),
         ],
     )
-    for words in warnings:
+    for words in figures["warnings"]:
         reporter.warn(words)
     reporter.finish(
         {
             "output": str(output),
             "hider": hider,
             "weights": in_use(hider=method),
-            "size": list(scan.shape[-2:]),
-            "use": use,
-            "refined": run.refined,
-            "lost": picture.beyond_view or None,
             **figures,
-            "warnings": warnings,
         }
     )
+
+
+def _hide_folder(
+    secret: Path,
+    cover: Path,
+    output: Path,
+    several: Several,
+    reporter: Reporter,
+    *,
+    context: typer.Context,
+    hider: str | None,
+    weights: str | None,
+    set_: list[str] | None,
+    device: str,
+    key: Path | None,
+    force: bool,
+    **how: Any,
+) -> None:
+    """Hide every scan of a folder, each in a photograph of its own."""
+    from privmed.covert.fidelity import fidelity
+    from privmed.covert.files import Hiding
+    from privmed.errors import InputError, SettingsError
+    from privmed.refine import steps_of
+
+    if carries_files(context, hider):
+        raise InputError(f"{secret}: is a folder, and files under a key are hidden one by one. Name a file.")
+    if force:
+        raise SettingsError("--force: is for single files. Choose another folder, or go on with --resume.")
+    fidelity(how["use"]), steps_of(how["refine"])
+    method = make("hider", hider or IMAGES, weights, device, set_)
+    give_key(method, key)
+    about = {**about_of(hider=method), "refine": how["refine"], "seed": how["seed"]}
+    task = Hiding(method=method, **how)
+    on_folder("hide", task, secret, output, several, reporter, device=device, about=about, covers=cover)

@@ -22,7 +22,9 @@ from privmed.cli.common import (
     make,
     settings,
 )
+from privmed.cli.engines import Address, DryRun, Engine, MaxFailures, Part, Resume, RetryFailed, Workers
 from privmed.cli.files import FileCommand, KeyFile, carries_files, give_key
+from privmed.cli.folders import Several, about_of, on_folder
 from privmed.cli.locks import PassphraseFile
 
 
@@ -46,6 +48,14 @@ def command(
     analyzer_weights: Annotated[str | None, typer.Option(help="Its weights: busi, isic or a file.")] = None,
     set_: Set = None,
     force: Force = False,
+    resume: Resume = False,
+    engine: Engine = None,
+    workers: Workers = None,
+    address: Address = None,
+    shard: Part = None,
+    max_failures: MaxFailures = None,
+    retry_failed: RetryFailed = False,
+    dry_run: DryRun = False,
     seed: Seed = 0,
     device: Device = "auto",
     json: Json = False,
@@ -53,12 +63,29 @@ def command(
     debug: Debug = False,
 ) -> None:
     """Read the hidden scan, or the analyzer's result."""
-    from privmed.errors import SettingsError
+    from privmed.errors import InputError, SettingsError
 
     if as_ not in ("image", "mask", "class"):
         raise SettingsError(f"--as must be image, mask or class, got {as_!r}.")
-    check_outputs([output], force, tuple(filter(None, (image, key, passphrase_file))))
+    several = Several(
+        engine=engine,
+        workers=workers,
+        address=address,
+        shard=shard,
+        max_failures=max_failures,
+        retry_failed=retry_failed,
+        dry_run=dry_run,
+        resume=resume,
+    )
+    folder = image.is_dir()
+    if not folder:
+        several.check_unused(image)
+        check_outputs([output], force, tuple(filter(None, (image, key, passphrase_file))))
+    elif force:
+        raise SettingsError("--force: is for single files. Choose another folder, or go on with --resume.")
     if carries_files(context, hider):
+        if folder:
+            raise InputError(f"{image}: is a folder, and files under a key are recovered one by one. Name a file.")
         job = FileCommand(
             output=output,
             hider=hider,
@@ -70,10 +97,12 @@ def command(
             reporter=Reporter(json, quiet),
         )
         return job.recover(image)
-    from privmed.imaging import read_wire, write_view
-    from privmed.pipeline import Pipeline, decode, recover, tuned_hider
+    from privmed.covert.files import Recovering
+    from privmed.imaging import read_wire
+    from privmed.pipeline import tuned_hider
 
-    seen = read_wire(image)
+    if not folder:
+        read_wire(image)  # refused before weights are loaded
     server = make("analyzer", analyzer, analyzer_weights, device) if as_ != "image" else None
     reporter = Reporter(json, quiet)
     if server is not None and hider is None and weights is None:
@@ -91,38 +120,15 @@ def command(
         "weights": in_use(hider=method, analyzer=server),
         "warnings": [],
     }
-    if server is None:
-        write_view(output, Pipeline(recover(method))(seen, seed=seed).recovered, overwrite=force)
-        reporter.say(f"{output}: the hidden scan.")
-    else:
-        from privmed.covert.outcome import read_outcome
-
-        run = (recover(method) | decode(server))(seen, seed=seed)
-        outcome = read_outcome(server, run, str(image))
-        _write_result(run.prediction, outcome, output, as_, force)
-        reporter.say(f"{output}: {outcome.words}.")
-        result |= {"outcome": outcome.kind, **outcome.figures, "warnings": outcome.warnings}
-        for words in result["warnings"]:
-            reporter.warn(words)
+    task = Recovering(method=method, server=server, as_=as_, seed=seed)
+    if folder:
+        about = {**about_of(hider=method, analyzer=server), "as": as_, "seed": seed}
+        suffix = ".json" if as_ == "class" else ".png"
+        return on_folder("recover", task, image, output, several, reporter, device=device, about=about, suffix=suffix)
+    figures, outcome = task(image, output, seed=seed, overwrite=force)
+    reporter.say(f"{output}: {outcome.words if outcome else 'the hidden scan'}.")
+    result |= figures
+    for words in result["warnings"]:
+        reporter.warn(words)
     reporter.say(f"weights: {in_words(method, server)}")
     reporter.finish(result)
-
-
-def _write_result(found, outcome, output: Path, as_: str, force: bool) -> None:
-    """Write a mask as a PNG, or a class with its probabilities as JSON."""
-    from json import dumps
-
-    from privmed.covert.outcome import map_picture
-    from privmed.errors import SettingsError
-    from privmed.files import whole_file
-    from privmed.imaging import write_view
-
-    classifies = found.ndim == 2
-    if classifies != (as_ == "class"):
-        fitting = ("classifies", "class") if classifies else ("segments", "mask")
-        raise SettingsError(f"--as {as_}: this analyzer {fitting[0]}. Use --as {fitting[1]}.")
-    if not classifies:
-        write_view(output, map_picture(found), overwrite=force)
-        return
-    with whole_file(output, overwrite=force) as temporary:
-        temporary.write_text(dumps({"outcome": outcome.kind, **outcome.figures}, indent=2) + "\n", encoding="utf-8")

@@ -10,6 +10,7 @@ from typing import Any
 
 from attrs import Factory, define
 
+from privmed.data.exchange import files_of
 from privmed.data.folders import ImageFolder, Item
 from privmed.data.release import Release
 from privmed.data.workplace import work_of
@@ -19,7 +20,7 @@ from privmed.jobs.job import digest_of
 from privmed.jobs.log import NAME, read_log
 from privmed.jobs.shards import Shard
 
-SAME = ("job", "dataset", "about", "split", "limit", "count", "ids")
+SAME = ("job", "dataset", "about", "split", "limit", "suffix", "count", "ids")
 WORDS = {
     "job": "other commands",
     "dataset": "other data sets",
@@ -49,11 +50,17 @@ class Joined:
     count: int
     absent: list[int]
     items: list[Item]
+    names: dict[Path, str]
     parts: list[Release] = Factory(list)
     lines: dict[str, dict[str, Any]] = Factory(dict)
     missing: list[str] = Factory(list)
     failed: list[tuple[str, str]] = Factory(list)
     doubled: list[str] = Factory(list)
+
+    def release(self, job: Job) -> Release:
+        """The release of a job in the output folder."""
+        about, beside = self.header["about"], bool(self.header.get("suffix"))
+        return Release(self.source, self.out, about, resume=True, names=self.names, job=job, beside=beside)
 
     def leave(self) -> None:
         """Let the shards be run again."""
@@ -65,7 +72,7 @@ class Joined:
         from privmed.data.judge import UNJUDGED
 
         more = {"judged": UNJUDGED} if self.header["job"] == "protect" else {}
-        release = Release(self.source, self.out, self.header["about"], resume=True, job=Job(self.header["job"]))
+        release = self.release(Job(self.header["job"]))
         with release:
             release.lines = self.lines
             release.finish(self.items, self.failed, **more)
@@ -104,13 +111,15 @@ def join(out: Path, data: Path | None = None) -> Joined:
     first, header = next(iter(headers.items()))
     source = ImageFolder(data or header["dataset"], lenient=True)
     every = source.present() if header["job"] == "unlock" else source.items(header.get("split"))
-    items = every[: header.get("limit")]
-    if digest_of(name_in(source, item) for item in items) != header["ids"]:
+    items, names = every[: header.get("limit")], {}
+    if header.get("suffix"):
+        items, names = files_of(source, header["suffix"])
+    if digest_of(names.get(item.image) or name_in(source, item) for item in items) != header["ids"]:
         raise InputError(
             f"{source.path}: holds other images than when the shards of {out} were made. Run all shards again with --resume."
         )
     absent = [n for n in range(1, first.count + 1) if Shard(n, first.count) not in headers]
-    joined = Joined(source, out, header, first.count, absent, items)
+    joined = Joined(source, out, header, first.count, absent, items, names)
     try:
         _collect(joined, headers, found)
     except BaseException:
@@ -124,13 +133,13 @@ def _collect(joined: Joined, headers: dict[Shard, dict[str, Any]], found: dict[S
     written: Counter[str] = Counter()
     for shard in headers:
         job = Job(joined.header["job"], shard=shard)
-        part = Release(joined.source, joined.out, joined.header["about"], resume=True, job=job)
+        part = joined.release(job)
         joined.parts.append(part)
         joined.lines |= part.lines
         written.update(part.lines.keys())
         states = read_log(found[shard] / NAME)[1].values()
         failed |= {line["id"]: line.get("reason", "") for line in states if line["state"] == "failed"}
-    names = [name_in(joined.source, item) for item in joined.items]
+    names = [joined.names.get(item.image) or name_in(joined.source, item) for item in joined.items]
     joined.doubled = [name for name in names if written[name] > 1]
     joined.failed = [(name, failed[name]) for name in names if name in failed and name not in joined.lines]
     joined.missing = [name for name in names if name not in failed and name not in joined.lines]

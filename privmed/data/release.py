@@ -49,6 +49,7 @@ class Release:
         resume: go on with a folder that an interrupted run left.
         mark_of: what the manifest says of a source file; its SHA-256, unless that would help to guess what is secret.
         names: other names of images in the release than those they have in the data set.
+        beside: put the manifest beside the folder (``out.jsonl``), and no mask or table into it.
         job: how the work is run. With a shard, ``out`` is shared with other shards, and the manifest stays in the work folder for
             ``privmed jobs merge``.
 
@@ -68,6 +69,7 @@ class Release:
         mark_of: Callable[[Path], str] | None = None,
         names: dict[Path, str] | None = None,
         job: Job | None = None,
+        beside: bool = False,
     ) -> None:
         self.job = job or Job()
         self.mark_of, self.names = mark_of or digest, names or {}
@@ -77,10 +79,14 @@ class Release:
         check_apart(source, self.out)
         check_folder(self.out)
         self.work = Workplace(self.out, resume=resume, shard=self.job.shard)
-        self.manifest = (self.work.path if self.job.shard else self.out) / MANIFEST
+        self.beside = beside
+        self.published = self.out.with_name(f"{self.out.name}.jsonl") if beside else self.out / MANIFEST
+        self.manifest = self.work.path / MANIFEST if self.job.shard else self.published
         try:
             self._check_empty(resume)
-            self.tables = [Table(path) for name in TABLES if (path := inside(source.path, name)).is_file()]
+            self.tables = [
+                Table(path) for name in TABLES if not beside and (path := inside(source.path, name)).is_file()
+            ]
             self.lines = {line["file"]: line for line in self._read()} if resume else {}
         except BaseException:
             self.work.leave()
@@ -100,7 +106,8 @@ class Release:
 
     def _check_empty(self, resume: bool) -> None:
         there = set(self.out.iterdir()) - {self.work.path} if self.out.is_dir() else set()
-        taken = self.out / MANIFEST in there if self.job.shard else bool(there)  # by shards at most
+        joined = self.published.exists()
+        taken = joined if self.job.shard else bool(there) or joined
         if taken and (self.job.shard or not resume):
             how = "" if self.job.shard else ", or go on with --resume"
             raise OutputError(f"{self.out}: is not empty. Choose another folder{how}.")
@@ -138,7 +145,7 @@ class Release:
             InputError: as :meth:`target`: what could not be published need not be made.
         """
         self.target(item)
-        return self.work.draft(item.image.name)
+        return self.work.draft(PurePosixPath(self.name(item)).name if self.beside else item.image.name)
 
     def add(self, item: Item, draft: Path, marks: tuple[str, str] | None = None, **figures: Any) -> dict[str, Any]:
         """Publish a written image: put a line into the manifest, on disk, and then the file in its place.
@@ -241,7 +248,9 @@ class Release:
         if not self.lines:
             return
         left_out = {name for name, _ in failed}
-        for item in items if not self.job.shard else ():  # what belongs to all images comes when all shards are there
+        for item in (
+            () if self.job.shard or self.beside else items
+        ):  # what belongs to all images comes when all shards are there
             if item.mask is not None and not item.mask.missing and self.name(item) not in left_out:
                 for path in item.mask.files:
                     copy(path, inside(self.out, path.relative_to(self.source.path).as_posix()), self.work.drafts())
@@ -264,7 +273,7 @@ class Release:
         return {inner, name, PurePosixPath(inner).with_suffix("").as_posix()}
 
     def _read(self) -> Iterator[dict[str, Any]]:
-        path = inside(self.manifest.parent, MANIFEST)
+        path = inside(self.manifest.parent, self.manifest.name)
         for text in read_text(path, "table_bytes").splitlines() if path.is_file() else []:
             try:
                 line = json.loads(text)

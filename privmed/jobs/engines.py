@@ -38,10 +38,10 @@ def make_executor(
         from privmed.jobs.actors import RayActors
 
         return RayActors(count, device=device, address=address)
-    from privmed.jobs.pool import Processes, cores
+    from privmed.jobs.pool import Processes, cores, threads_of_worker
 
     devices = devices_of(device)
-    return Processes(count or len(devices) or cores(), devices)
+    return Processes(count or len(devices) or max(1, cores() // threads_of_worker()), devices)
 
 
 def devices_of(device: str) -> list[str]:

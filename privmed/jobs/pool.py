@@ -31,6 +31,12 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def threads_of_worker() -> int:
+    """How many threads a worker computes on."""
+    given = os.environ.get("OMP_NUM_THREADS", "")
+    return int(given) if given.isdigit() and int(given) else 1
+
+
 @define(eq=False)
 class Worker:
     """One process, and what it holds."""
@@ -68,7 +74,8 @@ class Processes:
     Args:
         workers: how many.
         devices: where networks compute, worker by worker in turn; none: where the task says.
-        threads: of each worker; the processors are divided by default.
+        threads: of each worker, ``OMP_NUM_THREADS`` or else one by default: their number may move the last bits of what networks compute,
+            so it must not depend on the number of workers.
     """
 
     name = "processes"
@@ -76,7 +83,7 @@ class Processes:
     def __init__(self, workers: int, devices: list[str] | None = None, threads: int | None = None) -> None:
         self.workers = workers
         self.devices = devices or [None]
-        self.threads = threads or max(1, cores() // workers)
+        self.threads = threads or threads_of_worker()
 
     def run(self, task: Task, units: Iterable[Unit]) -> Iterator[Result]:
         """As :meth:`Executor.run`; a worker that dies costs the unit it was at.

@@ -10,8 +10,9 @@ import pytest
 from privmed.errors import OutputError
 from privmed.jobs import Job, Unit
 from privmed.jobs.contracts import JobError, LostItem, WorkerError
+from privmed.jobs.engines import make_executor
 from privmed.jobs.local import Local
-from privmed.jobs.pool import Processes
+from privmed.jobs.pool import Processes, cores
 
 
 def units(*payloads):
@@ -42,11 +43,16 @@ def test_workers_are_processes_of_their_own_and_all_of_them_work(tasks):
     assert os.getpid() not in found
 
 
-def test_threads_are_divided_among_workers(tasks):
-    pool = Processes(2, threads=1)
-    assert list(by_id(pool.run(tasks.Square(), units("threads"))).values()) == [1]
-    assert Processes(2).threads == max(1, len(os.sched_getaffinity(0)) // 2)
-    assert Processes(10_000).threads == 1
+def test_threads_do_not_depend_on_the_number_of_workers(tasks, monkeypatch):
+    """They may move the last bits of what a network computes."""
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    assert [Processes(n).threads for n in (1, 2, 64)] == [1, 1, 1]
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    assert [Processes(n).threads for n in (1, 2, 64)] == [2, 2, 2]
+    assert make_executor("processes", "auto").workers == max(1, cores() // 2)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    assert make_executor("processes", "auto").workers == cores()
+    assert list(by_id(Processes(1).run(tasks.Square(), units("threads"))).values()) == [1]
 
 
 @pytest.mark.parametrize(

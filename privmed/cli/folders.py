@@ -1,0 +1,108 @@
+"""``privmed hide``, ``analyze`` and ``recover`` on folders."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import typer
+from attrs import fields, frozen
+
+from privmed.cli.common import Reporter, bar, in_use, resumable
+from privmed.cli.engines import job_of, preview
+
+
+@frozen(kw_only=True)
+class Several:
+    """The options that a command has for folders."""
+
+    engine: str | None
+    workers: str | None
+    address: str | None
+    shard: str | None
+    max_failures: int | None
+    retry_failed: bool
+    dry_run: bool
+    resume: bool
+
+    def check_unused(self, path: Path) -> None:
+        """Refuse them for a single file.
+
+        Raises:
+            SettingsError: naming the first that was given.
+        """
+        from privmed.errors import SettingsError
+
+        for option in fields(type(self)):
+            if getattr(self, option.name) not in (None, False):
+                word = option.name.replace("_", "-")
+                raise SettingsError(f"--{word}: is for folders, and {path} is none. Leave it out.")
+
+
+def on_folder(
+    command: str,
+    task: Any,
+    folder: Path,
+    output: Path,
+    several: Several,
+    reporter: Reporter,
+    *,
+    device: str,
+    about: dict[str, Any],
+    suffix: str = ".png",
+    covers: Path | None = None,
+) -> None:
+    """Do a task of ``privmed.covert.files`` with every image of a folder."""
+    from privmed.data.exchange import Each, exchange, photographs_for
+    from privmed.devices import pick_device
+
+    job = job_of(
+        command,
+        reporter,
+        engine=several.engine,
+        workers=several.workers,
+        address=several.address,
+        device=pick_device(device),
+        shard=several.shard,
+        max_failures=several.max_failures,
+        retry_failed=several.retry_failed,
+        about={"suffix": suffix},
+    )
+    resume = several.resume or several.retry_failed
+    release, items = exchange(folder, output, about, job=job, resume=resume, suffix=suffix)
+    try:
+        photographs = None if covers is None else photographs_for(items, covers, task.seed)
+        items = job.part(items, [release.name(item) for item in items])
+        if several.dry_run:
+            return preview(reporter, job, output, *release.preview(items))
+        with release, resumable(output), bar(reporter, command) as tick:
+            outcome = release.run(items, Each(task, release.source.path, photographs), tick)
+            release.finish(items, outcome.failed)
+    finally:
+        release.work.leave()
+    warned = sum(bool(line.get("warnings")) for line in release.lines.values())
+    rows = [("images", str(len(release.lines)) + (f" ({outcome.kept} from before)" if outcome.kept else ""))]
+    rows += [("with warnings", f"{warned}, named in {release.manifest}")] if warned else []
+    rows += [("manifest", str(release.manifest))]
+    reporter.table(f"{command}: {output}", rows)
+    reporter.left_out(outcome.failed)
+    reporter.finish(
+        {
+            "output": str(output),
+            "manifest": str(release.manifest),
+            "images": len(release.lines),
+            "with_warnings": warned,
+            "failed": [{"file": name, "reason": why} for name, why in outcome.failed],
+        }
+    )
+    if outcome.failed:
+        raise typer.Exit(1)
+
+
+def about_of(**methods: Any) -> dict[str, Any]:
+    """What the manifest says of methods: their names, settings and weights."""
+    from privmed.settings import unstructure
+
+    used = {kind: method for kind, method in methods.items() if method is not None}
+    named = {kind: {"name": method.name, "config": unstructure(method.config)} for kind, method in used.items()}
+    return {**named, "weights": in_use(**used)}

@@ -1,0 +1,151 @@
+"""What happens to a job is done to it: its driver or a worker is killed, the disk is full, nothing may be written."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from privmed.cli import run
+from privmed.data.workplace import work_of
+
+DRIVER = """
+import sys, time
+from pathlib import Path
+from attrs import frozen
+sys.path.insert(0, sys.argv[1])
+import jobrelease
+jobrelease.main(Path(sys.argv[2]), Path(sys.argv[3]), int(sys.argv[4]), resume="resume" in sys.argv)
+"""
+HERE = Path(__file__).parent
+WORKERS = {"local": 0, "processes": 2}
+
+
+def tree(root: Path) -> dict[str, bytes]:
+    return {p.relative_to(root).as_posix(): p.read_bytes() for p in root.rglob("*") if p.is_file()}
+
+
+def driver(folder, out, workers, *more) -> subprocess.Popen:
+    command = [sys.executable, "-c", DRIVER, str(HERE), str(folder), str(out), str(workers), *more]
+    return subprocess.Popen(command, stderr=subprocess.DEVNULL)
+
+
+def children(pid: int) -> list[int]:
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            if int(path.read_text().rpartition(")")[2].split()[1]) == pid:
+                found.append(int(path.parent.name))
+        except (OSError, ValueError):
+            continue
+    return found
+
+
+def filled(tmp_path, count):
+    folder = tmp_path / "set"
+    folder.mkdir()
+    for n in range(count):
+        (folder / f"{n:04}.png").write_bytes(f"picture {n}".encode())
+    return folder
+
+
+def survive(tmp_path, engine, victim, moments, count, pause):
+    """Kill at a moment after the start, resume until all is done, and compare with a run that nobody disturbed."""
+    folder, whole = filled(tmp_path, count), tmp_path / "whole"
+    assert driver(folder, whole, 0).wait() == 0
+    for n, moment in enumerate(moments):
+        out = tmp_path / f"out{n}"
+        process = driver(folder, out, WORKERS[engine])
+        while not (out / "manifest.jsonl").exists() and process.poll() is None:
+            time.sleep(0.005)
+        time.sleep(moment * pause)
+        for pid in children(process.pid)[:1] if victim == "worker" else [process.pid]:
+            os.kill(pid, signal.SIGKILL)
+        process.wait()
+        published = {name for name in tree(out) if name.endswith(".png")}
+        known = {json.loads(x)["file"] for x in (out / "manifest.jsonl").read_text().splitlines() if x.endswith("}")}
+        assert published <= known
+        if process.returncode != 0:
+            assert driver(folder, out, WORKERS[engine], "resume").wait() == 0
+        assert tree(out) == tree(whole)
+        assert not work_of(out).exists()
+
+
+@pytest.mark.parametrize(("engine", "victim"), [("processes", "driver"), ("processes", "worker")])
+def test_a_job_that_is_killed_and_resumed_equals_an_undisturbed_one(tmp_path, engine, victim):
+    draw = random.Random(0)
+    survive(tmp_path, engine, victim, [draw.random() for _ in range(2)], count=40, pause=0.3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("engine", "victim"), [("local", "driver"), ("processes", "driver"), ("processes", "worker")])
+def test_a_job_of_a_thousand_killed_at_fifty_moments(tmp_path, engine, victim):
+    draw = random.Random(1)
+    survive(tmp_path, engine, victim, [draw.random() for _ in range(50)], count=1000, pause=4.0)
+
+
+@pytest.mark.slow
+def test_one_corrupt_item_among_a_thousand(tmp_path):
+    folder = filled(tmp_path, 1000)
+    (folder / "0500.png").write_bytes(b"corrupt")
+    process = driver(folder, tmp_path / "out", 2)
+    assert process.wait() == 1
+    assert len(tree(tmp_path / "out")) == 1000  # 999, and the manifest
+    (folder / "0500.png").write_bytes(b"picture 500")
+    assert driver(folder, tmp_path / "out", 2, "resume").wait() == 0
+    assert driver(folder, tmp_path / "whole", 0).wait() == 0
+    assert tree(tmp_path / "out") == tree(tmp_path / "whole")
+
+
+@pytest.fixture
+def noisy(phantoms, tmp_path):
+    pytest.importorskip("privmed_protectors", reason="needs the plugin privmed-protectors")
+    return ["protect", str(phantoms(tmp_path / "set")), "--protector", "noise", "--set", "where=roi", "-q"]
+
+
+def test_a_full_disk_is_one_sentence_and_what_is_written_is_whole(noisy, tmp_path, capsys, monkeypatch):
+    replace, seen = os.replace, []
+
+    def full(source, target):
+        seen.append(target)
+        if len(seen) == 4:
+            raise OSError(28, "No space left on device", str(target))
+        return replace(source, target)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "replace", full)
+        assert run([*noisy, "-o", str(tmp_path / "out")]) == 2
+    told = capsys.readouterr().err
+    assert "No space left on device" in told
+    assert len(told.splitlines()) == 1
+    assert run([*noisy, "-o", str(tmp_path / "out"), "--resume"]) == 0
+    assert run([*noisy, "-o", str(tmp_path / "whole")]) == 0
+    assert tree(tmp_path / "out") == tree(tmp_path / "whole")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="nothing is read-only for root")
+def test_a_read_only_target_is_refused_before_any_work(noisy, tmp_path, capsys):
+    (tmp_path / "shut").mkdir(mode=0o500)
+    assert run([*noisy, "-o", str(tmp_path / "shut/out"), "--workers", "2"]) == 2
+    assert "read-only" in capsys.readouterr().err
+
+
+def test_a_log_that_was_cut_does_not_stop_a_resumed_run(noisy, tmp_path, capsys):
+    bad = tmp_path / "set/images/p2.png"
+    good = bad.read_bytes()
+    bad.write_bytes(b"no picture")
+    assert run([*noisy, "-o", str(tmp_path / "out")]) == 1
+    log = work_of(tmp_path / "out") / "run.jsonl"
+    log.write_bytes(log.read_bytes()[:-7])
+    assert run([*noisy, "-o", str(tmp_path / "out"), "--resume"]) == 1
+    assert all(json.loads(line) for line in log.read_text().splitlines())
+    bad.write_bytes(good)
+    assert run([*noisy, "-o", str(tmp_path / "out"), "--resume"]) == 0
+    assert not log.exists()

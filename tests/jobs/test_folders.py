@@ -1,0 +1,121 @@
+"""hide, analyze and recover on folders: one file for each, none of them twice, and the sender's manifest beside them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from privmed.cli import run
+
+pytest.importorskip("privmed_hiders", reason="needs the plugin privmed-hiders")
+QUICK = ["--refine", "0", "-q"]
+
+
+@pytest.fixture
+def scans(tmp_path):
+    y, x = np.mgrid[0:48, 0:64] / 48
+    (tmp_path / "scans/b").mkdir(parents=True)
+    (tmp_path / "photos").mkdir()
+    for n, name in enumerate(("0.png", "1.tif", "b/0.png")):
+        scan = 127 + 90 * np.sin((3 + n) * x) * np.cos(4 * y)
+        Image.fromarray(scan.astype(np.uint8)).save(tmp_path / "scans" / name)
+    for n in range(4):
+        photo = np.stack([127 + 100 * np.cos((2 + n) * x + k) * np.sin(2 * y) for k in range(3)], 2)
+        Image.fromarray(photo.astype(np.uint8)).save(tmp_path / f"photos/{n}.png")
+    return tmp_path
+
+
+def tree(root: Path) -> dict[str, bytes]:
+    return {p.relative_to(root).as_posix(): p.read_bytes() for p in root.rglob("*") if p.is_file()}
+
+
+def lines(path: Path) -> list[dict]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def hide(root, out, *more) -> int:
+    return run(["hide", str(root / "scans"), str(root / "photos"), "-o", str(root / out), *QUICK, *more])
+
+
+def test_a_folder_is_hidden_analysed_and_recovered(scans, capsys):
+    assert hide(scans, "stegos") == 0
+    assert set(tree(scans / "stegos")) == {"0.png", "1.png", "b/0.png"}  # may be sent as it is
+    manifest = lines(scans / "stegos.jsonl")
+    assert [line["source"] for line in manifest] == ["0.png", "1.tif", "b/0.png"]
+    assert len({line["cover"] for line in manifest}) == 3
+    assert all(line["recovered_psnr"] > 25 for line in manifest)
+    assert run(["recover", str(scans / "stegos"), "-o", str(scans / "back"), "-q"]) == 0
+    assert run(["recover", str(scans / "stegos/1.png"), "-o", str(scans / "one.png"), "-q"]) == 0
+    back = np.asarray(Image.open(scans / "back/1.png").convert("L"), float)
+    assert np.abs(back - np.asarray(Image.open(scans / "one.png").convert("L"), float)).max() <= 1
+    assert np.abs(back - np.asarray(Image.open(scans / "scans/1.tif"), float)).mean() < 8
+    assert {p.name for p in scans.iterdir()} == {
+        "scans",
+        "photos",
+        "stegos",
+        "stegos.jsonl",
+        "back",
+        "back.jsonl",
+        "one.png",
+    }
+
+
+def test_shards_and_workers_hide_as_one_process_does(scans, capsys):
+    assert hide(scans, "one") == 0
+    assert hide(scans, "two", "--workers", "1") == 0
+    assert [hide(scans, "three", "--shard", f"{n}/2") for n in (1, 2)] == [0, 0]
+    assert run(["jobs", "merge", str(scans / "three"), "-q"]) == 0
+    for name in ("two", "three"):
+        assert tree(scans / name) == tree(scans / "one")
+        assert (scans / f"{name}.jsonl").read_bytes() == (scans / "one.jsonl").read_bytes()
+    assert {p.name for p in scans.iterdir() if p.name.startswith(".")} == set()
+
+
+def test_the_analyzer_answers_a_folder(scans):
+    pytest.importorskip("privmed_analyzers", reason="needs the plugin privmed-analyzers")
+    assert hide(scans, "stegos") == 0
+    (scans / "stegos/0.png").write_bytes(b"no picture")
+    assert run(["analyze", str(scans / "stegos"), "-o", str(scans / "answers"), "-q"]) == 1
+    assert set(tree(scans / "answers")) == {"1.png", "b/0.png"}
+    command = ["recover", str(scans / "answers"), "-o", str(scans / "masks"), "--as", "mask", "-q"]
+    assert run(command) == 0
+    assert [line["file"] for line in lines(scans / "masks.jsonl")] == ["1.png", "b/0.png"]
+    assert all("outcome" in line for line in lines(scans / "masks.jsonl"))
+
+
+def test_a_photograph_is_never_used_twice(scans, capsys):
+    for n in (2, 3):
+        (scans / f"photos/{n}.png").unlink()
+    assert hide(scans, "out") == 3
+    assert "holds 2 photographs, expected at least 3" in capsys.readouterr().err
+    command = ["hide", str(scans / "scans"), str(scans / "photos/0.png"), "-o", str(scans / "out")]
+    assert run(command) == 3
+    assert "expected a folder of photographs" in capsys.readouterr().err
+    assert not (scans / "out").exists()
+
+
+def test_two_scans_that_would_become_one_file_are_refused(scans, capsys):
+    (scans / "scans/0.tif").write_bytes((scans / "scans/1.tif").read_bytes())
+    assert hide(scans, "out") == 3
+    assert "would become 0.png" in capsys.readouterr().err
+
+
+def test_options_for_folders_are_refused_for_a_file(scans, capsys):
+    for option in (["--resume"], ["--workers", "2"], ["--shard", "1/2"], ["--dry-run"]):
+        command = ["hide", str(scans / "scans/0.png"), str(scans / "photos/0.png"), "-o", str(scans / "s.png"), *option]
+        assert run(command) == 2
+        assert f"{option[0]}: is for folders" in capsys.readouterr().err
+
+
+def test_no_mask_or_table_goes_with_what_is_hidden(scans):
+    (scans / "set/images").mkdir(parents=True)
+    (scans / "set/masks").mkdir()
+    for part in ("images", "masks"):
+        (scans / f"set/{part}/0.png").write_bytes((scans / "scans/0.png").read_bytes())
+    (scans / "set/split.csv").write_text("file,split\n0.png,train\n")
+    assert run(["hide", str(scans / "set"), str(scans / "photos"), "-o", str(scans / "out"), *QUICK]) == 0
+    assert set(tree(scans / "out")) == {"images/0.png"}
