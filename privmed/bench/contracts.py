@@ -94,7 +94,7 @@ class Defence(Part):
         return images
 
     def purify(self, images: Tensor, truth: Tensor) -> Tensor:
-        """Change all training images once, knowing what they are labelled with; :meth:`prepare` by default.
+        """Change all training images once, knowing what they are labelled with; ``prepare`` by default.
 
         Args:
             images: (N, 1 or 3, S, S) uint8.
