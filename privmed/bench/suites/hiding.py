@@ -150,12 +150,13 @@ class Hiding(Suite):
     def _without_the_key(
         method: Hider, stego: Tensor, cover: Tensor, secret: Tensor
     ) -> list[tuple[str, Tensor, Tensor]]:
-        """What is read with another key, where there are keys; beside it the photograph, which shows nothing of the scan."""
+        """What another key reads, where there are keys; beside it what it reads out of the photograph, which holds nothing of the scan."""
         if not hasattr(method, "use_key"):
             return []
-        read = with_key(method, OTHER).recover(stego)
+        with_key(method, OTHER)
+        found = [quantise(method.recover(x)) for x in (stego, quantise(cover))]
         with_key(method)
-        return [("secret-other key", quantise(read), secret), ("secret-photograph", cover, secret)]
+        return [("secret-other key", found[0], secret), ("secret-nothing hidden", found[1], secret)]
 
     def _as_file(self, cell: Cell, index: int, secret: Tensor) -> list[tuple[str, Tensor, Tensor]]:
         """The same of a PNG of the scan in larger photographs."""
