@@ -42,7 +42,9 @@ def public(module: ModuleType) -> list[dict[str, str]]:
         documented = inspect.isclass(thing) or inspect.isfunction(thing)
         about = (inspect.getdoc(thing) or "").splitlines()[0] if documented else ""
         target = f"{home}.{thing.__qualname__}" if documented else ""
-        out.append({"name": name, "target": target, "about": about, "since": releases.get(f"{module.__name__}.{name}", "")})
+        out.append(
+            {"name": name, "target": target, "about": about, "since": releases.get(f"{module.__name__}.{name}", "")}
+        )
     return out
 
 
