@@ -37,7 +37,7 @@ class Limits:
         512 * MEBIBYTE, "of a table, manifest or run log, which grow with a data set", at_least(1)
     )
     text_bytes: int = setting(16 * MEBIBYTE, "of a recipe, model card, model description or results file", at_least(1))
-    parameters: int = setting(250_000_000, "numbers in a network that is built", at_least(1))
+    parameters: int = setting(500_000_000, "numbers in a network that is built", at_least(1))
     tensors: int = setting(100_000, "tensors in a network that is built", at_least(1))
     model_seconds: int = setting(600, "that a trusted model may take to load, or to answer for a batch", at_least(1))
 
