@@ -8,10 +8,10 @@ from typing import Any
 
 from attrs import evolve, frozen
 
-from privmed.bench.cells import number
 from privmed.bench.figures import Figure, figures
 from privmed.bench.published import Published, load_published
 from privmed.bench.tables import to_markdown
+from privmed.bench.words import number
 from privmed_site.pages import Pages
 
 NOT_SHOWN = ("metric", "method", "data", "of", "over")

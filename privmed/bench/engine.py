@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import itertools
 import math
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +16,7 @@ from attrs import define, evolve, field, frozen
 
 from privmed import registry
 from privmed.bench.cache import Cache, digest
+from privmed.bench.cells import Measured, Measuring, groups
 from privmed.bench.contracts import Cell, Metric, Suite, Value
 from privmed.bench.data import Dataset
 from privmed.bench.plan import Plan
@@ -26,6 +26,7 @@ from privmed.bench.runlog import RunLog
 from privmed.bench.summary import MARGIN, RATIO, averages, margins, worst
 from privmed.errors import InputError, SettingsError, did_you_mean
 from privmed.files import inside, make_folder
+from privmed.jobs import Job, Unit
 from privmed.settings import structure
 
 Progress = Callable[[int, int, str], None]
@@ -147,6 +148,7 @@ def run_plan(
     models: Path | None = None,
     trust: bool = False,
     progress: Progress = lambda *_: None,
+    job: Job | None = None,
 ) -> Finished:
     """Run what the log in ``out`` lacks, and gather the records of all that it holds.
 
@@ -161,6 +163,7 @@ def run_plan(
         models: folder of trained models, for suites that need some.
         trust: whether models that are programs may run, see :func:`privmed.oracles.load_oracle`.
         progress: told how far it is.
+        job: where cells are measured; one after the other in this process by default.
 
     Raises:
         SettingsError: for labels that the plan does not have, and everything :func:`open_suite` refuses.
@@ -176,7 +179,8 @@ def run_plan(
     suite = open_suite(plan, Path(root), out, device=device, models=models, trust=trust, progress=progress)
     with _emptied_again(out):
         suite.prepare()
-        return _finish(suite, out, only, collect, progress)
+        task = Measuring(plan=plan, root=Path(root), out=out, device=device, models=models, trust=trust).of(suite)
+        return _finish(suite, out, only, collect, progress, task, job or Job("bench", strict=True))
 
 
 @contextmanager
@@ -194,19 +198,31 @@ def _emptied_again(out: Path) -> Iterator[None]:
         raise
 
 
-def _finish(suite: Suite, out: Path, only: list[str] | None, collect: bool, progress: Progress) -> Finished:
+def _finish(
+    suite: Suite, out: Path, only: list[str] | None, collect: bool, progress: Progress, task: Measuring, job: Job
+) -> Finished:
     """Run the cells that the log lacks, and gather."""
     log = RunLog(out / LOG)
     cells = list(suite.cells())
     keys = [key_of(suite, cell) for cell in cells]
     wanted = [(k, c) for k, c in zip(keys, cells) if not collect and (not only or c.entry.label in only)]
-    for done, (key, cell) in enumerate(wanted):
-        log.refresh()  # others may work in this folder
-        if key not in log:
-            progress(done, len(wanted), words(cell))
-            start = time.perf_counter()
-            values = checked(cell, suite.measure(cell))
-            log.add(key, **entry_of(suite, cell, values), seconds=round(time.perf_counter() - start, 3))
+    reached = 0
+
+    def units() -> Iterator[Unit]:
+        nonlocal reached
+        for group in groups(wanted, together=job.executor.workers != 1):
+            log.refresh()  # others may work in this folder
+            lacking = [(key, cell) for key, cell in group if key not in log]
+            if lacking:
+                progress(reached, len(wanted), words(lacking[0][1]))
+                yield Unit(words(lacking[0][1]), lacking)
+            reached += len(group)
+
+    def keep(unit: Unit, found: Measured) -> None:
+        for (key, cell), (values, seconds) in zip(unit.payload, found):
+            log.add(key, **entry_of(suite, cell, checked(cell, values)), seconds=round(seconds, 3))
+
+    job.run(task, units(), keep)
     return Finished(gather(suite, log, dict(zip(keys, cells))), suite.pictures())
 
 

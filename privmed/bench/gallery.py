@@ -9,6 +9,7 @@ import numpy as np
 
 from privmed.bench.pictures import path_of, write_pair
 from privmed.files import whole_file
+from privmed.jobs.lock import alone
 
 INDEX = "watermarks.json"
 
@@ -27,9 +28,10 @@ class Gallery:
         """Write two images side by side; returns the name of the file."""
         path = path_of(self.folder, name)
         write_pair(path, before, after)
-        known = {**self._captions(), path.name: caption}
-        with whole_file(self.folder / INDEX, overwrite=True) as temporary:
-            temporary.write_text(json.dumps(known, ensure_ascii=False), encoding="utf-8")
+        with alone(self.folder):  # other workers add theirs
+            known = {**self._captions(), path.name: caption}
+            with whole_file(self.folder / INDEX, overwrite=True) as temporary:
+                temporary.write_text(json.dumps(known, ensure_ascii=False), encoding="utf-8")
         return path.name
 
     def pictures(self) -> list[tuple[str, Path]]:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from privmed.bench.cells import cell, measured_words, reported_words, target_words, word
 from privmed.bench.figures import Describe, Figure, figures
 from privmed.bench.plan import Plan, View
 from privmed.bench.records import Provenance, Records
+from privmed.bench.words import cell, measured_words, reported_words, target_words, word
 from privmed.errors import SettingsError, did_you_mean
 
 LIST = View(down=["method", "metric", "data"])

@@ -20,6 +20,7 @@ from privmed.cli.common import (
     resumable,
     settings,
 )
+from privmed.cli.engines import Address, Engine, Workers, job_of
 
 app = typer.Typer(
     help="Compare methods: run plans, show tables, merge logs.", no_args_is_help=True, add_completion=False
@@ -41,6 +42,9 @@ def run(
     models: Annotated[Path | None, typer.Option(help="Folder of trained models, where a suite needs some.")] = None,
     trust_model: TrustModel = False,
     collect: Annotated[bool, typer.Option("--collect", help="Run nothing; gather what the log holds.")] = False,
+    engine: Engine = None,
+    workers: Workers = None,
+    address: Address = None,
     device: Device = "auto",
     json: Json = False,
     quiet: Quiet = False,
@@ -58,6 +62,9 @@ def run(
         "models": models,
         "device": pick_device(device),
     }
+    chosen["job"] = job_of(
+        "bench", reporter, engine=engine, workers=workers, address=address, device=chosen["device"], strict=True
+    )
     _run(reporter, read_plan(plan), data, output, **chosen)
 
 

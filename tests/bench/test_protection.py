@@ -268,3 +268,17 @@ def test_controls_are_as_wide_and_as_strong_as_what_they_are_held_against():
     assert found["lsp[epsilon=8/255]"].control == "noise, whole image, 8/255"
     assert found["noise, whole image, 8/255"].settings["epsilon"] == 8 / 255
     assert found["noise, whole image"].settings == {"where": "image"}
+
+
+def test_workers_measure_what_one_process_measures(folder, tmp_path):
+    """Cells of one entry, data set and seed go to one worker, which keeps what they share."""
+    pytest.importorskip("privmed_protectors", reason="needs the plugin privmed-protectors")
+    from privmed.jobs import Job
+    from privmed.jobs.pool import Processes
+
+    plan = plan_of([{"label": "unprotected"}, *LSP], (0,))
+    one = run_plan(plan, tmp_path, tmp_path / "one").records
+    two = run_plan(plan, tmp_path, tmp_path / "two", job=Job("bench", Processes(2), strict=True)).records
+    values = [[(m.cell, m.seed, m.value) for m in r.measurements if not m.metric.endswith("time")] for r in (one, two)]
+    assert sorted(values[0], key=str) == sorted(values[1], key=str)
+    assert len(values[0]) > 3

@@ -5,7 +5,6 @@ import json
 import pytest
 from scipy.stats import binomtest
 
-from privmed.bench.cells import number
 from privmed.bench.contracts import Quantity
 from privmed.bench.documents import fill_file
 from privmed.bench.figures import figures
@@ -16,6 +15,7 @@ from privmed.bench.records import Measurement, Provenance, Records
 from privmed.bench.reported import cited, read_paper
 from privmed.bench.summary import averages, margins, summarise, wilson
 from privmed.bench.tables import LIST, leaderboard, rows, to_markdown, view_of
+from privmed.bench.words import number
 from privmed.errors import InputError, SettingsError
 
 QUANTITIES = {

@@ -185,6 +185,15 @@ def test_shards_that_were_joined_equal_one_run(folder, tmp_path, capsys):
     assert tree(out) == tree(tmp_path / "one")
 
 
+def test_what_no_shard_has_reached_is_missing(folder, tmp_path, capsys):
+    """A shard that was killed has begun, and has written some."""
+    out = tmp_path / "out"
+    assert shard(folder, out, 1, 2, 3) == [0, 0, 0]
+    (out / "images/p1.png").unlink()
+    code, told = status(out, capsys, "merge")
+    assert (code, told["merged"], told["missing"]) == (1, False, ["images/p1.png"])
+
+
 def test_an_array_job_does_its_own_part(folder, tmp_path, monkeypatch, capsys):
     for number in (0, 1, 2):
         monkeypatch.setenv("SLURM_ARRAY_TASK_ID", str(number))
