@@ -279,8 +279,6 @@ def test_workers_measure_what_one_process_measures(folder, tmp_path):
     plan = plan_of([{"label": "unprotected"}, *LSP], (0,))
     one = run_plan(plan, tmp_path, tmp_path / "one").records
     two = run_plan(plan, tmp_path, tmp_path / "two", job=Job("bench", Processes(2), strict=True)).records
-    values = [
-        [(m.cell, m.seed, m.value) for m in r.measurements if not m.metric.endswith("time")] for r in (one, two)
-    ]
+    values = [[(m.cell, m.seed, m.value) for m in r.measurements if not m.metric.endswith("time")] for r in (one, two)]
     assert sorted(values[0], key=str) == sorted(values[1], key=str)
     assert len(values[0]) > 3
