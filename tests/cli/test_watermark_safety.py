@@ -352,3 +352,34 @@ def privmed_register(register):
         assert np.array_equal(read(path).pixels, read(tmp_path / "back/images" / path.name).pixels)
     assert run(["watermark", str(folder), "-o", str(tmp_path / "o2"), "--key", str(tmp_path / "k2"), "-q"]) == 2
     assert "medlocker: needs a model to mislead" in capsys.readouterr().err
+
+
+def tree(root: Path) -> dict[str, bytes]:
+    return {p.relative_to(root).as_posix(): p.read_bytes() for p in root.rglob("*") if p.is_file()}
+
+
+@pytest.mark.slow
+def test_workers_and_shards_mark_as_one_process_does(folder, tmp_path, model, capsys):
+    """The models run in processes of the workers; each shard has a key, and all of them together lift the marks."""
+    how = ["--seed", "3", "--together", "2"]
+    assert mark(folder, tmp_path / "one", tmp_path / "k1", model, *how) == 0
+    assert mark(folder, tmp_path / "two", tmp_path / "k2", model, *how, "--workers", "1") == 0
+    assert tree(tmp_path / "two") == tree(tmp_path / "one")
+    words = [Passphrase("correct horse")]
+    assert read_key(tmp_path / "k2", words) == read_key(tmp_path / "k1", words)
+    for n in (1, 2):
+        assert mark(folder, tmp_path / "three", tmp_path / "marks.key", model, *how, "--shard", f"{n}/2") == 0
+    assert run(["jobs", "merge", str(tmp_path / "three"), "-q"]) == 0
+    assert tree(tmp_path / "three") == tree(tmp_path / "one")
+    keys = [w for n in (1, 2) for w in ("--key", str(tmp_path / f"marks.shard-{n}-of-2.key"))]
+    for name, more in (("a", []), ("b", ["--workers", "1"])):
+        assert run(["unlock", str(tmp_path / "three"), "-o", str(tmp_path / name), *keys, "-q", *more]) == 0
+        for path in folder.rglob("*.png"):
+            assert np.array_equal(read(tmp_path / name / path.relative_to(folder)).pixels, read(path).pixels)
+    told = []
+    for more in ([], ["--workers", "1"]):
+        capsys.readouterr()
+        assert run(["verify", str(tmp_path / "three"), *keys, "--json", *more]) == 0
+        told.append(json.loads(capsys.readouterr().out))
+    assert told[0] == told[1]
+    assert told[0]["untouched"] == 4

@@ -75,6 +75,7 @@ def test_shards_and_workers_hide_as_one_process_does(scans, capsys):
     assert {p.name for p in scans.iterdir() if p.name.startswith(".")} == set()
 
 
+@pytest.mark.slow
 def test_the_analyzer_answers_a_folder(scans):
     pytest.importorskip("privmed_analyzers", reason="needs the plugin privmed-analyzers")
     assert hide(scans, "stegos") == 0
