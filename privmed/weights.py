@@ -38,7 +38,16 @@ def bundled(cls: type[Method]) -> dict[str, Path]:
         return {}
     folder = Path(str(importlib.resources.files(package.partition(".")[0]))) / "weights"
     prefix = f"{cls.name}-"
-    return {p.stem.removeprefix(prefix): p for p in sorted(folder.glob(f"{prefix}*.safetensors"))}
+    found = {p.stem.removeprefix(prefix): p for p in sorted(folder.glob(f"{prefix}*.safetensors"))}
+    return {name: p for name, p in found.items() if "-" not in name or _belongs(p, cls)}
+
+
+def _belongs(path: Path, cls: type[Method]) -> bool:
+    """Whether weights are of a method, or of another one whose name begins like its own; those without a card are taken for its own."""
+    try:
+        return read_json(card_path(path), error=WeightsError, name=str(path)).get("method") == f"{cls.kind}:{cls.name}"
+    except (OSError, ValueError, WeightsError):
+        return True
 
 
 def locate(cls: type[Method], weights: str | os.PathLike[str] | None) -> Path | None:

@@ -5,7 +5,7 @@ import json
 import pytest
 import torch
 
-from privmed import weights
+from privmed import registry, weights
 from privmed.errors import WeightsError
 
 
@@ -66,3 +66,9 @@ def test_unknown_names_are_answered(toy_hider):
 
 def test_saving_leaves_no_part_behind(saved):
     assert sorted(p.suffix for p in saved.parent.iterdir()) == [".json", ".safetensors"]
+
+
+def test_weights_of_a_method_whose_name_begins_alike_are_not_its_own():
+    ours, keyed = (weights.bundled(registry.load("hider", name)) for name in ("lightih", "lightih-keyed"))
+    assert set(ours) == {"broad", "general"}
+    assert set(keyed) == {"general"}

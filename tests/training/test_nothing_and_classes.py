@@ -137,7 +137,7 @@ def test_several_classes_train_bare_and_covert(root):
     longer = [*TINY, "schedule.steps=50", "schedule.validate=50", "optimizer.rate=1e-2", "optimizer.average=0"]
     path = recipe(root, "bare", sets, "{width: 2, mask_classes: 3}")
     bare = run(path, overrides=longer, out=root / "b", quiet=True)
-    assert min(bare["dice"], bare["dice_1"], bare["dice_2"]) > 0.4
+    assert min(bare["dice"], bare["dice_1"], bare["dice_2"]) > 0.3
     path = recipe(root, "covert", sets, "{width: 2, mask_classes: 3, colours: learned}", hidden(root))
     covert = run(path, overrides=[*TINY, "joint=true"], out=root / "c", quiet=True)
     assert {"dice", "dice_1", "dice_2", "response_db"} <= covert.keys()

@@ -9,6 +9,10 @@ signs of half of them. The blocks only ever know the scrambled photograph; after
 scattered all over the image. To run them backwards one needs the same order. Low band and grey details stay those of the cover, so without
 the key the stego shows what the cover shows.
 
+Formula:
+    stego = B^T (B c + P^T W(P B c, s)),  P = signed permutation of the carrier under key and salt, identity elsewhere
+    B = Haar bands in the coordinates LL, grey of details, colour of details;  W = what LightIH's blocks add, on the carrier alone
+
 Weak at: analysis on a server, which sees noise as everybody else does without the key; any re-encoding of the stego (JPEG, scaling, blur);
 detection of the fact that something is hidden, which no key prevents, and changes lie in smooth areas too. It is no authenticated
 encryption: the set of changed values, and with it the secret's contrast, is not hidden, and an altered stego is not told from the right
