@@ -168,5 +168,17 @@ def test_the_server_answers(everything, place):
         assert served.wait(60) is not None
 
 
+def test_shards_and_workers_do_what_one_process_does(privmed, place):
+    privmed(
+        "protect set -o whole -q",
+        "protect set -o parts --shard 1/2 -q",
+        "protect set -o parts --shard 2/2 --workers 1 -q",
+        "jobs status parts -q",
+        "jobs merge parts -q",
+    )
+    for n in range(10):
+        assert (place / f"whole/images/{n}.png").read_bytes() == (place / f"parts/images/{n}.png").read_bytes()
+
+
 def test_no_command_was_left_out():
     assert OWN_COMMANDS <= SEEN
