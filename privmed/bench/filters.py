@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import ClassVar
 
 import torch
@@ -21,9 +22,9 @@ class Filter(Defence):
 
     deploy = prepare
 
+    @abstractmethod
     def change(self, images: Tensor) -> Tensor:
         """Change images, (B, C, S, S) in [0, 1]."""
-        raise NotImplementedError
 
 
 class Grey(Filter):

@@ -3,11 +3,11 @@
 The networks are LightIH's (X. Lin et al., "HideMIA", ACM MM 2024). What is done about a key is ours: a keyed signed permutation, as in the
 classical scrambling of a carrier, around the invertible blocks.
 
-Idea: Photographs hold little colour in their detail bands, and nearly all that LightIH changes lies there (91 % of the squared change). So
-here it may write nowhere else, and before the blocks see these six planes, a key and a salt put their values in another order and turn the
-signs of half of them. The blocks only ever know the scrambled photograph; afterwards the order is restored, and what they wrote is
-scattered all over the image. To run them backwards one needs the same order. Low band and grey details stay those of the cover, so without
-the key the stego shows what the cover shows.
+Idea: Photographs hold little colour in their detail bands, and most of what LightIH changes lies there. So here it may write nowhere else,
+and before the blocks see these six planes, a key and a salt put their values in another order and turn the signs of half of them. The
+blocks only ever know the scrambled photograph; afterwards the order is restored, and what they wrote is scattered all over the image. To
+run them backwards one needs the same order. Low band and grey details stay those of the cover, so without the key the stego shows what the
+cover shows.
 
 Formula:
     stego = B^T (B c + P^T W(P B c, s)),  P = signed permutation of the carrier under key and salt, identity elsewhere

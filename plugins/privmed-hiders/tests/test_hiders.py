@@ -53,7 +53,20 @@ def test_untrained_network_is_the_identity():
     torch.testing.assert_close(hider.hide(secret, cover), cover, atol=1e-6, rtol=0)
 
 
-@pytest.mark.parametrize(("precision", "tolerance"), [("float32", 1e-4), ("bf16", 5e-2)])
+EMULATED = "without AVX-512 bfloat16 is emulated, by kernels that round otherwise, and nothing chooses it"
+
+
+@pytest.mark.parametrize(
+    ("precision", "tolerance"),
+    [
+        ("float32", 1e-4),
+        pytest.param(
+            "bf16",
+            2e-2,
+            marks=pytest.mark.skipif("AVX512" not in torch.backends.cpu.get_cpu_capability(), reason=EMULATED),
+        ),
+    ],
+)
 def test_inverse_undoes_forward_when_the_lost_information_is_kept(precision, tolerance):
     """In bf16 the coupling sees slightly different sub-network inputs both ways; published prototype: 3.5e-3."""
     hider = shaken(blocks=4)
