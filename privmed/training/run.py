@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ from privmed.training.loop import Trainer
 from privmed.training.make import make_task
 from privmed.training.recipe import Recipe, read_recipe
 from privmed.training.start import load_start
+
+Report = Callable[[int, dict[str, Any]], None]
 
 
 def run(
@@ -51,6 +54,27 @@ def run(
     plan = read_recipe(recipe, [*overrides, *([f"seed={seed}"] if seed is not None else [])])
     folder = Path(out) if out else Path("runs") / plan.name
     prepare(folder, resume)
+    return train(plan, folder, device=device, quiet=quiet)
+
+
+def train(
+    plan: Recipe, folder: Path, *, device: str = "auto", quiet: bool = True, report: Report = lambda *_: None
+) -> dict[str, Any]:
+    """Train as a recipe says, from the checkpoint in a folder if there is one.
+
+    Args:
+        plan: the recipe.
+        folder: for checkpoint, metrics and weights; made if it is not there.
+        device: ``"auto"``, ``"cpu"``, ``"cuda"`` ...
+        quiet: no progress bar.
+        report: called with the number of steps done and the figures of each.
+
+    Returns:
+        As :func:`run`.
+
+    Raises:
+        InputError, SettingsError, OutputError, TrainingError: one sentence each.
+    """
     torch.manual_seed(plan.seed)
     task = make_task(plan, pick_device(device))
     load_start(task)
@@ -59,7 +83,12 @@ def run(
     note(folder, plan)
     done = trainer.loop.done  # 0, unless it goes on from a checkpoint
     with Progress(folder / "metrics.jsonl", plan.schedule.steps, done, quiet) as progress:
-        figures = trainer.fit(progress)
+
+        def both(step: int, figures: dict[str, Any]) -> None:
+            progress(step, figures)
+            report(step, figures)
+
+        figures = trainer.fit(both)
     steps, seconds = trainer.loop.done, round(trainer.seconds)
     return {"name": plan.name, "out": str(folder), "steps": steps, "seconds": seconds, **figures}
 

@@ -1,64 +1,127 @@
 """Covert analysis: what a server finds in a scan that is hidden in a photograph, and how the photograph looks afterwards.
 
-Each step goes through the 8-bit PNG. Where the hider is ``none``, an analyzer works on the bare images. Every figure is averaged over the
-covers of an image, then over images.
+Each step goes through the 8-bit PNG, and through whatever else the wire does to it. Where the hider is ``none``, an analyzer works on
+the bare images. Every figure is averaged over the covers of an image, then over images. Analyzers come with their weights, or the suite
+trains them, all by the same recipes. An eavesdropper runs the hider with public weights, and a key of his own where there are keys, on
+the stego; the pair ``secret-public`` is what he reads.
 """
 
 from __future__ import annotations
 
 import functools
+from pathlib import Path
 from typing import Any
 
 import torch
-from attrs import evolve
+from attrs import Factory, evolve, frozen
 from torch import Tensor
 
 from privmed import hookimpl, registry
 from privmed.bench.contracts import Cell, Suite, Value
 from privmed.bench.data import truth
 from privmed.bench.fingerprint import fingerprint
+from privmed.bench.pairs import BARE, Pair, Training
 from privmed.bench.suites.hiding import HidingConfig, Photographs, sampled, secret_of, valued
-from privmed.errors import SettingsError, WeightsError
+from privmed.errors import SettingsError, WeightsError, did_you_mean
+from privmed.imaging import quantise
 from privmed.interfaces import Analyzer, Hider
 from privmed.interfaces.analyzer import probabilities
-from privmed.pipeline import analyze, decode, hide, of_images, png, recover, tuned_hider
+from privmed.pipeline import Stage, analyze, blur, decode, hide, jpeg, of_images, png, recover, resize, tuned_hider
+from privmed.settings import setting
+from privmed.shared_key import with_key
 
-TUNED, BARE = "tuned", "none"
+TUNED = "tuned"
+SENDER, EAVESDROPPER = 0, 1  # seeds of their keys
+PNG = "png"
+WIRES: dict[str, list[Stage]] = {
+    PNG: [],
+    "jpeg95": [jpeg(95)],
+    "jpeg90": [jpeg(90)],
+    "jpeg75": [jpeg(75)],
+    "resize": [resize(0.5), png()],
+    "blur": [blur(1.0), png()],
+}
+"""What else happens to a stego and to a response on their way."""
+
+
+@frozen(kw_only=True)
+class CovertConfig(HidingConfig):
+    """Settings of :class:`Covert`."""
+
+    recipes: list[str] = setting(
+        Factory(list),
+        "files beside the plan: templates, in their order, by which analyzers are trained whose entries name no weights",
+    )
 
 
 class Covert(Suite):
     """Analyzers behind hiders, beside analyzers of bare images."""
 
     name = "covert"
-    Config = HidingConfig
+    Config = CovertConfig
     methods = "analyzer"
-    grid = {"hider": [TUNED], "cover": ["covers"]}  # noqa: RUF012
+    grid = {"hider": [TUNED], "cover": ["covers"], "wire": [PNG]}  # noqa: RUF012
     metrics = ("dice", "jaccard", "psnr", "psnr-y", "ssim")
 
     def prepare(self) -> None:
-        for entry in self.context.plan.entries:
-            for name in entry.grid.get("hider", self.context.plan.grid.get("hider", [TUNED])):
-                for data in self.context.plan.data:
-                    self.client(entry.label, data, name)
-                    self.check(entry.label, data)
+        for cell in self.cells():
+            where = cell.dimensions
+            if where["wire"] not in WIRES:
+                raise SettingsError(
+                    f"wire: there is no {where['wire']!r}; there are {', '.join(WIRES)}.{did_you_mean(where['wire'], WIRES)}"
+                )
+            if training := self.training(cell.entry.label, cell.data, where["hider"], cell.seed):
+                self.check(cell.entry.label, training.untrained())
+            else:
+                self.client(cell)
+                self.check(cell.entry.label, self.server(cell))
         for name in self.context.plan.data:
             if any(s.mask is None for s in self.context.dataset(name).part("test")):
                 raise SettingsError(f"data set {name}: has no masks, which the covert suite needs.")
 
-    def check(self, label: str, data: str) -> None:
+    def check(self, label: str, server: Analyzer) -> None:
         """Refuse an analyzer whose outputs are not masks of one foreground.
 
         Raises:
             SettingsError: for one that classifies, or segments several classes.
         """
-        config = self.server(label, data).config
+        config = server.config
         if getattr(config, "classes", 0) or getattr(config, "mask_classes", 0):
             raise SettingsError(
                 f"entry {label!r}: the covert suite judges masks of one foreground, but this analyzer finds classes."
             )
 
     @functools.cache  # noqa: B019  (a suite lives as long as its plan)
-    def server(self, label: str, data: str) -> Analyzer:
+    def training(self, label: str, data: str, hider: str, seed: int) -> Training | None:
+        """How the suite trains the analyzer of an entry; None where it has weights, or nothing to learn.
+
+        Raises:
+            SettingsError: where the hider would be the one that the weights were tuned to, and there are no weights.
+        """
+        entry = self.context.plan.entry(label)
+        if not self.config.recipes or entry.weights or not learns(entry.method, entry.settings):
+            return None
+        if hider == TUNED:
+            raise SettingsError(f"entry {label!r}: is trained here, so the plan's grid must name its hiders.")
+        pair = Pair(analyzer=entry.method, settings=entry.settings, hider=hider, data=data, seed=seed)
+        folder, context = Path(self.context.plan.folder), self.context
+        templates = [context.within(folder, name) for name in self.config.recipes]
+        return Training(pair, templates, context.root, context.cache.folder, context.device)
+
+    def server(self, cell: Cell) -> Analyzer:
+        """The analyzer of a cell, trained now if it has to be."""
+        where = cell.entry.label, cell.data
+        training = self.training(*where, cell.dimensions["hider"], cell.seed)
+        return self._with_weights(*where) if training is None else self._trained(training)
+
+    @functools.cache  # noqa: B019
+    def _trained(self, training: Training) -> Analyzer:
+        pair = training.pair
+        words = f"training {pair.analyzer} on {pair.data}, hider {pair.hider}, seed {pair.seed}"
+        return training.analyzer(lambda done, total: self.context.progress(done, total, words))
+
+    @functools.cache  # noqa: B019
+    def _with_weights(self, label: str, data: str) -> Analyzer:
         """The analyzer of an entry with trained weights, made once; ``{data}`` in their name stands for the data set.
 
         Raises:
@@ -71,17 +134,28 @@ class Covert(Suite):
         method = registry.create("analyzer", name, chosen or registry.BUNDLED, self.context.device, **entry.settings)
         if method.card is None and any(True for _ in method.parameters()):
             raise WeightsError(
-                f"{name}: has no trained weights here. Train it, and name the file as the entry's weights."
+                f"{name}: has no trained weights here. Train it, and name the file as the entry's weights, or give the plan recipes."
             )
         return method
 
-    @functools.cache  # noqa: B019
-    def client(self, label: str, data: str, hider: str) -> Hider | None:
+    def client(self, cell: Cell) -> Hider | None:
         """The hider in front of an analyzer; None for bare images."""
+        hider, where = cell.dimensions["hider"], (cell.entry.label, cell.data)
         if hider == BARE:
             return None
-        server = self.server(label, data)
-        return tuned_hider(server) if hider == TUNED else of_images(registry.hider(hider))
+        if hider == TUNED or self.training(*where, hider, cell.seed):
+            return self._tuned(self.server(cell))
+        return self.public(hider, SENDER)
+
+    @functools.cache  # noqa: B019
+    def _tuned(self, server: Analyzer) -> Hider:
+        return with_key(tuned_hider(server))
+
+    @functools.cache  # noqa: B019
+    def public(self, hider: str, key: int) -> Hider:
+        """A hider, ``NAME`` or ``NAME:WEIGHTS``, with weights that everybody has, and a key where there are keys."""
+        name, _, chosen = hider.partition(":")
+        return with_key(of_images(registry.hider(name, weights=chosen or registry.BUNDLED)), key)
 
     @functools.cache  # noqa: B019
     def photographs(self, name: str) -> Photographs:
@@ -89,17 +163,22 @@ class Covert(Suite):
         return Photographs(self.context.dataset(name), self.config.size, self.config.covers)
 
     def identity(self, cell: Cell) -> dict[str, Any]:
-        entry = cell.entry
-        server = self.server(entry.label, cell.data)
-        client = self.client(entry.label, cell.data, cell.dimensions["hider"])
+        entry, hider = cell.entry, cell.dimensions["hider"]
+        training = self.training(entry.label, cell.data, hider, cell.seed)
+        if training is None:
+            used = [x for x in (self.server(cell), self.client(cell)) if x is not None]
+            weights: Any = [(x.card or {}).get("sha256", "") for x in used]
+        else:
+            used = [training.untrained(), *([] if hider == BARE else [self.public(hider, SENDER)])]
+            weights = training.about
         metrics = [*self.context.metrics("masks"), *self.context.metrics("images")]
-        modules = {type(x).__module__ for x in (server, client, *metrics) if x is not None}
+        modules = {type(x).__module__ for x in (*used, *metrics)}
         return {
             "data": self.context.dataset(cell.data).digest("test"),
             "covers": [self.context.dataset(cell.dimensions["cover"]).digest("test"), self.config.covers],
             "size": self.config.size,
             "limit": self.config.limit,
-            "sha256": [(x.card or {}).get("sha256", "") for x in (server, client) if x is not None],
+            "sha256": weights,
             "code": fingerprint(__name__, "privmed.pipeline", *sorted(modules)),
             "metrics": [m.name for m in metrics],
         }
@@ -120,29 +199,49 @@ class Covert(Suite):
             else:
                 out += averaged(key, values)
         if cell.dimensions["hider"] == BARE:
-            out = [evolve(v, dimensions={"hider": None, "cover": None}) for v in out]
+            return [evolve(v, dimensions={"hider": None, "cover": None, "wire": None}) for v in out]
+        if cell.dimensions["wire"] == PNG:  # as sent, which needs no word
+            return [evolve(v, dimensions={**v.dimensions, "wire": None}) for v in out]
         return out
 
     def _judged(self, cell: Cell, index: int, secret: Tensor, mask: Tensor) -> dict[tuple[str, str], Tensor]:
         """What is found in one image, and how the photographs look, by pair and metric."""
-        entry, masks = cell.entry, self.context.metrics("masks")
-        server = self.server(entry.label, cell.data)
-        client = self.client(entry.label, cell.data, cell.dimensions["hider"])
+        masks, images = self.context.metrics("masks"), self.context.metrics("images")
+        server, client = self.server(cell), self.client(cell)
         if client is None:
             with torch.no_grad():
                 found = probabilities(server.segment(secret))
             return {("", m.name): m(found, mask) for m in masks}
         cover = self.photographs(cell.dimensions["cover"]).of(index)
         many = secret.expand(len(cover), -1, -1, -1)
-        run = (hide(client) | png() | analyze(server) | png() | recover(client) | decode(server))(many, cover)
+        wire, whole = WIRES[cell.dimensions["wire"]], hide(client) | png()
+        for stage in [*wire, analyze(server), png(), *wire, recover(client), decode(server)]:
+            whole = whole | stage
+        run = whole(many, cover)
+        with torch.no_grad():
+            read = quantise(self.public(client.name, EAVESDROPPER).recover(run.stego))
         out = {("", m.name): m(run.prediction, mask.expand_as(run.prediction)) for m in masks}
-        pairs = {"stego-cover": run.stego, "response-cover": run.response}
-        out |= {(p, m.name): m(x, run.cover) for p, x in pairs.items() for m in self.context.metrics("images")}
-        return out
+        pairs = {
+            "stego-cover": (run.stego, run.cover),
+            "response-cover": (run.response, run.cover),
+            "secret-public": (read, many),
+        }
+        return out | {(pair, m.name): m(*both) for pair, both in pairs.items() for m in images}
 
     def weights(self) -> dict[str, str]:
-        pairs = [(e.label, data) for e in self.context.plan.entries for data in self.context.plan.data]
-        return {f"{e} {data}": (self.server(e, data).card or {}).get("sha256", "")[:12] for e, data in pairs}
+        ready = {
+            (cell.entry.label, cell.data): self.server(cell)
+            for cell in self.cells()
+            if self.training(cell.entry.label, cell.data, cell.dimensions["hider"], cell.seed) is None
+        }
+        return {
+            f"{label} {data}": (server.card or {}).get("sha256", "")[:12] for (label, data), server in ready.items()
+        }
+
+
+def learns(name: str, settings: dict[str, Any]) -> bool:
+    """Whether an analyzer has parameters."""
+    return any(True for _ in registry.create("analyzer", name, None, **settings).parameters())
 
 
 def averaged(key: str, values: list[Tensor]) -> list[Value]:
