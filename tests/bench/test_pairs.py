@@ -120,7 +120,7 @@ def test_an_interrupted_training_goes_on_and_ends_where_it_would_have(plan, tmp_
         pairs, "train", lambda *a, report, **how: train(*a, report=lambda s, f: (steps.append(s), report(s, f)), **how)
     )
     again = run(plan(), tmp_path)
-    assert 1 not in steps  # the checkpoint after step 2 counted
+    assert steps == [3, 3]  # reported as a step and with its validation; the checkpoint after step 2 counted
     assert [m.value for m in again.measurements] == [m.value for m in whole.measurements]
 
 
