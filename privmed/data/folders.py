@@ -25,6 +25,7 @@ from privmed.limits import read_bytes
 
 NO_MASKS = "none"  # what stands for the folder of masks of images that have nothing to outline
 PICTURES = {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".dcm"}
+ENDINGS = PICTURES | {".dicom", ".ima"}  # what is an ending, and not the last number of a UID
 BESIDE = re.compile(r"(.+)_mask(?:_\d+)?")  # the stem of a mask that lies beside its image
 PARTS = {"train": "train", "val": "train", "valid": "train", "validation": "train", "test": "test"}
 """What folders of a published split are called; validation images are for training."""
@@ -133,12 +134,12 @@ class ImageFolder:
     def names(self) -> list[str]:
         """The names of the pictures that are really there; masks are none."""
         taken = {name for masks in self._beside.values() for name in masks}
-        return [name for name in _pictures(self.root) if name not in taken]
+        return [name for name in self._pictures(self.root) if name not in taken]
 
     def strays(self) -> list[Path]:
         """Masks that belong to no image."""
         if self.masks is not None:
-            there = [self.masks / name for name in _pictures(self.masks)]
+            there = [self.masks / name for name in self._pictures(self.masks)]
         else:
             there = [self.root / name for masks in self._beside.values() for name in masks]
         used = {path for item in self.present() if item.mask for path in item.mask.files} if there else set()
@@ -182,19 +183,21 @@ class ImageFolder:
     def _mask(self, name: str) -> Mask | None:
         """The mask of that name, or with another ending if only that is there (``a.jpg`` and ``a.png``); or those beside the image."""
         if self.masks is None:
-            beside = self._beside.get(_stem(name), ())
+            beside = self._beside.get(stem_of(name), ())
             return Mask(tuple(inside(self.root, n, self.path) for n in beside)) if beside else None
         exact = inside(self.masks, name, self.path)
         if exact.is_file():
             return Mask((exact,))
-        near = [p for p in exact.parent.glob(f"{glob.escape(exact.stem)}.*") if p.suffix.lower() in PICTURES]
+        stem = stem_of(exact.name)
+        near = [p for p in exact.parent.glob(f"{glob.escape(stem)}.*") if p.suffix.lower() in PICTURES]
+        near = [p for p in near if stem_of(p.name) == stem]
         only = len(near) == 1
         return Mask((inside(self.masks, near[0].relative_to(self.masks).as_posix()),)) if only else Mask((exact,))
 
     @functools.cached_property
     def _first_seen(self) -> list[str]:
         """All pictures, masks beside images included, as they were when first looked for: what the layout is told by."""
-        return _pictures(self.root)
+        return self._pictures(self.root)
 
     @functools.cached_property
     def _beside(self) -> dict[str, list[str]]:
@@ -203,15 +206,19 @@ class ImageFolder:
             return {}
         names, found = self._first_seen, {}
         for name in names:
-            if match := BESIDE.fullmatch(_stem(name)):
+            if match := BESIDE.fullmatch(stem_of(name)):
                 found.setdefault(match[1], []).append(name)
-        return found if found.keys() & {_stem(name) for name in names} else {}
+        return found if found.keys() & {stem_of(name) for name in names} else {}
 
     @functools.cached_property
     def _parted(self) -> int:
         """How many of the outer folders are parts of a split: 1 where all pictures lie in such folders and both parts are there, else 0."""
         first = {name.split("/")[0].lower() if "/" in name else "" for name in self._first_seen}
         return int(first <= PARTS.keys() and {PARTS[f] for f in first} == {"train", "test"})
+
+    def _pictures(self, root: Path) -> list[str]:
+        """The names of what may be a picture in a folder, told by their endings."""
+        return sorted(p.relative_to(root).as_posix() for p in root.rglob("*") if p.suffix.lower() in PICTURES)
 
     def _instead(self) -> str:
         """What there is, of what this cannot read."""
@@ -220,14 +227,11 @@ class ImageFolder:
         return f", but {what}, which only privmed bench reads" if what else ""
 
 
-def _pictures(root: Path) -> list[str]:
-    return sorted(p.relative_to(root).as_posix() for p in root.rglob("*") if p.suffix.lower() in PICTURES)
-
-
-def _stem(name: str) -> str:
-    """A name without its ending."""
+def stem_of(name: str) -> str:
+    """A name without its ending, if it has one; the last number of a UID is none."""
     folder, slash, last = name.rpartition("/")
-    return folder + slash + last.rpartition(".")[0]
+    stem, dot, ending = last.rpartition(".")
+    return folder + slash + (stem if dot + ending.lower() in ENDINGS else last)
 
 
 def cut_validation(items: list[Item], fraction: float, seed: int = 0) -> tuple[list[Item], list[Item]]:

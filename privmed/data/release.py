@@ -12,7 +12,7 @@ from typing import Any
 
 from attrs import Factory, define, frozen
 
-from privmed.data.folders import ImageFolder, Item
+from privmed.data.folders import ImageFolder, Item, stem_of
 from privmed.data.tables import TABLES, Table
 from privmed.data.workplace import Workplace
 from privmed.errors import InputError, OutputError, PrivmedError, SettingsError
@@ -253,7 +253,9 @@ class Release:
         ):  # what belongs to all images comes when all shards are there
             if item.mask is not None and not item.mask.missing and self.name(item) not in left_out:
                 for path in item.mask.files:
-                    copy(path, inside(self.out, path.relative_to(self.source.path).as_posix()), self.work.drafts())
+                    name = path.relative_to(self.source.path).as_posix()
+                    if name not in self.lines:  # a DICOM mask, which was written with other UIDs
+                        copy(path, inside(self.out, name), self.work.drafts())
         published = {name for name in self.lines if name not in left_out}
         there = {(self.source.root / name).relative_to(self.source.path).as_posix() for name in self.source.names()}
         absent = {n for name in {*map(self.name, items), *there} - published for n in self._known_as(name)}
@@ -270,7 +272,7 @@ class Release:
     def _known_as(self, name: str) -> set[str]:
         """What tables may call an image: its place in images/ or in the set, or its name without the ending."""
         inner = name.removeprefix(f"{self.source.root.name}/") if self.source.root != self.source.path else name
-        return {inner, name, PurePosixPath(inner).with_suffix("").as_posix()}
+        return {inner, name, stem_of(inner)}
 
     def _read(self) -> Iterator[dict[str, Any]]:
         path = inside(self.manifest.parent, self.manifest.name)

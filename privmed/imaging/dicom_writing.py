@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +10,17 @@ import numpy as np
 from attrs import evolve
 
 from privmed.errors import LossError
+from privmed.imaging.dicom_identity import Identity
 from privmed.imaging.picture import Picture
 
 DERIVATION = "Pixel values changed by privmed"
 
 
 def write_dicom(picture: Picture, path: Path) -> None:
-    """Write the file back: byte for byte if nothing changed, else as a derived image with a UID of its own."""
+    """Write the file back: byte for byte if nothing changed, else as a derived image with a UID of its own.
+
+    With an :class:`~privmed.imaging.dicom_identity.Identity` (see :func:`with_identity`) all its UIDs are those of that.
+    """
     if not picture.changed:
         path.write_bytes(picture.extra["data"])
         return
@@ -23,7 +28,7 @@ def write_dicom(picture: Picture, path: Path) -> None:
 
     dataset = copy.deepcopy(picture.extra["dataset"])
     if not picture.extra.get("restored"):
-        _derive(dataset)
+        _derive(dataset, picture)
         _keep_window(dataset, picture)
     _put_pixels(dataset, picture)
     try:
@@ -69,23 +74,37 @@ def with_header(picture: Picture, header: bytes) -> Picture:
     return evolve(picture, extra={**picture.extra, "dataset": dataset, "restored": True}, changed=True)
 
 
-def _derive(dataset: Any) -> None:
+def with_identity(picture: Picture, identity: Identity | None) -> Picture:
+    """A picture that is written with other UIDs, and what else the identity changes, if it is a DICOM picture."""
+    if identity is None or picture.format != "dicom":
+        return picture
+    return evolve(picture, extra={**picture.extra, "identity": identity})
+
+
+def _derive(dataset: Any, picture: Picture) -> None:
     """Say that this is a derived image, and of which (PS3.3 C.7.6.1.1.2 and C.12.4)."""
     from pydicom.dataset import Dataset
     from pydicom.sequence import Sequence
     from pydicom.uid import generate_uid
 
+    identity: Identity | None = picture.extra.get("identity")
     source = Dataset()
     source.ReferencedSOPClassUID = dataset.get("SOPClassUID", "")
     source.ReferencedSOPInstanceUID = dataset.get("SOPInstanceUID", "")
+    if identity is not None:
+        dataset.SOPInstanceUID = dataset.get("SOPInstanceUID") or hashlib.sha256(picture.extra["data"]).hexdigest()
+        identity.apply(dataset, picture.source)
     dataset.SourceImageSequence = Sequence([source])
+    if identity is not None and identity.deidentify:
+        del dataset.SourceImageSequence
     dataset.DerivationDescription = DERIVATION
     kind = dataset.get("ImageType") or ["ORIGINAL", "PRIMARY"]
     kind = [kind] if isinstance(kind, str) else list(kind)
     dataset.ImageType = ["DERIVED", *kind[1:]]
     if "IconImageSequence" in dataset:
         del dataset.IconImageSequence  # a small picture of what was there before
-    dataset.SOPInstanceUID = generate_uid()
+    if identity is None:
+        dataset.SOPInstanceUID = generate_uid()
     dataset.file_meta.MediaStorageSOPInstanceUID = dataset.SOPInstanceUID
 
 
