@@ -21,6 +21,8 @@ from privmed.data.release import marks_of
 from privmed.errors import InputError, KeyFileError, VerificationError
 from privmed.imaging import Picture, read
 from privmed.imaging.canvas import Canvas
+from privmed.imaging.dicom_identity import Identity
+from privmed.imaging.dicom_writing import header_of, notes_of, with_identity
 from privmed.imaging.keepout import KeepOut, lesion_boxes, paint
 from privmed.imaging.record import fingerprint, make_record, overlay_of, use_record
 from privmed.interfaces import Watermarker
@@ -46,6 +48,7 @@ class Marking:
     where: str = "anywhere"
     keep_out: KeepOut = Factory(KeepOut)
     together: int = 8  # images whose candidates share batches; they are in memory together
+    identity: Identity | None = field(default=None, repr=False)  # of DICOM files
 
 
 @frozen
@@ -95,11 +98,12 @@ class Target(NamedTuple):
 
 
 class Marked(NamedTuple):
-    """A written draft: its entry for the key, whether the key has it already, and the digests of source and draft."""
+    """A written draft: its entry for the key, whether the key has it already, the digests of source and draft, notes for all."""
 
     entry: dict[str, Any]
     known: bool
     marks: tuple[str, str]
+    notes: dict[str, str]
 
 
 Made = Marked | InputError | VerificationError
@@ -197,14 +201,14 @@ def _write(target: Target, canvas: Canvas, placed: Placement, label: int | None,
         picture = canvas.draw(placed.overlay)
         entry = _entry(target.name, canvas, picture, placed, label, marking)
         _check_lesion(item, original, picture, marking)
-    picture.save(target.draft, overwrite=True)
+    with_identity(picture, marking.identity).save(target.draft, overwrite=True)
     try:
         restored = use_record(read(target.draft).pixels, entry["record"])
     except KeyFileError as error:
         raise VerificationError(f"{item.image}: its mark does not come off exactly, so it was left out.") from error
     if not np.array_equal(restored, original.pixels):
         raise VerificationError(f"{item.image}: its mark does not come off exactly, so it was left out.")
-    return Marked(entry, known, marks_of(item, target.draft, SecretMark(marking.secret)))
+    return Marked(entry, known, marks_of(item, target.draft, SecretMark(marking.secret)), notes_of(original))
 
 
 def _entry(
@@ -229,8 +233,6 @@ def _entry(
         },
     }
     if original.format == "dicom":
-        from privmed.imaging.dicom_writing import header_of
-
         entry["header"] = header_of(original)
     return entry
 

@@ -13,6 +13,7 @@ from attrs import Factory, define
 from privmed.data.exchange import files_of
 from privmed.data.folders import ImageFolder, Item
 from privmed.data.release import Release
+from privmed.data.studies import StudyFolder
 from privmed.data.workplace import work_of
 from privmed.errors import InputError
 from privmed.jobs import Job
@@ -20,13 +21,14 @@ from privmed.jobs.job import digest_of
 from privmed.jobs.log import NAME, read_log
 from privmed.jobs.shards import Shard
 
-SAME = ("job", "dataset", "about", "split", "limit", "suffix", "count", "ids")
+SAME = ("job", "dataset", "about", "split", "limit", "suffix", "rest", "count", "ids")
 WORDS = {
     "job": "other commands",
     "dataset": "other data sets",
     "about": "other settings",
     "split": "other --split",
     "limit": "other --limit",
+    "rest": "other --copy-rest",
 }
 
 
@@ -109,9 +111,10 @@ def join(out: Path, data: Path | None = None) -> Joined:
         raise InputError(f"{out}: has no shards; they are made with --shard.")
     check_same(out, headers)
     first, header = next(iter(headers.items()))
-    source = ImageFolder(data or header["dataset"], lenient=True)
+    source = StudyFolder(data or header["dataset"], lenient=True)
     every = source.present() if header["job"] == "unlock" else source.items(header.get("split"))
     items, names = every[: header.get("limit")], {}
+    items += source.copied() if header.get("rest") else []
     if header.get("suffix"):
         items, names = files_of(source, header["suffix"])
     if digest_of(names.get(item.image) or name_in(source, item) for item in items) != header["ids"]:

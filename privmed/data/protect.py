@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from attrs import frozen
+from attrs import field, frozen
 from torch import Tensor
 
 from privmed.data.folders import ImageFolder, Item
@@ -15,6 +15,8 @@ from privmed.data.masks import read_mask
 from privmed.errors import InputError, LossError, VerificationError
 from privmed.imaging import read
 from privmed.imaging.canvas import max_value_of
+from privmed.imaging.dicom_identity import Identity
+from privmed.imaging.dicom_writing import notes_of, with_identity
 from privmed.imaging.picture import Picture
 from privmed.interfaces import Protector
 from privmed.interfaces.fitting import Fitting, Report
@@ -112,15 +114,18 @@ class Protecting:
 
     protector: Protector
     classes: list[str]
+    identity: Identity | None = field(default=None, repr=False)
 
     def open(self, place: Place) -> Callable[[tuple[Item, Path]], dict[str, Any]]:
         """The work."""
         protector = self.protector if place.device is None else self.protector.to(place.device)
-        return lambda payload: protect_file(protector, *payload, self.classes)
+        return lambda payload: protect_file(protector, *payload, self.classes, self.identity)
 
 
-def protect_file(protector: Protector, item: Item, draft: Path, classes: list[str]) -> dict[str, Any]:
-    """Protect one image and write it in its own format, depth and tags.
+def protect_file(
+    protector: Protector, item: Item, draft: Path, classes: list[str], identity: Identity | None = None
+) -> dict[str, Any]:
+    """Protect one image and write it in its own format, depth and tags; a DICOM file gets the identity that it has in its set.
 
     Returns:
         Figures of the *written* file: PSNR in dB, SSIM, largest change on the [0, 1] scale.
@@ -138,7 +143,7 @@ def protect_file(protector: Protector, item: Item, draft: Path, classes: list[st
             f"{item.image}: {protector.name} has nothing to act on (an empty mask?), so it would be published unprotected."
         )
     protected = protector.protect(view, truth, levels=max_value_of(picture))
-    picture.within(protected, protector.reach).save(draft, overwrite=True)
+    with_identity(picture.within(protected, protector.reach), identity).save(draft, overwrite=True)
     written = read(draft).tensor()
     change = float((written - view).abs().max())
     if change > protector.reach + TOLERANCE:
@@ -154,4 +159,5 @@ def protect_file(protector: Protector, item: Item, draft: Path, classes: list[st
         "psnr": round(float(psnr(written, view)), 3),
         "ssim": round(float(ssim(written, view)), 6),
         "largest_change": round(change, 6),
+        **notes_of(picture),
     }

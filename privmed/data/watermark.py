@@ -116,6 +116,6 @@ def _publish(
     """Put the entry of an image into the key, and then the image into the release."""
     if not one.known:
         writer.add(one.entry)
-    release.add(target.item, target.draft, one.marks)
+    release.add(target.item, target.draft, one.marks, **one.notes)
     entry = {"file": target.name, "figures": one.entry["figures"]}
     known[target.name] = entry | {"record": {"original": one.entry["record"]["original"]}}

@@ -10,7 +10,7 @@ import numpy as np
 from attrs import evolve
 
 from privmed.errors import LossError
-from privmed.imaging.dicom_identity import Identity
+from privmed.imaging.dicom_identity import Identity, burnt_in
 from privmed.imaging.picture import Picture
 
 DERIVATION = "Pixel values changed by privmed"
@@ -79,6 +79,12 @@ def with_identity(picture: Picture, identity: Identity | None) -> Picture:
     if identity is None or picture.format != "dicom":
         return picture
     return evolve(picture, extra={**picture.extra, "identity": identity})
+
+
+def notes_of(picture: Picture) -> dict[str, str]:
+    """What a manifest says of a DICOM picture besides: why names may be burnt into its pixels."""
+    seen = burnt_in(picture.extra["dataset"]) if picture.format == "dicom" else ""
+    return {"burnt_in": seen} if seen else {}
 
 
 def _derive(dataset: Any, picture: Picture) -> None:

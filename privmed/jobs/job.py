@@ -9,7 +9,7 @@ from typing import Any
 
 from attrs import Factory, define, field
 
-from privmed.errors import PrivmedError
+from privmed.errors import InputError, PrivmedError
 from privmed.jobs.contracts import ITEM_ERRORS, Executor, JobError, Task, Unit
 from privmed.jobs.local import Local
 from privmed.jobs.log import JobLog
@@ -30,6 +30,7 @@ class Job:
         shard: the part of the work that this run has.
         retry_failed: only what failed before, as the log says.
         log: what became of each unit; none by default.
+        unusable: ids of units that failed for what they are, and would fail again.
         about: what its log says of it besides.
         failed: id and reason of each unit that failed so far.
     """
@@ -43,6 +44,7 @@ class Job:
     log: JobLog | None = field(default=None, repr=False)
     about: dict[str, Any] = Factory(dict)
     failed: list[tuple[str, str]] = Factory(list)
+    unusable: set[str] = Factory(set)
     _seconds: float = field(default=0.0, init=False)  # that the unit at hand took
 
     def part(self, units: Sequence[Any], ids: Iterable[str]) -> list[Any]:
@@ -96,6 +98,8 @@ class Job:
             JobError, PrivmedError: as :meth:`run`.
         """
         self.failed.append((id_, str(error)))
+        if isinstance(error, InputError):
+            self.unusable.add(id_)
         self.note(id_, "failed", reason=str(error))
         if self.strict:
             raise error

@@ -1,0 +1,221 @@
+"""Trees of DICOM studies as data sets: images are told by what they hold, whatever they are called, and all else is listed.
+
+A tree holds files without an ending, files without pixels (reports, plans, an index), and several kinds of images side by side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from attrs import Factory, define, field, frozen
+
+from privmed.data.folders import PICTURES, ImageFolder, Item
+from privmed.data.release import MANIFEST, Release, Tick
+from privmed.data.tables import TABLES
+from privmed.errors import InputError
+from privmed.files import inside
+from privmed.imaging.dicom_identity import Identity, copy_dicom
+from privmed.jobs.contracts import Place
+from privmed.limits import read_bytes
+
+NO_PICTURE = "is no picture"
+INDEX = "is a DICOMDIR, an index that would be wrong for the copy; make a new one"
+MAYBE = PICTURES - {".dcm"}  # what is believed by its ending
+
+
+class Other(NamedTuple):
+    """A file of a set that is not an image, or not one that can be changed, and why."""
+
+    image: Path
+    reason: str
+    mask: None = None
+
+
+class StudyFolder(ImageFolder):
+    """A data set in which DICOM files are found by their content; arguments and errors as of :class:`ImageFolder`.
+
+    A DICOM file is an image if its SOP class says so; of a class that nobody knows, if it has pixels. Without pydicom every one is.
+    """
+
+    def __init__(self, path: str | Path, **options: Any) -> None:
+        self._reasons: dict[str, str] = {}
+        super().__init__(path, **options)
+
+    def _pictures(self, root: Path) -> list[str]:
+        return sorted(p.relative_to(root).as_posix() for p in root.rglob("*") if not self._dropped(p))
+
+    def _dropped(self, path: Path) -> str:
+        """Why a path is no image; empty if it is one, or may be."""
+        if path.suffix.lower() in MAYBE:
+            return ""
+        known = self._reasons.get(str(path))
+        if known is None:
+            known = self._reasons[str(path)] = no_image(path)
+        return known
+
+    @cached_property
+    def has_dicom(self) -> bool:
+        """Whether there is a DICOM image."""
+        return any(is_dicom(item.image) for item in self.items())
+
+    def rest(self) -> list[Other]:
+        """All files that are neither images nor masks nor tables, with the reason, in a fixed order."""
+        taken = {self.path / name for name in (MANIFEST, *TABLES)}
+        taken |= {self.root / name for names in self._beside.values() for name in names}
+        masks = () if self.masks is None else (self.masks,)
+        found = {}
+        for folder in (self.path, self.root):
+            for path in folder.rglob("*"):
+                if path in taken or path.is_dir() or any(m in path.parents for m in masks):
+                    continue
+                reason = self._dropped(path)
+                if not reason and self.root not in path.parents:
+                    reason = f"lies outside of {self.root.name}/"
+                if reason:
+                    found[path] = Other(path, reason)
+        return [found[path] for path in sorted(found)]
+
+    def copied(self) -> list[Other]:
+        """Those of the rest that can be copied."""
+        return [other for other in self.rest() if other.reason != INDEX]
+
+
+def no_image(path: Path) -> str:
+    """Why a file without the ending of a picture is none; empty for a DICOM image, and what looks like one."""
+    if not path.is_file():
+        return NO_PICTURE
+    if not is_dicom(path):
+        return "" if path.suffix.lower() in PICTURES else NO_PICTURE  # whoever opens it says what is wrong
+    try:
+        from pydicom.filereader import read_file_meta_info
+        from pydicom.uid import DeflatedExplicitVRLittleEndian
+    except ImportError:
+        return ""
+    try:
+        meta = read_file_meta_info(path)
+        kind, syntax = meta.get("MediaStorageSOPClassUID"), meta.get("TransferSyntaxUID")
+    except Exception:  # whoever opens it says what is wrong
+        return ""
+    keyword = kind.keyword if kind else ""
+    if keyword == "MediaStorageDirectoryStorage":
+        return INDEX
+    if keyword:
+        return "" if "Image" in keyword else f"is a DICOM file without an image ({kind.name})"
+    if syntax == DeflatedExplicitVRLittleEndian or _has_pixels(path):  # a deflated one is not unpacked here
+        return ""
+    return "is a DICOM file without pixels, of a kind that is not in the standard"
+
+
+def _has_pixels(path: Path) -> bool:
+    from pydicom.filereader import read_partial
+
+    seen: list[int] = []
+
+    def at_pixels(tag: Any, *_: Any) -> bool:
+        if tag in (0x7FE00008, 0x7FE00009, 0x7FE00010):
+            seen.append(tag)
+        return bool(seen)
+
+    try:
+        with path.open("rb") as file:
+            read_partial(file, at_pixels, specific_tags=[])
+    except Exception:  # whoever opens it says what is wrong
+        return True
+    return bool(seen)
+
+
+def is_dicom(path: Path) -> bool:
+    """Whether a file begins as DICOM does; one that cannot be read does not."""
+    try:
+        with path.open("rb") as file:
+            return file.read(132)[128:] == b"DICM"
+    except OSError:
+        return False
+
+
+@frozen
+class Copying:
+    """The task of copying what is not changed: DICOM files get their new identity, others stay byte for byte.
+
+    Its units are ``(other, draft)``; the figures say why the file was not changed.
+    """
+
+    identity: Identity = field(repr=False)
+
+    def open(self, place: Place) -> Callable[[tuple[Other, Path]], dict[str, Any]]:
+        """The work."""
+        return lambda payload: self._copy(*payload)
+
+    def _copy(self, other: Other, draft: Path) -> dict[str, Any]:
+        figures = {"copied": other.reason}
+        if is_dicom(other.image):
+            seen = copy_dicom(other.image, draft, self.identity)
+            return figures | ({"burnt_in": seen} if seen else {})
+        if self.identity.deidentify:
+            raise InputError(f"{other.image}: {NOT_DEIDENTIFIED}")
+        draft.write_bytes(read_bytes(other.image))
+        return figures
+
+
+NOT_DEIDENTIFIED = "is no DICOM file, so it cannot be de-identified. Copy it by hand if it tells nothing."
+
+
+@define
+class Carried:
+    """What became of the files of a set that were not changed.
+
+    Attributes:
+        failed: names and reasons of images that are not in the release.
+        left: names and reasons of other files that are not.
+    """
+
+    failed: list[tuple[str, str]] = Factory(list)
+    left: list[tuple[str, str]] = Factory(list)
+
+
+def carry(
+    release: Release,
+    items: Sequence[Item],
+    failed: list[tuple[str, str]],
+    rest: Sequence[Other],
+    identity: Identity,
+    *,
+    copy: bool,
+    tick: Tick = lambda *_: None,
+) -> Carried:
+    """Copy the DICOM masks of a set, and, if asked to, what could not be changed.
+
+    An image that failed for another reason than itself (a worker that died, a method that did not keep its promise) is not copied.
+
+    Args:
+        release: where the images were written.
+        items: the images.
+        failed: names and reasons of those that could not be.
+        rest: the other files, see :meth:`StudyFolder.rest`.
+        identity: of all DICOM files of the set.
+        copy: whether images that failed and other files are copied.
+        tick: told how far it is.
+    """
+    job, reasons = release.job, dict(failed)
+    unusable = {name for name in reasons if copy and name in job.unusable}
+    left = [] if copy else [(release.name(other), other.reason) for other in rest]
+    left += [(release.name(other), other.reason) for other in rest if copy and other.reason == INDEX]
+    todo = [other for other in rest if copy and other.reason != INDEX]
+    for item in items:
+        name = release.name(item)
+        if name in unusable:
+            todo.append(Other(item.image, reasons[name]))
+        if item.mask is not None and (name not in reasons or name in unusable):
+            todo += [Other(path, "is a mask") for path in item.mask.files if is_dicom(path)]
+    job.failed = []
+    outcome = release.run(todo, Copying(identity), tick)  # type: ignore[arg-type]
+    lost = dict(outcome.failed)
+    others = {release.name(other) for other in rest}
+    return Carried(
+        [(n, lost.get(n, why)) for n, why in failed if n not in unusable or n in lost]
+        + [(n, why) for n, why in outcome.failed if n not in others and n not in reasons],
+        sorted(left + [(n, why) for n, why in outcome.failed if n in others]),
+    )
