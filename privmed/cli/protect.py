@@ -25,6 +25,7 @@ from privmed.cli.common import (
     settings,
 )
 from privmed.cli.engines import Address, DryRun, Engine, MaxFailures, Part, RetryFailed, Workers, job_of, preview
+from privmed.cli.studies import CopyRest, Deidentify, Secret, Studies, changed, tell
 
 
 def command(
@@ -52,6 +53,9 @@ def command(
             help="quick: train small models on what was published, for some minutes, and say what they learn."
         ),
     ] = None,
+    copy_rest: CopyRest = False,
+    deidentify: Deidentify = False,
+    secret: Secret = None,
     set_: Set = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the folder an interrupted run left.")] = False,
     force: Force = False,
@@ -72,9 +76,10 @@ def command(
     debug: Debug = False,
 ) -> None:
     """Publish images that doctors can read and models cannot learn from."""
-    from privmed.data.folders import ImageFolder
+    from privmed.data.marking import SecretMark
     from privmed.data.protect import FITTED, Protecting, classes_of, fit_in, pairs_of
     from privmed.data.release import Release, check_apart
+    from privmed.data.studies import StudyFolder
     from privmed.devices import pick_device
     from privmed.errors import InputError, SettingsError
     from privmed.settings import unstructure
@@ -93,11 +98,12 @@ def command(
         retry_failed=retry_failed,
         about={"split": split},
     )
-    source = ImageFolder(dataset, lenient=True)
+    source = StudyFolder(dataset, lenient=True)
     for path in (output, save):
         if path is not None:
             check_apart(source, path)
     check_split(reporter, source, split)
+    studies = Studies(source, job, copy_rest, deidentify, secret)
     items, classes = source.items(split), classes_of(source)
     if job.shard and judge is not None:
         raise SettingsError(f"--judge {judge}: a shard is too little to judge. Leave it out.")
@@ -116,7 +122,9 @@ def command(
     if classes and load is not None:  # numbers mean what they meant in the fit, whatever lies in this folder
         classes = (method.card or {}).get("classes", classes)
     more = {"classes": classes, "note": method.note}
+    identity = studies.drawn(output, resume, getattr(method.config, "seed", 0))
     about = {"protector": protector, "config": unstructure(method.config), **{k: v for k, v in more.items() if v}}
+    about |= studies.about
     check_shard(job, method, load)
     unread: list[tuple[str, str]] = []
 
@@ -124,13 +132,16 @@ def command(
         if strict:
             raise error
         unread.append((release.name(item), str(error)))
+        job.unusable.add(unread[-1][0])
 
-    release = Release(source, output, about, resume=resume, job=job)
-    items = job.part(items, map(release.name, items))
+    mark_of = SecretMark(identity.secret) if deidentify else None  # who has an original cannot tell its copy
+    release = Release(source, output, about, resume=resume, job=job, mark_of=mark_of)
+    items = job.part(items, [*map(release.name, items), *studies.ids()])
     if dry_run:
         return preview(reporter, job, output, *release.preview(items))
     with release, resumable(output):
         reporter.unlisted(source)
+        studies.keep(release)
         try:
             if load is None and method.learns and (save is not None or not all(release.is_done(i) for i in items)):
                 with bar(reporter, f"fitting {protector}") as tick:
@@ -158,8 +169,9 @@ def command(
         bad = {name for name, _ in unread}
         good = [i for i in items if release.name(i) not in bad]
         with bar(reporter, "writing") as tick:
-            outcome = release.run(good, Protecting(method, classes), tick)
-        failed, fitted = unread + outcome.failed, release.work.path / FITTED
+            outcome = release.run(good, Protecting(method, classes, identity), tick)
+        carried, fitted = studies.carry(release, items, unread + outcome.failed, reporter), release.work.path / FITTED
+        failed = carried.failed
         judged = verdict_of(release)
         release.finish(items, failed, judged=judged)
         if judge is not None and isinstance(judged, str):
@@ -170,7 +182,7 @@ def command(
             fitted.unlink(missing_ok=True)
         elif fitted.is_file():
             reporter.say(f"The fit is kept in {fitted} for --resume. Delete it if nothing is to be mended.")
-    report(reporter, release, failed, outcome, judged)
+    report(reporter, release, carried, outcome, judged)
     if failed:
         raise typer.Exit(1)
 
@@ -230,7 +242,7 @@ def judge_release(release, source, split: str | None, items: list, classes: list
     from privmed.devices import pick_device
 
     train, tests = parts_of(source, split, items)
-    train = [item for item in train if release.is_done(item)]
+    train = [item for item in train if release.is_done(item) and "copied" not in release.lines[release.name(item)]]
     return judge(
         sides_of(train, tests),
         release.target,
@@ -260,13 +272,13 @@ def with_classes(protector: str, chosen: dict, classes: list[str]) -> dict:
     return {**chosen, "classes": len(classes)} if counted else chosen
 
 
-def report(reporter: Reporter, release, failed: list[tuple[str, str]], outcome, judged) -> None:
+def report(reporter: Reporter, release, carried, outcome, judged) -> None:
     """Say what was done, and what could not be."""
     from statistics import fmean
 
     from privmed.data.judge import sentences
 
-    lines = list(release.lines.values())
+    lines = changed(release)
     summary = {
         "output": str(release.out),
         "images": len(lines),
@@ -275,7 +287,7 @@ def report(reporter: Reporter, release, failed: list[tuple[str, str]], outcome, 
         "largest_change": max((line["largest_change"] for line in lines), default=None),
         "note": release.about.get("note", ""),
         "judged": judged,
-        "failed": [{"file": name, "reason": why} for name, why in failed],
+        "failed": [{"file": name, "reason": why} for name, why in carried.failed],
     }
     rows = [("images", str(len(lines)) + (f" ({outcome.kept} from before)" if outcome.kept else ""))]
     if lines:
@@ -285,5 +297,5 @@ def report(reporter: Reporter, release, failed: list[tuple[str, str]], outcome, 
     reporter.table(f"protected data set in {release.out}", rows)
     if summary["note"]:
         reporter.say(summary["note"])
-    reporter.left_out(failed)
-    reporter.finish(summary)
+    reporter.left_out(carried.failed)
+    reporter.finish(summary | tell(reporter, release, carried.left))

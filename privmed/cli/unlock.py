@@ -36,14 +36,14 @@ def command(
     debug: Debug = False,
 ) -> None:
     """Lift the marks of a data set. What was altered, moved to another name, or is not in the key, is named and left out."""
-    from privmed.data.folders import ImageFolder
-    from privmed.data.keyring import Keyring, Lifting, true_names
+        from privmed.data.keyring import Keyring, Lifting, true_names
     from privmed.data.release import Release, check_apart
+    from privmed.data.studies import StudyFolder
     from privmed.errors import SettingsError
     from privmed.keyfile import read_key
 
     reporter = Reporter(json, quiet)
-    source = ImageFolder(dataset, lenient=True)
+    source = StudyFolder(dataset, lenient=True)
     check_apart(source, output)
     job = job_of(
         "unlock",

@@ -37,8 +37,8 @@ def command(
     """Say which images of a folder are yours. Exit code 6 when a marked one was altered or moved, 1 when one cannot be read."""
     from collections import Counter
 
-    from privmed.data.folders import ImageFolder
-    from privmed.data.keyring import Keyring, Looking
+        from privmed.data.keyring import Keyring, Looking
+    from privmed.data.studies import StudyFolder
     from privmed.jobs import Unit
     from privmed.keyfile import read_key
 
@@ -50,7 +50,7 @@ def command(
         entries = read_key(path, openers)
         keys.append((entries[0].get("owner") or str(path), entries))
     told: dict[str, tuple[str, str, str]] = {}
-    folder = ImageFolder(dataset, lenient=True)
+    folder = StudyFolder(dataset, lenient=True)
     items = folder.present()[:limit]
     units = [Unit(item.image.relative_to(folder.path).as_posix(), item) for item in items]
     with bar(reporter, "verifying") as tick:

@@ -24,6 +24,7 @@ from privmed.cli.common import (
 )
 from privmed.cli.engines import Address, DryRun, Engine, MaxFailures, Part, RetryFailed, Workers, job_of, preview
 from privmed.cli.locks import Identities, PassphraseFile, Recipients, locks_from, openers_from
+from privmed.cli.studies import CopyRest, Deidentify, Secret, Studies, changed, tell
 
 
 def command(
@@ -58,6 +59,9 @@ def command(
             help="The same marks again, for studies: who knows the seed can check guesses of the originals.",
         ),
     ] = None,
+    copy_rest: CopyRest = False,
+    deidentify: Deidentify = False,
+    secret_key: Secret = None,
     together: Annotated[int, typer.Option(min=1, help="Images searched at a time.")] = 8,
     set_: Set = None,
     engine: Engine = None,
@@ -76,9 +80,9 @@ def command(
     import hashlib
     import os
 
-    from privmed.data.folders import ImageFolder
     from privmed.data.marking import WHERE, Marker, Marking, Models, SecretMark
     from privmed.data.release import Release, check_apart
+    from privmed.data.studies import StudyFolder
     from privmed.data.watermark import groups_of, watermark_set
     from privmed.devices import pick_device
     from privmed.errors import InputError, SettingsError, did_you_mean
@@ -91,7 +95,7 @@ def command(
 
     if where not in WHERE:
         raise SettingsError(f"--where must be one of {', '.join(WHERE)}, got {where!r}.{did_you_mean(where, WHERE)}")
-    source = ImageFolder(dataset, lenient=True)
+    source = StudyFolder(dataset, lenient=True)
     check_apart(source, output)
     reporter, resume = Reporter(json, quiet), resume or retry_failed
     job = job_of(
@@ -111,6 +115,11 @@ def command(
         key = key.with_name(f"{key.stem}.{job.shard.word}{key.suffix}")
     check_places(key, output, resume)
     check_split(reporter, source, split)
+    studies = Studies(source, job, copy_rest, deidentify, secret_key)
+    if job.shard and source.has_dicom and seed is None and secret_key is None:
+        raise SettingsError(
+            "--shard: all parts need the same new UIDs. Make a key (privmed keygen --shared -o KEY), and give --secret KEY."
+        )
     people = sorted(fingerprint_of(r) for r in recipient or [])
     begun = unfinished(key) if resume else None
     model = model or []
@@ -135,6 +144,8 @@ def command(
         "model": [f"{m.stem}:{fingerprint(m)}" for m in model],
         "logo": hashlib.sha256(mark.numpy().tobytes()).hexdigest()[:16],
     }
+    studies.of_secret(b"")  # what the manifest says of it is known before the secret is
+    about |= studies.about
     reporter.unlisted(source)
     secret = os.urandom(32) if seed is None else seeded(seed)
     known, writer = {}, None
@@ -143,7 +154,8 @@ def command(
         if entries:
             check_same(begun[0], entries[0], about, owner, people, None if seed is None else secret)
             secret, known = entries[0]["secret"], {e["file"]: e for e in entries[1:]}
-    groups = job.part(groups_of(items, together), (i.image.relative_to(source.path).as_posix() for i in items))
+    ids = [i.image.relative_to(source.path).as_posix() for i in items]
+    groups = job.part(groups_of(items, together), [*ids, *studies.ids()])
     items = [item for group in groups for item in group]
     release = Release(source, output, about, resume=resume, mark_of=SecretMark(secret), job=job)
     marking = Marking(
@@ -155,6 +167,7 @@ def command(
         where=where,
         keep_out=keep_out,
         together=together,
+        identity=studies.of_secret(secret),
     )
     if dry_run:
         return preview(reporter, job, output, *release.preview(items))
@@ -174,11 +187,12 @@ def command(
             if writer is not None and writer.count <= 1:  # nothing was marked, so nothing is to be gone on with
                 writer.part.unlink(missing_ok=True)
             raise
-        release.finish(items, outcome.failed)
+        carried = studies.carry(release, items, outcome.failed, reporter)
+        release.finish(items, carried.failed)
         writer.close()
     figures = [known[name]["figures"] for name in release.lines if name in known]
-    report(reporter, release, key, figures, outcome)
-    if outcome.failed:
+    report(reporter, release, key, figures, outcome, carried)
+    if carried.failed:
         raise typer.Exit(1)
 
 
@@ -241,27 +255,29 @@ def check_places(key: Path, output: Path, resume: bool) -> None:
         )
 
 
-def report(reporter: Reporter, release, key: Path, figures: list[dict], outcome) -> None:
+def report(reporter: Reporter, release, key: Path, figures: list[dict], outcome, carried) -> None:
     """Say what was done, and what could not be."""
     right = [f for f in figures if f["was_right"]]
     misled = sum(f["misled"] for f in right)
     queries = sum(f["queries"] for f in figures) / max(1, len(figures))
-    rows = [("images", str(len(release.lines)) + (f" ({outcome.kept} from before)" if outcome.kept else ""))]
+    images = len(changed(release))
+    rows = [("images", str(images) + (f" ({outcome.kept} from before)" if outcome.kept else ""))]
     if right:
         rows.append(("misled", f"{misled} of {len(right)} that the model had right ({misled / len(right):.0%})"))
     if figures:
         rows.append(("queries", f"{queries:.0f} an image"))
     rows.append(("key", f"{key} ({key.stat().st_size / 1024:.0f} kB). Without it the originals cannot be restored."))
     reporter.table(f"marked data set in {release.out}", rows)
-    reporter.left_out(outcome.failed)
+    reporter.left_out(carried.failed)
     reporter.finish(
         {
             "output": str(release.out),
             "key": str(key),
-            "images": len(release.lines),
+            "images": images,
             "right_before": len(right),
             "misled": misled,
             "queries": round(queries, 1),
-            "failed": [{"file": name, "reason": why} for name, why in outcome.failed],
+            "failed": [{"file": name, "reason": why} for name, why in carried.failed],
+            **tell(reporter, release, carried.left),
         }
     )

@@ -13,7 +13,7 @@ from attrs import Factory, define
 from privmed.data.exchange import files_of
 from privmed.data.folders import ImageFolder, Item
 from privmed.data.release import Release
-from privmed.data.studies import StudyFolder
+from privmed.data.studies import StudyFolder, can_be_copied
 from privmed.data.workplace import work_of
 from privmed.errors import InputError
 from privmed.jobs import Job
@@ -114,7 +114,9 @@ def join(out: Path, data: Path | None = None) -> Joined:
     source = StudyFolder(data or header["dataset"], lenient=True)
     every = source.present() if header["job"] == "unlock" else source.items(header.get("split"))
     items, names = every[: header.get("limit")], {}
-    items += source.copied() if header.get("rest") else []
+    if header.get("rest"):
+        hidden = bool(header["about"].get("deidentified"))
+        items += [other for other in source.rest() if can_be_copied(other, hidden)]  # type: ignore[misc]
     if header.get("suffix"):
         items, names = files_of(source, header["suffix"])
     if digest_of(names.get(item.image) or name_in(source, item) for item in items) != header["ids"]:

@@ -23,6 +23,7 @@ from privmed.limits import read_bytes
 
 NO_PICTURE = "is no picture"
 INDEX = "is a DICOMDIR, an index that would be wrong for the copy; make a new one"
+ELSEWHERE = "is a link that leads out of the data set"
 MAYBE = PICTURES - {".dcm"}  # what is believed by its ending
 
 
@@ -44,6 +45,9 @@ class StudyFolder(ImageFolder):
         self._reasons: dict[str, str] = {}
         super().__init__(path, **options)
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {**self.__dict__, "_reasons": {}}  # workers open what they are given
+
     def _pictures(self, root: Path) -> list[str]:
         return sorted(p.relative_to(root).as_posix() for p in root.rglob("*") if not self._dropped(p))
 
@@ -59,7 +63,7 @@ class StudyFolder(ImageFolder):
     @cached_property
     def has_dicom(self) -> bool:
         """Whether there is a DICOM image."""
-        return any(is_dicom(item.image) for item in self.items())
+        return any(i.image.suffix.lower() not in MAYBE and is_dicom(i.image) for i in self.items())
 
     def rest(self) -> list[Other]:
         """All files that are neither images nor masks nor tables, with the reason, in a fixed order."""
@@ -75,12 +79,16 @@ class StudyFolder(ImageFolder):
                 if not reason and self.root not in path.parents:
                     reason = f"lies outside of {self.root.name}/"
                 if reason:
-                    found[path] = Other(path, reason)
+                    found[path] = Other(path, reason if self._is_inside(path) else ELSEWHERE)
         return [found[path] for path in sorted(found)]
 
-    def copied(self) -> list[Other]:
-        """Those of the rest that can be copied."""
-        return [other for other in self.rest() if other.reason != INDEX]
+    def _is_inside(self, path: Path) -> bool:
+        folder = self.root if self.root in path.parents else self.path
+        try:
+            inside(folder, path.relative_to(folder).as_posix())
+        except InputError:
+            return False
+        return True
 
 
 def no_image(path: Path) -> str:
@@ -136,6 +144,11 @@ def is_dicom(path: Path) -> bool:
         return False
 
 
+def can_be_copied(other: Other, deidentify: bool) -> bool:
+    """Whether a file that is no image can go into a release as it is, or with another identity."""
+    return other.reason not in (INDEX, ELSEWHERE) and (not deidentify or is_dicom(other.image))
+
+
 @frozen
 class Copying:
     """The task of copying what is not changed: DICOM files get their new identity, others stay byte for byte.
@@ -155,12 +168,9 @@ class Copying:
             seen = copy_dicom(other.image, draft, self.identity)
             return figures | ({"burnt_in": seen} if seen else {})
         if self.identity.deidentify:
-            raise InputError(f"{other.image}: {NOT_DEIDENTIFIED}")
+            raise InputError(f"{other.image}: is no DICOM file, so it cannot be de-identified, and is not copied.")
         draft.write_bytes(read_bytes(other.image))
         return figures
-
-
-NOT_DEIDENTIFIED = "is no DICOM file, so it cannot be de-identified. Copy it by hand if it tells nothing."
 
 
 @define
@@ -200,10 +210,12 @@ def carry(
         tick: told how far it is.
     """
     job, reasons = release.job, dict(failed)
+    todo = [other for other in rest if copy and can_be_copied(other, identity.deidentify)]
+    kept = {other.image for other in todo}
+    left = [(release.name(other), other.reason) for other in rest if other.image not in kept]
+    for name, why in left:
+        job.note(name, "left", reason=why)
     unusable = {name for name in reasons if copy and name in job.unusable}
-    left = [] if copy else [(release.name(other), other.reason) for other in rest]
-    left += [(release.name(other), other.reason) for other in rest if copy and other.reason == INDEX]
-    todo = [other for other in rest if copy and other.reason != INDEX]
     for item in items:
         name = release.name(item)
         if name in unusable:
@@ -212,10 +224,9 @@ def carry(
             todo += [Other(path, "is a mask") for path in item.mask.files if is_dicom(path)]
     job.failed = []
     outcome = release.run(todo, Copying(identity), tick)  # type: ignore[arg-type]
-    lost = dict(outcome.failed)
-    others = {release.name(other) for other in rest}
+    lost, others = dict(outcome.failed), {release.name(other) for other in rest}
+    failed = [(name, why) for name, why in failed if name not in unusable or name in lost]
     return Carried(
-        [(n, lost.get(n, why)) for n, why in failed if n not in unusable or n in lost]
-        + [(n, why) for n, why in outcome.failed if n not in others and n not in reasons],
-        sorted(left + [(n, why) for n, why in outcome.failed if n in others]),
+        failed + [pair for pair in outcome.failed if pair[0] not in reasons and pair[0] not in others],
+        sorted(left + [pair for pair in outcome.failed if pair[0] in others]),
     )
