@@ -36,7 +36,7 @@ def command(
     debug: Debug = False,
 ) -> None:
     """Lift the marks of a data set. What was altered, moved to another name, or is not in the key, is named and left out."""
-        from privmed.data.keyring import Keyring, Lifting, true_names
+    from privmed.data.keyring import Keyring, Lifting, true_names
     from privmed.data.release import Release, check_apart
     from privmed.data.studies import StudyFolder
     from privmed.errors import SettingsError

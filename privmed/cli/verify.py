@@ -37,7 +37,7 @@ def command(
     """Say which images of a folder are yours. Exit code 6 when a marked one was altered or moved, 1 when one cannot be read."""
     from collections import Counter
 
-        from privmed.data.keyring import Keyring, Looking
+    from privmed.data.keyring import Keyring, Looking
     from privmed.data.studies import StudyFolder
     from privmed.jobs import Unit
     from privmed.keyfile import read_key
