@@ -99,7 +99,8 @@ class Studies:
     @property
     def about(self) -> dict[str, Any]:
         """What the manifest says of it."""
-        told: dict[str, Any] = {"deidentified": True} if self.deidentify else {}
+        given = {"deidentified": self.deidentify, "copy_rest": self.copy}
+        told: dict[str, Any] = {name: True for name, on in given.items() if on}
         if self.identity is not None and (self.given is not None or self._kept is not None):
             told["identity"] = self.identity.fingerprint
         return told
@@ -110,7 +111,6 @@ class Studies:
 
         if not self.copy:
             return []
-        self.job.about["rest"] = True
         files = [o.image for o in self.source.rest() if can_be_copied(o, self.deidentify)]
         return [path.relative_to(self.source.path).as_posix() for path in files]
 

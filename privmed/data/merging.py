@@ -21,14 +21,13 @@ from privmed.jobs.job import digest_of
 from privmed.jobs.log import NAME, read_log
 from privmed.jobs.shards import Shard
 
-SAME = ("job", "dataset", "about", "split", "limit", "suffix", "rest", "count", "ids")
+SAME = ("job", "dataset", "about", "split", "limit", "suffix", "count", "ids")
 WORDS = {
     "job": "other commands",
     "dataset": "other data sets",
     "about": "other settings",
     "split": "other --split",
     "limit": "other --limit",
-    "rest": "other --copy-rest",
 }
 
 
@@ -114,7 +113,7 @@ def join(out: Path, data: Path | None = None) -> Joined:
     source = StudyFolder(data or header["dataset"], lenient=True)
     every = source.present() if header["job"] == "unlock" else source.items(header.get("split"))
     items, names = every[: header.get("limit")], {}
-    if header.get("rest"):
+    if header["about"].get("copy_rest"):
         hidden = bool(header["about"].get("deidentified"))
         items += [other for other in source.rest() if can_be_copied(other, hidden)]  # type: ignore[misc]
     if header.get("suffix"):

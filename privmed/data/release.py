@@ -133,10 +133,15 @@ class Release:
 
     def is_done(self, item: Item) -> bool:
         """Whether an earlier run wrote this image, from the same source, and it is still whole."""
-        line = self.lines.get(self.name(item))
+        line = self._line(item)
         if line is None or not item.image.is_file() or not (target := self.target(item)).is_file():
             return False
         return line["source_sha256"] == self.mark_of(item.image) and line["sha256"] == digest(target)
+
+    def _line(self, item: Item) -> dict[str, Any] | None:
+        """What the manifest says of an image; one that was only copied is not done, as it may be usable by now."""
+        line = self.lines.get(self.name(item))
+        return None if line is not None and "copied" in line and isinstance(item, Item) else line
 
     def draft(self, item: Item) -> Path:
         """Where the image is written before it is published.
@@ -226,7 +231,7 @@ class Release:
     def is_kept(self, item: Item) -> bool:
         """As :meth:`is_done`; with ``--retry-failed`` the manifest is believed, and nothing is read again."""
         if self.job.retry_failed:
-            return self.name(item) in self.lines and item.image.is_file()
+            return self._line(item) is not None and item.image.is_file()
         return self.is_done(item)
 
     def begin_log(self) -> None:

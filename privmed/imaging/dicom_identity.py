@@ -142,6 +142,7 @@ def copy_dicom(path: Path, target: Path, identity: Identity) -> str:
         raise
     except Exception as error:  # pydicom raises many kinds on damaged files
         raise InputError(f"{path}: the DICOM file is cut off or damaged ({error}).") from error
+    _check_whole(path, dataset)
     before = [bytes(dataset[name].value) for name in PIXELS if name in dataset]
     seen = burnt_in(dataset) if before else ""
     identity.apply(dataset, path)
@@ -156,3 +157,17 @@ def copy_dicom(path: Path, target: Path, identity: Identity) -> str:
     if before != [bytes(written[name].value) for name in PIXELS if name in written]:
         raise VerificationError(f"{path}: what was written holds other pixels, so it was left out.")
     return seen
+
+
+def _check_whole(path: Path, dataset: Any) -> None:
+    """Refuse pixels that were cut off, which pydicom reads without a word."""
+    from pydicom.pixels.utils import get_expected_length
+
+    if "PixelData" not in dataset or dataset.file_meta.TransferSyntaxUID.is_encapsulated:
+        return
+    try:
+        short = len(dataset.PixelData) < get_expected_length(dataset)
+    except (AttributeError, TypeError, ValueError) as error:
+        raise InputError(f"{path}: the DICOM header is incomplete or damaged ({error}).") from error
+    if short:
+        raise InputError(f"{path}: the DICOM file is cut off; its pixels are not all there.")

@@ -228,7 +228,10 @@ def test_dicom_keeps_its_tags_and_the_bound_is_in_what_is_seen(tmp_path):
     before, after = (pydicom.dcmread(d / "images/ct.dcm") for d in (root, out))
     assert after.ImageType[0] == "DERIVED"
     assert after.SOPInstanceUID != before.SOPInstanceUID
+    assert after.SourceImageSequence[0].ReferencedSOPInstanceUID == before.SOPInstanceUID
     made_new = {"ImageType", "SOPInstanceUID", "DerivationDescription", "SourceImageSequence", "PixelData"}
+    made_new |= {"StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID"}
+    assert all(after[tag].value != before[tag].value for tag in ("StudyInstanceUID", "FrameOfReferenceUID"))
     for element in before:
         if element.keyword not in made_new | {"SmallestImagePixelValue", "LargestImagePixelValue"}:
             assert after[element.tag].value == element.value, element.keyword

@@ -89,7 +89,7 @@ def test_images_are_told_by_content_and_the_rest_is_listed_with_its_reason(study
 
 def test_masks_are_paired_by_the_whole_name(study):
     """The last number of a UID is no ending."""
-    items = {item.image.relative_to(study).as_posix(): item for item in StudyFolder(study).items() if item.mask}
+    items = {item.image.relative_to(study).as_posix(): item for item in StudyFolder(study, lenient=True).items()}
     for name in CTS:
         assert [p.name for p in items[name].mask.files] == [f"{Path(name).name}.png"]
     assert StudyFolder(study, lenient=True).strays() == []
@@ -127,8 +127,23 @@ def test_what_is_copied_keeps_its_pixels_and_says_that_it_is_not_protected(study
     assert (out / NOTE).read_bytes() == (study / NOTE).read_bytes()
     assert "frames" in lines(out)[CLIP]["copied"]
     assert lines(out).keys() == {*CTS, SCAN, CLIP, NOTE, REPORT}
+    before = tree(out)
     assert protect(study, out, "--copy-rest", "--resume", "-q") == 0
-    assert lines(out).keys() == {*CTS, SCAN, CLIP, NOTE, REPORT}
+    assert tree(out) == before
+    assert protect(study, out, "--resume", "-q") == 2  # would leave copies behind
+
+
+def test_what_was_copied_is_protected_when_it_can_be(study, tmp_path):
+    mask = study / f"masks/jane/ct/{SLICES[0]}.png"
+    held, out = mask.read_bytes(), tmp_path / "out"
+    mask.unlink()
+    assert protect(study, out, "--copy-rest", "-q") == 0
+    assert "copied" in lines(out)[CTS[0]]
+    assert pydicom.dcmread(out / CTS[0]).PixelData == pydicom.dcmread(study / CTS[0]).PixelData
+    mask.write_bytes(held)
+    assert protect(study, out, "--copy-rest", "--resume", "-q") == 0
+    assert "copied" not in lines(out)[CTS[0]]
+    assert pydicom.dcmread(out / CTS[0]).PixelData != pydicom.dcmread(study / CTS[0]).PixelData
 
 
 def test_names_in_the_pixels_are_warned_of(study, tmp_path, capsys):
