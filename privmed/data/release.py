@@ -25,6 +25,7 @@ from privmed.limits import read_bytes, read_text
 Change = Callable[[tuple[Item, Path]], dict[str, Any]]
 Tick = Callable[..., None]
 MANIFEST = "manifest.jsonl"
+CHOICES = ("deidentified", "identity", "copy_rest")  # what a release says only where it was chosen
 
 
 @define
@@ -288,10 +289,11 @@ class Release:
             except (ValueError, KeyError, TypeError):
                 continue  # cut off by the interruption: that image is done again
             local_name(line["file"], path)
-            other = next((k for k, v in self.about.items() if line.get(k) != v), None)
+            about = {**dict.fromkeys(CHOICES), **self.about}
+            other = next((k for k, v in about.items() if line.get(k) != v), None)
             if other is not None:
                 raise SettingsError(
-                    f"{self.out}: was begun with {other} {line.get(other)!r}, now it is {self.about[other]!r}. "
+                    f"{self.out}: was begun with {other} {line.get(other)!r}, now it is {about[other]!r}. "
                     "Go on with the same settings, or choose another folder."
                 )
             if (self.out / line["file"]).is_file():  # it has its line before it is moved in

@@ -219,7 +219,7 @@ def carry(
     for item in items:
         name = release.name(item)
         if name in unusable:
-            todo.append(Other(item.image, reasons[name]))
+            todo.append(Other(item.image, _public(reasons[name], item, release.source.path)))
         if item.mask is not None and (name not in reasons or name in unusable):
             todo += [Other(path, "is a mask") for path in item.mask.files if is_dicom(path)]
     job.failed = []
@@ -230,3 +230,8 @@ def carry(
         failed + [pair for pair in outcome.failed if pair[0] not in reasons and pair[0] not in others],
         sorted(left + [pair for pair in outcome.failed if pair[0] in others]),
     )
+
+
+def _public(reason: str, item: Item, folder: Path) -> str:
+    """A reason without the places of the sender's files: manifests are published."""
+    return reason.replace(f"{item.image}: ", "").replace(f"{folder}/", "")

@@ -126,6 +126,7 @@ def test_what_is_copied_keeps_its_pixels_and_says_that_it_is_not_protected(study
     assert pydicom.dcmread(out / CLIP).PixelData == pydicom.dcmread(study / CLIP).PixelData
     assert (out / NOTE).read_bytes() == (study / NOTE).read_bytes()
     assert "frames" in lines(out)[CLIP]["copied"]
+    assert str(tmp_path) not in (out / "manifest.jsonl").read_text()
     assert lines(out).keys() == {*CTS, SCAN, CLIP, NOTE, REPORT}
     before = tree(out)
     assert protect(study, out, "--copy-rest", "--resume", "-q") == 0
@@ -206,6 +207,7 @@ class TestDeidentified:
         new = [pydicom.dcmread(out / name) for name in (*CTS, SCAN, CLIP, REPORT)]
         assert len({str(ds.PatientName) for ds in new}) == len({ds.StudyInstanceUID for ds in new}) == 1
         assert {ds.DeidentificationMethod for ds in new} == {"DICOGNITO"}
+        assert protect(study, out, "--copy-rest", "--resume", "-q") == 2  # not with names from here on
         named = new[-1].CurrentRequestedProcedureEvidenceSequence[0].ReferencedSeriesSequence[0].ReferencedSOPSequence
         assert [item.ReferencedSOPInstanceUID for item in named] == [ds.SOPInstanceUID for ds in new[:2]]
         assert not work_of(out).exists()  # the secret is gone
