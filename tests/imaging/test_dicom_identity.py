@@ -1,0 +1,118 @@
+"""New identities: the same thing gets the same UID wherever it is named, and what is no identity stays."""
+
+import pickle
+import re
+
+import numpy as np
+import pytest
+
+pydicom = pytest.importorskip("pydicom", reason="needs privmed[dicom]")
+
+from pydicom.data import get_testdata_file  # noqa: E402
+from pydicom.dataset import Dataset, FileMetaDataset  # noqa: E402
+from pydicom.sequence import Sequence  # noqa: E402
+from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian  # noqa: E402
+
+from privmed.errors import InputError  # noqa: E402
+from privmed.imaging.dicom_identity import Identity, burnt_in, copy_dicom  # noqa: E402
+
+HERS = "1.2.826.0.1.99.4.1"
+
+
+def made(**tags) -> Dataset:
+    ds = Dataset()
+    ds.file_meta = FileMetaDataset()
+    ds.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    ds.file_meta.MediaStorageSOPClassUID = ds.SOPClassUID = CTImageStorage
+    ds.file_meta.MediaStorageSOPInstanceUID = ds.SOPInstanceUID = HERS
+    for name, value in tags.items():
+        setattr(ds, name, value)
+    return ds
+
+
+def test_a_uid_is_well_formed_and_depends_on_the_secret_alone():
+    one, two = Identity(b"a"), Identity(b"b")
+    for old in (HERS, "1.2", "1." + "2" * 60):
+        new = one.uid(old)
+        assert re.fullmatch(r"2\.25\.[1-9][0-9]*", new)
+        assert len(new) <= 64
+        assert pydicom.uid.UID(new).is_valid
+        assert new == pickle.loads(pickle.dumps(one)).uid(old)
+        assert new != two.uid(old)
+    assert len({one.uid(f"1.2.{n}") for n in range(1000)}) == 1000
+    assert one.fingerprint != two.fingerprint
+
+
+def test_instances_are_renamed_at_any_depth_and_kinds_are_kept():
+    inner, outer = Dataset(), Dataset()
+    inner.ReferencedSOPClassUID, inner.ReferencedSOPInstanceUID = CTImageStorage, HERS
+    outer.ReferencedSOPSequence = Sequence([inner])
+    ds = made(StudyInstanceUID="1.2.3", ReferencedSeriesSequence=Sequence([outer]), PatientName="Doe^Jane")
+    ds.FrameOfReferenceUID = "1.2.840.10008.1.4.1.1"  # a frame of the standard: the Talairach brain atlas
+    ds.RelatedGeneralSOPClassUID = ["1.2.9", "1.2.10"]
+    ds.FailedSOPInstanceUIDList = [HERS, "1.2.3"]
+    ds.file_meta.ImplementationClassUID = "1.2.7"
+    private = ds.private_block(0x0011, "acme", create=True)
+    private.add_new(1, "UI", HERS)
+    identity = Identity(b"a")
+    identity.apply(ds, "a.dcm")
+    new = identity.uid(HERS)
+    assert ds.ReferencedSeriesSequence[0].ReferencedSOPSequence[0].ReferencedSOPInstanceUID == new
+    assert {ds.SOPInstanceUID, ds.file_meta.MediaStorageSOPInstanceUID, ds[0x0011, 0x1001].value} == {new}
+    assert list(ds.FailedSOPInstanceUIDList) == [new, identity.uid("1.2.3")]
+    assert ds.StudyInstanceUID == identity.uid("1.2.3")
+    assert ds.FrameOfReferenceUID == "1.2.840.10008.1.4.1.1"
+    assert list(ds.RelatedGeneralSOPClassUID) == ["1.2.9", "1.2.10"]
+    assert ds.SOPClassUID == ds.file_meta.MediaStorageSOPClassUID == CTImageStorage
+    assert ds.file_meta.ImplementationClassUID == "1.2.7"
+    assert ds.file_meta.TransferSyntaxUID == ExplicitVRLittleEndian
+    assert ds.PatientName == "Doe^Jane"
+
+
+@pytest.mark.parametrize(
+    ("tags", "words"),
+    [
+        ({}, ""),
+        ({"Modality": "CT"}, ""),
+        ({"Modality": "CT", "BurnedInAnnotation": "YES"}, "BurnedInAnnotation is YES"),
+        ({"Modality": "US"}, "ultrasound without BurnedInAnnotation"),
+        ({"Modality": "US", "BurnedInAnnotation": ""}, "ultrasound without BurnedInAnnotation"),
+        ({"Modality": "US", "BurnedInAnnotation": "NO"}, ""),
+        ({"SOPClassUID": pydicom.uid.UltrasoundImageStorage}, "ultrasound without BurnedInAnnotation"),
+    ],
+)
+def test_what_is_said_of_names_in_the_pixels(tags, words):
+    assert burnt_in(made(**tags)) == words
+
+
+@pytest.mark.parametrize("name", ["CT_small.dcm", "MR_small_RLE.dcm", "JPEG2000.dcm", "MR_small_bigendian.dcm"])
+@pytest.mark.parametrize("deidentify", [False, True])
+def test_a_copy_keeps_the_bytes_of_its_pixels(tmp_path, name, deidentify):
+    if deidentify:
+        pytest.importorskip("dicognito", reason="needs privmed[deidentify]")
+    path = get_testdata_file(name, download=False)
+    if path is None:
+        pytest.skip(f"{name} does not come with this pydicom")
+    copy_dicom(path, tmp_path / "copy.dcm", Identity(b"a", deidentify))
+    before, after = pydicom.dcmread(path), pydicom.dcmread(tmp_path / "copy.dcm")
+    assert after.PixelData == before.PixelData
+    assert after.file_meta.TransferSyntaxUID == before.file_meta.TransferSyntaxUID
+    assert after.StudyInstanceUID == Identity(b"a").uid(before.StudyInstanceUID)  # with names and without them
+    assert (after.PatientName == before.PatientName) != deidentify
+    if not deidentify:
+        assert {e.tag for e in before if e.VR != "UI" and after[e.tag].value != e.value} == set()
+
+
+def test_what_is_damaged_is_not_copied(tmp_path):
+    pixels = np.zeros((8, 8), np.uint16)
+    ds = made(Rows=8, Columns=8, SamplesPerPixel=1, BitsAllocated=16, BitsStored=16, HighBit=15, PixelRepresentation=0)
+    ds.PhotometricInterpretation = "MONOCHROME2"
+    ds.PixelData = pixels.tobytes()
+    ds["PixelData"].VR = "OW"
+    ds.save_as(tmp_path / "a.dcm", enforce_file_format=True)
+    data = (tmp_path / "a.dcm").read_bytes()
+    for kept in (len(data) - 10, 200):
+        (tmp_path / "cut.dcm").write_bytes(data[:kept])
+        with pytest.raises(InputError, match=r"cut off|damaged"):
+            copy_dicom(tmp_path / "cut.dcm", tmp_path / "copy.dcm", Identity(b"a"))
+    assert not (tmp_path / "copy.dcm").exists()
