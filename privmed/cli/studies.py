@@ -152,11 +152,13 @@ def tell(reporter: Reporter, release: Release, left: list[tuple[str, str]]) -> d
     copied = [line for line in lines if line.get("copied", MASK) != MASK]
     if copied:
         first = f"{copied[0]['file']} ({copied[0]['copied']})"
-        reporter.warn(f"{len(copied)} files are in {release.out} as they were, unprotected; the first is {first}.")
+        reporter.warn(f"copied into {release.out} as they were, unprotected: {len(copied)}, the first of them {first}.")
     burnt = [line for line in lines if line.get("burnt_in")]
     if burnt:
         first = f"{burnt[0]['file']} ({burnt[0]['burnt_in']})"
-        reporter.warn(f"{len(burnt)} images may show names in their pixels; look at them before you publish: {first}.")
+        reporter.warn(
+            f"look at these before you publish, their pixels may show names: {len(burnt)}, the first of them {first}."
+        )
     return {
         "left": [{"file": name, "reason": why} for name, why in left],
         "copied": [{"file": line["file"], "reason": line["copied"]} for line in copied],

@@ -212,7 +212,7 @@ def carry(
     job, reasons = release.job, dict(failed)
     todo = [other for other in rest if copy and can_be_copied(other, identity.deidentify)]
     kept = {other.image for other in todo}
-    left = [(release.name(other), other.reason) for other in rest if other.image not in kept]
+    left = [(release.name(other), _why(other, copy)) for other in rest if other.image not in kept]
     for name, why in left:
         job.note(name, "left", reason=why)
     unusable = {name for name in reasons if copy and name in job.unusable}
@@ -230,6 +230,13 @@ def carry(
         failed + [pair for pair in outcome.failed if pair[0] not in reasons and pair[0] not in others],
         sorted(left + [pair for pair in outcome.failed if pair[0] in others]),
     )
+
+
+def _why(other: Other, copy: bool) -> str:
+    """Why a file is not copied, where others were."""
+    if copy and other.reason not in (INDEX, ELSEWHERE):
+        return f"{other.reason}, and what is no DICOM file cannot be de-identified"
+    return other.reason
 
 
 def _public(reason: str, item: Item, folder: Path) -> str:
