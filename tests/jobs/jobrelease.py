@@ -34,8 +34,16 @@ def work(payload):
     return {"bytes": 2 * len(data)}
 
 
-def main(folder, out, workers, *, resume):
-    job = Job("copy", Processes(workers) if workers else Local())
+def executor(engine):
+    if engine == "ray":
+        from privmed.jobs.actors import RayActors
+
+        return RayActors(2)
+    return Processes(2) if engine == "processes" else Local()
+
+
+def main(folder, out, engine, *, resume):
+    job = Job("copy", executor(engine))
     source = ImageFolder(folder)
     with Release(source, out, {"method": "copy"}, resume=resume, job=job) as release:
         items = source.items()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -22,30 +23,45 @@ from pathlib import Path
 from attrs import frozen
 sys.path.insert(0, sys.argv[1])
 import jobrelease
-jobrelease.main(Path(sys.argv[2]), Path(sys.argv[3]), int(sys.argv[4]), resume="resume" in sys.argv)
+jobrelease.main(Path(sys.argv[2]), Path(sys.argv[3]), sys.argv[4], resume="resume" in sys.argv)
 """
 HERE = Path(__file__).parent
-WORKERS = {"local": 0, "processes": 2}
+MOMENTS = int(os.environ.get("PRIVMED_TEST_KILLS", "50"))  # at which jobs are killed by the slow tests
+VICTIMS = [("local", "driver"), ("processes", "driver"), ("processes", "worker"), ("ray", "driver"), ("ray", "worker")]
 
 
 def tree(root: Path) -> dict[str, bytes]:
     return {p.relative_to(root).as_posix(): p.read_bytes() for p in root.rglob("*") if p.is_file()}
 
 
-def driver(folder, out, workers, *more) -> subprocess.Popen:
-    command = [sys.executable, "-c", DRIVER, str(HERE), str(folder), str(out), str(workers), *more]
-    return subprocess.Popen(command, stderr=subprocess.DEVNULL)
+def driver(folder, out, engine="local", *more) -> subprocess.Popen:
+    command = [sys.executable, "-c", DRIVER, str(HERE), str(folder), str(out), engine, *more]
+    return subprocess.Popen(command, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
 
 
-def children(pid: int) -> list[int]:
-    found = []
+def processes() -> dict[int, tuple[int, str]]:
+    """Parent and name of every process."""
+    found = {}
     for path in Path("/proc").glob("[0-9]*/stat"):
         try:
-            if int(path.read_text().rpartition(")")[2].split()[1]) == pid:
-                found.append(int(path.parent.name))
+            pid, _, rest = path.read_text().partition(" (")
+            name, _, rest = rest.rpartition(") ")
+            found[int(pid)] = int(rest.split()[1]), name
         except (OSError, ValueError):
             continue
     return found
+
+
+def workers_of(pid: int, engine: str) -> list[int]:
+    """The workers of a driver: its children, or of Ray those of its descendants that are actors."""
+    there = processes()
+    if engine != "ray":
+        return [child for child, (parent, _) in there.items() if parent == pid]
+    found, new = set(), {pid}
+    while new:
+        new = {child for child, (parent, _) in there.items() if parent in new} - found
+        found |= new
+    return sorted(child for child in found if there[child][1].startswith("ray::Actor"))
 
 
 def filled(tmp_path, count):
@@ -56,51 +72,62 @@ def filled(tmp_path, count):
     return folder
 
 
-def survive(tmp_path, engine, victim, moments, count, pause):
+def survive(tmp_path, engine, victim, moment, folder, whole, pause):
     """Kill at a moment after the start, resume until all is done, and compare with a run that nobody disturbed."""
-    folder, whole = filled(tmp_path, count), tmp_path / "whole"
-    assert driver(folder, whole, 0).wait() == 0
-    for n, moment in enumerate(moments):
-        out = tmp_path / f"out{n}"
-        process = driver(folder, out, WORKERS[engine])
-        while not (out / "manifest.jsonl").exists() and process.poll() is None:
-            time.sleep(0.005)
-        time.sleep(moment * pause)
-        for pid in children(process.pid)[:1] if victim == "worker" else [process.pid]:
-            os.kill(pid, signal.SIGKILL)
-        process.wait()
-        published = {name for name in tree(out) if name.endswith(".png")}
-        known = {json.loads(x)["file"] for x in (out / "manifest.jsonl").read_text().splitlines() if x.endswith("}")}
-        assert published <= known
-        if process.returncode != 0:
-            assert driver(folder, out, WORKERS[engine], "resume").wait() == 0
-        assert tree(out) == tree(whole)
-        assert not work_of(out).exists()
+    out = tmp_path / f"{engine}-{victim}"
+    process = driver(folder, out, engine)
+    while not (out / "manifest.jsonl").exists() and process.poll() is None:
+        time.sleep(0.005)
+    time.sleep(moment * pause)
+    for pid in workers_of(process.pid, engine)[:1] if victim == "worker" else [process.pid]:
+        os.kill(pid, signal.SIGKILL)
+    process.wait()
+    published = {name for name in tree(out) if name.endswith(".png")}
+    known = {json.loads(x)["file"] for x in (out / "manifest.jsonl").read_text().splitlines() if x.endswith("}")}
+    assert published <= known
+    if process.returncode != 0:
+        assert driver(folder, out, engine, "resume").wait() == 0
+    assert tree(out) == tree(whole)
+    assert not work_of(out).exists()
+    shutil.rmtree(out)
 
 
 @pytest.mark.parametrize(("engine", "victim"), [("processes", "driver"), ("processes", "worker")])
 def test_a_job_that_is_killed_and_resumed_equals_an_undisturbed_one(tmp_path, engine, victim):
-    draw = random.Random(0)
-    survive(tmp_path, engine, victim, [draw.random() for _ in range(2)], count=40, pause=0.3)
+    draw, folder, whole = random.Random(0), filled(tmp_path, 40), tmp_path / "whole"
+    assert driver(folder, whole).wait() == 0
+    for _ in range(2):
+        survive(tmp_path, engine, victim, draw.random(), folder, whole, pause=0.3)
+
+
+@pytest.fixture(scope="module")
+def thousand(tmp_path_factory):
+    """A set of a thousand files, and what a run that nobody disturbed makes of them."""
+    place = tmp_path_factory.mktemp("thousand")
+    folder = filled(place, 1000)
+    assert driver(folder, place / "whole").wait() == 0
+    return folder, place / "whole"
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("engine", "victim"), [("local", "driver"), ("processes", "driver"), ("processes", "worker")])
-def test_a_job_of_a_thousand_killed_at_fifty_moments(tmp_path, engine, victim):
-    draw = random.Random(1)
-    survive(tmp_path, engine, victim, [draw.random() for _ in range(50)], count=1000, pause=4.0)
+@pytest.mark.parametrize("n", range(MOMENTS))
+@pytest.mark.parametrize(("engine", "victim"), VICTIMS)
+def test_a_job_of_a_thousand_killed_at_a_random_moment(tmp_path, thousand, engine, victim, n):
+    if engine == "ray":
+        pytest.importorskip("ray", reason="needs privmed[ray]")
+    survive(tmp_path, engine, victim, random.Random(f"{engine} {victim} {n}").random(), *thousand, pause=4.0)
 
 
 @pytest.mark.slow
 def test_one_corrupt_item_among_a_thousand(tmp_path):
     folder = filled(tmp_path, 1000)
     (folder / "0500.png").write_bytes(b"corrupt")
-    process = driver(folder, tmp_path / "out", 2)
+    process = driver(folder, tmp_path / "out", "processes")
     assert process.wait() == 1
     assert len(tree(tmp_path / "out")) == 1000  # 999, and the manifest
     (folder / "0500.png").write_bytes(b"picture 500")
-    assert driver(folder, tmp_path / "out", 2, "resume").wait() == 0
-    assert driver(folder, tmp_path / "whole", 0).wait() == 0
+    assert driver(folder, tmp_path / "out", "processes", "resume").wait() == 0
+    assert driver(folder, tmp_path / "whole").wait() == 0
     assert tree(tmp_path / "out") == tree(tmp_path / "whole")
 
 
