@@ -79,7 +79,9 @@ def survive(tmp_path, engine, victim, moment, folder, whole, pause):
     while not (out / "manifest.jsonl").exists() and process.poll() is None:
         time.sleep(0.005)
     time.sleep(moment * pause)
-    for pid in workers_of(process.pid, engine)[:1] if victim == "worker" else [process.pid]:
+    victims = workers_of(process.pid, engine)[:1] if victim == "worker" else [process.pid]
+    assert victims or process.poll() is not None
+    for pid in victims:
         os.kill(pid, signal.SIGKILL)
     process.wait()
     published = {name for name in tree(out) if name.endswith(".png")}
