@@ -62,9 +62,7 @@ def run(
         "models": models,
         "device": pick_device(device),
     }
-    chosen["job"] = job_of(
-        "bench", reporter, engine=engine, workers=workers, address=address, device=chosen["device"], strict=True
-    )
+    chosen["job"] = _job(reporter, engine, workers, address, chosen["device"])
     _run(reporter, read_plan(plan), data, output, **chosen)
 
 
@@ -89,6 +87,12 @@ def _run(reporter: Reporter, plan: Any, data: Path, output: Path, **chosen: Any)
     reporter.finish({"output": str(output), "records": str(path), "measurements": len(records.measurements)})
 
 
+def _job(reporter: Reporter, engine: str | None, workers: str | None, address: str | None, device: str) -> Any:
+    """How cells are run: the first that fails ends it."""
+    options = {"engine": engine, "workers": workers, "address": address, "device": device}
+    return job_of("bench", reporter, **options, strict=True)
+
+
 def _numbers(text: str) -> list[int] | None:
     from privmed.errors import SettingsError
 
@@ -109,6 +113,9 @@ def protection(
     defences: Annotated[str, typer.Option(help="Names with commas; see privmed bench list.")] = "none",
     seeds: Annotated[int, typer.Option(min=1, max=1000, help="How many seeds.")] = 3,
     set_: Set = None,
+    engine: Engine = None,
+    workers: Workers = None,
+    address: Address = None,
     device: Device = "auto",
     json: Json = False,
     quiet: Quiet = False,
@@ -136,7 +143,9 @@ def protection(
         views={"main": View(across=["metric", "exploiter", "defence"], where={"metric": ["dice", "accuracy", "psnr", "ssim", "margin"]},
                             without={"epoch": "best"})},
     )  # fmt: skip
-    _run(Reporter(json, quiet), plan, data.resolve().parent, output, device=pick_device(device))
+    reporter, chosen = Reporter(json, quiet), pick_device(device)
+    job = _job(reporter, engine, workers, address, chosen)
+    _run(reporter, plan, data.resolve().parent, output, device=chosen, job=job)
 
 
 @app.command()
@@ -160,6 +169,9 @@ def watermark(
     limit: Annotated[int, typer.Option(min=0, help="At most so many images, spread over the set.")] = 0,
     trust_model: TrustModel = False,
     set_: Set = None,
+    engine: Engine = None,
+    workers: Workers = None,
+    address: Address = None,
     device: Device = "auto",
     json: Json = False,
     quiet: Quiet = False,
@@ -191,7 +203,9 @@ def watermark(
         settings=given,
         views={"main": View(**view, where={"class": "", "target": ""})},
     )
-    _run(Reporter(json, quiet), plan, data.resolve().parent, output, device=pick_device(device), trust=trust_model)
+    reporter, chosen = Reporter(json, quiet), pick_device(device)
+    job = _job(reporter, engine, workers, address, chosen)
+    _run(reporter, plan, data.resolve().parent, output, device=chosen, job=job, trust=trust_model)
 
 
 @app.command()

@@ -29,7 +29,7 @@ from privmed.cli.common import (
 )
 
 FILES = ("stego.png", "response.png", "recovered.png", "error-map.png", "mask.png")  # of each photograph
-TOGETHER = ("mask.png", "mask.dcm", "uncertainty.png", "report.html")
+TOGETHER = ("mask.png", "mask.dcm", "capture.dcm", "uncertainty.png", "report.html")
 
 
 def command(
@@ -52,6 +52,10 @@ def command(
         bool, typer.Option("--insecure", help="Allow http:// to a server that is not this machine.")
     ] = False,
     seg: Annotated[bool, typer.Option("--seg", help="Write the mask of a DICOM scan as DICOM SEG too.")] = False,
+    capture: Annotated[
+        bool,
+        typer.Option("--capture", help="Write it as DICOM secondary capture: for viewers without SEG, and one frame."),
+    ] = False,
     frame: Frame = None,
     allow_lossy: AllowLossy = False,
     use: Use = "measure",
@@ -80,13 +84,16 @@ def command(
     from privmed.covert.fidelity import fidelity
     from privmed.covert.report import write_report
     from privmed.imaging import read, read_secret
-    from privmed.imaging.segmentation import check_segmentable, write_segmentation
+    from privmed.imaging.capture import write_capture
+    from privmed.imaging.segmentation import check_described, check_segmentable, write_segmentation
     from privmed.pipeline import best_covers, of_images, tuned_hider
 
     fidelity(use)
     picture = read_secret(secret, frame=frame, allow_lossy=allow_lossy)
     if seg:
         check_segmentable(picture)
+    if capture:
+        check_described(picture)
     scan = picture.tensor()
     photographs = ((path, read(path, frame=0).tensor()) for path in given)  # of a cover, any picture will do
     server = make("analyzer", analyzer, weights, device)
@@ -116,6 +123,8 @@ def command(
         found = (together or results[0]).images.get("foreground")
         if seg and found is not None:
             write_segmentation(folder / "mask.dcm", picture, found, in_words(server), __version__)
+        if capture and found is not None:
+            write_capture(folder / "capture.dcm", picture, found, in_words(server), __version__, frame=frame)
     rows = [row for result in results for row in _rows(result, many)]
     rows += [("all photographs together", together.words)] if together is not None else []
     rows += [("lost", picture.beyond_view)] if picture.beyond_view else []

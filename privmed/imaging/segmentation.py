@@ -5,7 +5,9 @@ Needs ``pip install 'privmed[seg]'``: highdicom writes it.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -17,6 +19,23 @@ from privmed.imaging.picture import Picture
 LABEL = "Lesion"
 
 
+def check_described(picture: Picture) -> None:
+    """Say before any work that a mask cannot be written as DICOM.
+
+    Raises:
+        MissingDependencyError: when highdicom is not installed.
+        InputError: when the picture is no DICOM file.
+    """
+    try:
+        import highdicom.seg  # noqa: F401
+    except ImportError as error:
+        raise MissingDependencyError("a mask as DICOM needs highdicom: pip install 'privmed[seg]'.") from error
+    if picture.format != "dicom":
+        raise InputError(
+            f"{picture.source}: is no DICOM file, so its mask has no patient and no study. Leave out --seg and --capture."
+        )
+
+
 def check_segmentable(picture: Picture) -> None:
     """Say before any work that no segmentation of a picture can be written.
 
@@ -24,17 +43,10 @@ def check_segmentable(picture: Picture) -> None:
         MissingDependencyError: when highdicom is not installed.
         InputError: when the picture is no DICOM file of one frame.
     """
-    try:
-        import highdicom.seg  # noqa: F401
-    except ImportError as error:
-        raise MissingDependencyError("a DICOM segmentation needs highdicom: pip install 'privmed[seg]'.") from error
-    if picture.format != "dicom":
-        raise InputError(
-            f"{picture.source}: is no DICOM file, so its mask has no patient and no study. Leave out --seg."
-        )
+    check_described(picture)
     if int(picture.extra["dataset"].get("NumberOfFrames", 1) or 1) > 1:
         raise InputError(
-            f"{picture.source}: has several frames; a segmentation of one needs a file of one. Split the file."
+            f"{picture.source}: has several frames; a segmentation of one needs a file of one. Split the file, or use --capture."
         )
 
 
@@ -52,15 +64,30 @@ def write_segmentation(path: str | Path, picture: Picture, mask: Tensor, method:
         InputError: when the scan's header lacks what a segmentation has to tell.
         VerificationError: when the file does not hold the mask.
     """
+    check_segmentable(picture)
+    pixels = of_mask(mask)
+    return write_made(path, picture, pixels, lambda: _segmentation(picture, pixels, method, version))
+
+
+def of_mask(mask: Tensor) -> np.ndarray:
+    """A mask, (1, 1, H, W), as (H, W) bytes of 0 and 1."""
+    return (mask[0, 0] > 0.5).cpu().numpy().astype(np.uint8)
+
+
+def write_made(path: str | Path, picture: Picture, pixels: np.ndarray, make: Callable[[], Any]) -> Path:
+    """Write what highdicom makes for a scan, and hold its pixels against those it was made of.
+
+    Raises:
+        InputError: when the scan's header lacks what it needs.
+        VerificationError: when the file holds other pixels.
+    """
     import pydicom
 
-    check_segmentable(picture)
-    pixels = (mask[0, 0] > 0.5).cpu().numpy().astype(np.uint8)
     try:
-        made = _segmentation(picture, pixels, method, version)
+        made = make()
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(f"{picture.source}: its header does not suffice for a segmentation ({reason}).") from error
+        raise InputError(f"{picture.source}: its header does not suffice for a mask as DICOM ({reason}).") from error
     with whole_file(path) as temporary:
         made.save_as(temporary, enforce_file_format=True)
         held = pydicom.dcmread(temporary).pixel_array
