@@ -60,6 +60,7 @@ def run(
         "seeds": _numbers(seeds),
         "collect": collect,
         "models": models,
+        "trust": trust_model,
         "device": pick_device(device),
     }
     chosen["job"] = _job(reporter, engine, workers, address, chosen["device"])

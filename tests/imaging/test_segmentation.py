@@ -11,6 +11,7 @@ from PIL import Image
 from privmed.cli import run
 from privmed.errors import InputError, VerificationError
 from privmed.imaging import read
+from privmed.imaging.capture import write_capture
 from privmed.imaging.segmentation import write_segmentation
 
 pydicom = pytest.importorskip("pydicom", reason="needs privmed[dicom]")
@@ -82,6 +83,7 @@ def test_covert_writes_what_the_mask_shows(tmp_path, scan, capsys):
         "-o",
         str(out),
         "--seg",
+        "--capture",
         "--allow-lossy",
         "--use",
         "view",
@@ -90,3 +92,41 @@ def test_covert_writes_what_the_mask_shows(tmp_path, scan, capsys):
     assert run(arguments) == 0
     held = np.squeeze(pydicom.dcmread(out / "mask.dcm").pixel_array)
     assert np.array_equal(held * 255, np.asarray(Image.open(out / "mask.png")))
+    capture = pydicom.dcmread(out / "capture.dcm").pixel_array
+    assert np.array_equal(capture, np.asarray(Image.open(out / "mask.png")))
+
+
+class TestCapture:
+    def test_a_capture_belongs_to_its_scan(self, tmp_path, scan):
+        picture = read(scan)
+        mask = mask_of(picture)
+        held = pydicom.dcmread(write_capture(tmp_path / "capture.dcm", picture, mask, "toy (1234)", "1.0"))
+        source = pydicom.dcmread(scan)
+        assert held.SOPClassUID.name == "Secondary Capture Image Storage"
+        assert np.array_equal(held.pixel_array, mask[0, 0].numpy() * 255)
+        for tag in ("PatientID", "PatientName", "StudyInstanceUID"):
+            assert held[tag].value == source[tag].value
+        assert held.SeriesInstanceUID != source.SeriesInstanceUID
+        assert held.SourceImageSequence[0].ReferencedSOPInstanceUID == source.SOPInstanceUID
+        assert "ReferencedFrameNumber" not in held.SourceImageSequence[0]
+        assert "toy (1234)" in held.DerivationDescription
+        assert not held.PatientOrientation  # the scan does not say it
+
+    def test_one_frame_of_several_has_a_capture_and_no_segmentation(self, tmp_path, scan):
+        ds = pydicom.dcmread(scan)
+        ds.NumberOfFrames, ds.PixelData, ds.PatientOrientation = 3, ds.PixelData * 3, ["A", "F"]
+        ds.save_as(tmp_path / "film.dcm")
+        picture = read(tmp_path / "film.dcm", frame=1)
+        with pytest.raises(InputError, match="--capture"):
+            write_segmentation(tmp_path / "mask.dcm", picture, mask_of(picture), "toy", "1.0")
+        path = write_capture(tmp_path / "capture.dcm", picture, mask_of(picture), "toy", "1.0", frame=1)
+        held = pydicom.dcmread(path)
+        assert held.SourceImageSequence[0].ReferencedFrameNumber == 2
+        assert held.PatientOrientation == ["A", "F"]
+
+    def test_what_cannot_be_told_is_an_error_and_no_file(self, tmp_path, scan):
+        picture = read(scan)
+        del picture.extra["dataset"].StudyInstanceUID
+        with pytest.raises(InputError, match="StudyInstanceUID"):
+            write_capture(tmp_path / "capture.dcm", picture, mask_of(picture), "toy", "1.0")
+        assert list(tmp_path.iterdir()) == []
