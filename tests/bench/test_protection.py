@@ -177,7 +177,7 @@ def test_short_form_of_the_command(folder, tmp_path, capsys):
         "1",
     ]
     sets = [f"--set=protocol.{k}={v}" for k, v in QUICK.items()]
-    assert run([*command, "--set=size=64", *sets, "--json"]) == 0
+    assert run([*command, "--set=size=64", *sets, "--workers", "1", "--json"]) == 0
     said = capsys.readouterr()
     assert "| lsp |" in said.err
     assert json.loads(said.out)["measurements"] > 10

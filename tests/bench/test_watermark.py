@@ -236,10 +236,10 @@ def test_short_form_of_the_command(data, models, tmp_path, capsys):
 
 def test_a_plan_may_run_models_that_are_programs_if_they_are_trusted(data, models, tmp_path, monkeypatch):
     from privmed.bench import engine
-    from privmed.bench.plan import Plan, save_plan
+    from privmed.bench.plan import Entry, Plan, save_plan
 
     plan, given = tmp_path / "plan.yaml", []
-    save_plan(Plan(suite="watermark", name="plan", data=["set"], entries=[]), plan)
+    save_plan(Plan(suite="watermark", name="plan", data=["set"], entries=[Entry(label="unmarked")]), plan)
     monkeypatch.setattr(engine, "run_plan", lambda *_, **options: given.append(options["trust"]) or 1 / 0)
     for more in ([], ["--trust-model"]):
         run(["bench", "run", str(plan), "--data", str(tmp_path), "-o", str(tmp_path / "out"), *more])
