@@ -17,9 +17,8 @@ from privmed.data.release import MANIFEST, Release, Tick
 from privmed.data.tables import TABLES
 from privmed.errors import InputError
 from privmed.files import inside
-from privmed.imaging.dicom_identity import Identity, copy_dicom
+from privmed.imaging.dicom_identity import Identity, bytes_of, copy_dicom
 from privmed.jobs.contracts import Place
-from privmed.limits import read_bytes
 
 NO_PICTURE = "is no picture"
 INDEX = "is a DICOMDIR, an index that would be wrong for the copy; make a new one"
@@ -136,7 +135,9 @@ def _has_pixels(path: Path) -> bool:
 
 
 def is_dicom(path: Path) -> bool:
-    """Whether a file begins as DICOM does; one that cannot be read does not."""
+    """Whether a file begins as DICOM does; one that cannot be read does not, and a pipe is not waited for."""
+    if not path.is_file():
+        return False
     try:
         with path.open("rb") as file:
             return file.read(132)[128:] == b"DICM"
@@ -169,7 +170,7 @@ class Copying:
             return figures | ({"burnt_in": seen} if seen else {})
         if self.identity.deidentify:
             raise InputError(f"{other.image}: is no DICOM file, so it cannot be de-identified, and is not copied.")
-        draft.write_bytes(read_bytes(other.image))
+        draft.write_bytes(bytes_of(other.image))
         return figures
 
 

@@ -137,7 +137,7 @@ def copy_dicom(path: Path, target: Path, identity: Identity) -> str:
     except ImportError as error:
         raise MissingDependencyError(f"{path}: reading DICOM needs pydicom: pip install 'privmed[dicom]'.") from error
     try:
-        dataset = pydicom.dcmread(io.BytesIO(read_bytes(path)), force=False)
+        dataset = pydicom.dcmread(io.BytesIO(bytes_of(path)), force=False)
     except PrivmedError:
         raise
     except Exception as error:  # pydicom raises many kinds on damaged files
@@ -157,6 +157,18 @@ def copy_dicom(path: Path, target: Path, identity: Identity) -> str:
     if before != [bytes(written[name].value) for name in PIXELS if name in written]:
         raise VerificationError(f"{path}: what was written holds other pixels, so it was left out.")
     return seen
+
+
+def bytes_of(path: Path) -> bytes:
+    """All of a file that is to be copied.
+
+    Raises:
+        InputError: when it cannot be read.
+    """
+    try:
+        return read_bytes(path)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}).") from error
 
 
 def _check_whole(path: Path, dataset: Any) -> None:

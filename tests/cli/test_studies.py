@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sys
 from pathlib import Path
@@ -187,6 +188,16 @@ def test_a_link_that_leads_out_is_never_copied(study, tmp_path, capsys):
     assert protect(study, tmp_path / "out", "--copy-rest", "--json") == 0
     assert "leads out" in {line["file"]: line["reason"] for line in told(capsys)["left"]}["images/link.txt"]
     assert b"private" not in words(tmp_path / "out")
+
+
+@pytest.mark.parametrize("more", [[], ["--workers", "1"]])
+def test_what_cannot_be_read_is_not_waited_for_and_costs_itself(study, tmp_path, capsys, more):
+    os.mkfifo(study / "images/pipe")
+    (study / "images/gone").symlink_to("nowhere")
+    assert protect(study, tmp_path / "out", "--copy-rest", "--json", *more) == 0
+    left = {line["file"]: line["reason"] for line in told(capsys)["left"]}
+    assert "named pipe" in left["images/pipe"]
+    assert "cannot be read" in left["images/gone"]
 
 
 class TestDeidentified:
