@@ -141,7 +141,6 @@ def command(
         return preview(reporter, job, output, *release.preview(items))
     with release, resumable(output):
         reporter.unlisted(source)
-        studies.keep(release)
         try:
             if load is None and method.learns and (save is not None or not all(release.is_done(i) for i in items)):
                 with bar(reporter, f"fitting {protector}") as tick:
@@ -168,6 +167,7 @@ def command(
             return reporter.finish({"saved": str(save), "failed": [{"file": n, "reason": why} for n, why in unread]})
         bad = {name for name, _ in unread}
         good = [i for i in items if release.name(i) not in bad]
+        studies.keep(release)
         with bar(reporter, "writing") as tick:
             outcome = release.run(good, Protecting(method, classes, identity), tick)
         carried, fitted = studies.carry(release, items, unread + outcome.failed, reporter), release.work.path / FITTED

@@ -132,7 +132,7 @@ class Studies:
         rest = self.job.shard.of(rest) if self.job.shard else rest
         with bar(reporter, "copying") as tick:
             carried = carry(release, items, failed, rest, self.identity, copy=self.copy, tick=tick)
-        if self._kept is not None and not carried.failed:
+        if self._kept is not None and not (carried.failed and release.lines):
             self._kept.unlink(missing_ok=True)
         return carried
 

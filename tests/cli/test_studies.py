@@ -249,6 +249,31 @@ class TestDeidentified:
         assert protect(study, out, "--deidentify", "-q", "--resume") == 2
         assert "is gone" in capsys.readouterr().err
 
+    def test_a_run_that_wrote_nothing_leaves_nothing(self, study, tmp_path):
+        shutil.rmtree(study / "masks")
+        (study / "masks").mkdir()
+        assert protect(study, tmp_path / "out", "--deidentify", "-q") == 1
+        assert [p.name for p in tmp_path.iterdir()] == ["set"]
+
+    def test_a_run_that_was_killed_goes_on_with_the_same_names(self, study, tmp_path, monkeypatch):
+        from privmed.data.release import Release
+
+        (study / CLIP).unlink()
+        out, add, added = tmp_path / "out", Release.add, []
+
+        def stop(release, *given, **more):
+            if added:
+                raise KeyboardInterrupt
+            added.append(add(release, *given, **more))
+            return added[-1]
+
+        with monkeypatch.context() as patched:
+            patched.setattr(Release, "add", stop)
+            assert protect(study, out, "--deidentify", "-q") == 130
+        assert protect(study, out, "--deidentify", "-q", "--resume") == 0
+        assert len({pydicom.dcmread(out / name).StudyInstanceUID for name in (*CTS, SCAN)}) == 1
+        assert len({str(pydicom.dcmread(out / name).PatientName) for name in (*CTS, SCAN)}) == 1
+
     def test_shards_need_a_secret(self, study, tmp_path, capsys):
         assert protect(study, tmp_path / "out", "--deidentify", "-q", "--shard", "1/2") == 2
         assert "--secret KEY" in capsys.readouterr().err
