@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 READY  := $(VENV)/.ready
 SETUP  := constraints.txt pyproject.toml $(wildcard plugins/*/pyproject.toml)
-TOOLS  := build pytest pytest-benchmark pytest-xdist ruff monai einops nibabel PyWavelets scikit-image pydicom pylibjpeg pylibjpeg-libjpeg pylibjpeg-openjpeg pylibjpeg-rle fastapi uvicorn highdicom dicognito matplotlib
+TOOLS  := build pytest pytest-benchmark pytest-xdist ruff monai einops nibabel PyWavelets scikit-image pydicom pylibjpeg pylibjpeg-libjpeg pylibjpeg-openjpeg pylibjpeg-rle fastapi uvicorn highdicom dicognito lightning-fabric matplotlib
 # What builds the site, as in the extra "docs".
 SITE   := sphinx pydata-sphinx-theme myst-nb sphinx-gallery
 # Tables that a suite runs; the others come from scripts.

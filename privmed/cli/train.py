@@ -19,6 +19,12 @@ def command(
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the checkpoint in the folder.")] = False,
     seed: Annotated[int | None, typer.Option(min=0, max=LARGEST_SEED, help="Instead of the recipe's.")] = None,
     device: Device = "auto",
+    devices: Annotated[
+        int, typer.Option(min=1, help="How many train together, each a part of every batch (lightning-fabric).")
+    ] = 1,
+    nodes: Annotated[
+        int, typer.Option(min=1, help="Machines that do; torchrun or Slurm starts the command on each.")
+    ] = 1,
     json: Json = False,
     quiet: Quiet = False,
     debug: Debug = False,
@@ -27,8 +33,14 @@ def command(
     how = "Go on from the last checkpoint with --resume, if there is one yet; without one, start again."
     with resumable(recipe, how):
         from privmed.training import run
+        from privmed.training.team import speaks
 
-        result = run(recipe, overrides=set_ or [], out=output, resume=resume, device=device, seed=seed, quiet=quiet)
+        how_many = {"devices": devices, "nodes": nodes}
+        result = run(
+            recipe, overrides=set_ or [], out=output, resume=resume, device=device, seed=seed, quiet=quiet, **how_many
+        )
+    if not speaks():
+        return
     reporter = Reporter(json, quiet)
     reporter.table(
         result["out"], [(k, f"{v:.4g}" if isinstance(v, float) else str(v)) for k, v in result.items() if k != "out"]

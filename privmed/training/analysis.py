@@ -76,15 +76,17 @@ class Bare(Task):
         return self.masks[item.mask, size]
 
     def batch(self, step: int) -> tuple[Tensor, Tensor]:
-        """Augmented images (B, 3, S, S) of one step, and their masks (B, 1, S, S) or class numbers (B,)."""
+        """Augmented images (B, 3, S, S) of one step, and their masks (B, 1, S, S) or class numbers (B,); the team's part of them."""
         rng, data = self.draw(step), self.recipe.data
         items = [self.pick(rng) for _ in range(data.batch)]
         images = self.place([self.scans(i.image) for i in items])
         truth = self.truth(items, data.crop)
         generator = torch.Generator().manual_seed(self.recipe.seed * 1_000_003 + step)
         if self.classes:
-            return augment(images, images[:, :1], generator, data.augment)[0], truth
-        return augment(images, truth, generator, data.augment)
+            images, _ = augment(images, images[:, :1], generator, data.augment)
+        else:
+            images, truth = augment(images, truth, generator, data.augment)
+        return self.team.part(images), self.team.part(truth)
 
     def loss(self, step: int) -> tuple[Tensor, Figures]:
         images, truth = self.batch(step)
@@ -107,7 +109,6 @@ class Covert(Bare, CoverTask):
         self.hider = registry.create("hider", recipe.hider, weights=recipe.hider_weights).to(self.device)
         self.hider.requires_grad_(recipe.joint)
         self._models = nn.ModuleDict({"analyzer": self.method, **({"hider": self.hider} if recipe.joint else {})})
-        self.generator = torch.Generator(self.device)
         self.tells = bool(getattr(self.method.config, "presence", False))
         if self.tells and not recipe.data.nothing:
             raise SettingsError(
@@ -125,15 +126,16 @@ class Covert(Bare, CoverTask):
     def loss(self, step: int) -> tuple[Tensor, Figures]:
         images, truth = self.batch(step)
         weight, how = self.recipe.loss, {"clamp": False, "check_values": False}
-        cover = self.draw_covers(len(images), images.shape[-1], np.random.default_rng([self.recipe.seed, step, 1]))
+        batch = self.recipe.data.batch
+        cover = self.draw_covers(batch, images.shape[-1], np.random.default_rng([self.recipe.seed, step, 1]))
+        cover, empty = self.team.part(cover), self.team.part(self.left_empty(step, batch))
         with torch.set_grad_enabled(self.recipe.joint):
-            hidden = self.hider.hide(images, cover, generator=self.generator.manual_seed(step), **how)
-        empty = self.left_empty(step, len(cover))
+            hidden = self.hider.hide(images, cover, generator=self.latent_draw(step), **how)
         sent = torch.where(empty.view(-1, 1, 1, 1), cover, hidden)
         stego = quantise(sent) if weight.rounding else sent
-        response = self.method.analyze(stego, generator=self.generator.manual_seed(step), **how)
+        response = self.method.analyze(stego, generator=self.latent_draw(step), **how)
         wire = quantise(response) if weight.rounding else response
-        recovered = self.hider.recover(wire, generator=self.generator.manual_seed(step), **how)
+        recovered = self.hider.recover(wire, generator=self.latent_draw(step), **how)
         logits = self.method.decode(recovered, logits=True, check_values=False)
         percept = F.mse_loss(response, cover)
         loss = weight.task * self.told(logits, recovered, truth, empty) + weight.response * percept

@@ -54,7 +54,8 @@ class Classification(Task):
         items = [self.by_class[c][rng.integers(len(self.by_class[c]))] for c in labels]
         images = self.place([self.pictures(i.image) for i in items])
         generator = torch.Generator().manual_seed(self.recipe.seed * 1_000_003 + step)
-        images = augment(images, images[:, :1], generator, data.augment)[0]
+        images = self.team.part(augment(images, images[:, :1], generator, data.augment)[0])
+        labels = self.team.part(labels)
         logits = self.method.logits(images)
         right = float((logits.detach().argmax(1).cpu() == labels).float().mean())
         return F.cross_entropy(logits, labels.to(self.device), label_smoothing=0.05), {"accuracy": round(right, 4)}

@@ -132,7 +132,11 @@ def reset(module: nn.Module, make: Callable[[], nn.Module], seed: int) -> None:
 
 
 def try_step(
-    loss: Tensor, optimizer: torch.optim.Optimizer, clip: float, parameters: Sequence[Tensor] | None = None
+    loss: Tensor,
+    optimizer: torch.optim.Optimizer,
+    clip: float,
+    parameters: Sequence[Tensor] | None = None,
+    share: Callable[[Sequence[Tensor]], None] = lambda _: None,
 ) -> bool:
     """One optimizer step down a loss; False, with nothing moved, where the loss or its gradient is not finite.
 
@@ -141,12 +145,14 @@ def try_step(
         optimizer: of the parameters that move.
         clip: largest norm of their gradients together.
         parameters: these parameters, in the order in which their norm is added up; as the optimizer has them by default.
+        share: changes their gradients before they are clipped, as a team of processes does.
     """
     if not math.isfinite(float(loss.detach())):
         return False
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
     moved = parameters or [p for group in optimizer.param_groups for p in group["params"]]
+    share(moved)
     if not torch.isfinite(nn.utils.clip_grad_norm_(moved, clip)):
         return False
     optimizer.step()

@@ -60,7 +60,6 @@ class Hiding(CoverTask):
     def __init__(self, recipe: Recipe, device: str) -> None:
         super().__init__(recipe, device)
         self.scans = PictureStore(recipe.data.size)
-        self.generator = torch.Generator(self.device)
         self.isolation = (
             Isolation(self.method.name, recipe.isolate, self.device, recipe.fork) if recipe.isolate else None
         )
@@ -73,12 +72,13 @@ class Hiding(CoverTask):
         return nn.ModuleDict({"hider": self.method, "discriminator": self.discriminator})
 
     def pair(self, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-        """Secrets and covers of one step, windows of (B, 3, crop, crop)."""
+        """Secrets and covers of one step, windows of (B, 3, crop, crop); the team's part of them."""
         data = self.recipe.data
         secret = self.place([self.scans.random_crop(self.pick(rng).image, data.crop, rng) for _ in range(data.batch)])
         cover = self.draw_covers(data.batch, data.crop, rng)
         secret, cover = (recolour(x, data.recolour, rng) for x in (secret, cover))
-        return vary(secret, data.variety, rng), vary(cover, data.variety, rng)
+        secret, cover = vary(secret, data.variety, rng), vary(cover, data.variety, rng)
+        return self.team.part(secret), self.team.part(cover)
 
     def loss(self, step: int) -> tuple[Tensor, Figures]:
         rng, weight = self.draw(step), self.recipe.loss
@@ -86,9 +86,9 @@ class Hiding(CoverTask):
         secret, cover = self.pair(rng)
         with_key(self.method, rng)  # another one every step: the weights have to suit them all
         how = {"clamp": False, "check_values": False}
-        stego = self.method.hide(secret, cover, generator=self.generator.manual_seed(step), **how)
+        stego = self.method.hide(secret, cover, generator=self.latent_draw(step), **how)
         sent = transmit(stego, weight)
-        recovered = self.method.recover(sent, generator=self.generator.manual_seed(step), **how)
+        recovered = self.method.recover(sent, generator=self.latent_draw(step), **how)
         parts = {"stego": F.mse_loss(stego, cover), "secret": F.mse_loss(recovered, secret)}
         loss = weight.stego * error(stego, cover, weight.scale) + weight.secret * error(recovered, secret, weight.scale)
         if weight.low:
@@ -196,7 +196,7 @@ class Distillation(Hiding):
         """The student's recovery, and that of a hybrid whose last stages are the teacher's, against the secret."""
         student, teacher, stages = self.method, self.teacher, self.method.stages
         start = student.encode(sent, sent)[0]
-        state = (start, student.latent(start, self.generator.manual_seed(step)))
+        state = (start, student.latent(start, self.latent_draw(step)))
         halfway = student.run(state, stages, stages - at)
         own = student.run(halfway, stages - at, 0)[1]
         hybrid = teacher.run(halfway, (stages - at) * self.ratio, 0)[1]

@@ -19,9 +19,11 @@ from privmed.training.guard import Guard
 from privmed.training.optim import make_optimizer, schedule
 from privmed.training.recipe import Recipe
 from privmed.training.tasks import Task
+from privmed.training.team import Team
 
 ROLLBACKS = 10  # more of them are no accident
 STRIDE = 1_000_003
+APART = 1 << 20  # seeds of the processes of a team
 
 
 class RunFolder(Fitting):
@@ -29,9 +31,13 @@ class RunFolder(Fitting):
 
     afresh = "Train afresh in another folder."
 
-    def __init__(self, out: Path, recipe: Recipe) -> None:
+    def __init__(self, out: Path, recipe: Recipe, team: Team) -> None:
         super().__init__(checkpoint=out / "checkpoint.pt")
-        self.out, self.of = out, recipe.identity()
+        self.out, self.of, self.team = out, recipe.identity(), team
+
+    def keep(self, state: dict[str, Any]) -> None:
+        if self.team.first:
+            super().keep(state)
 
     def of_something_else(self, of: dict[str, Any]) -> SettingsError:
         changed = sorted(k for k in {*of, *self.of} if of.get(k) != self.of.get(k))
@@ -42,11 +48,14 @@ class RunFolder(Fitting):
 
 
 class Trainer:
-    """Train a task as its recipe says, from the checkpoint in its folder if there is one."""
+    """Train a task as its recipe says, from the checkpoint in its folder if there is one.
+
+    All processes of a team validate, which keeps them in step; the first writes.
+    """
 
     def __init__(self, task: Task, out: Path) -> None:
         recipe: Recipe = task.recipe
-        self.task, self.recipe, self.out = task, recipe, out
+        self.task, self.recipe, self.out, self.team = task, recipe, out, task.team
         self.models = task.models.train()
         self.trained = [p for p in self.models.parameters() if p.requires_grad]
         self.optimizer = make_optimizer(recipe.optimizer, self.trained)
@@ -54,7 +63,7 @@ class Trainer:
         self.guard = Guard(recipe.guard.factor, recipe.guard.patience)
         self.learning_rates = self.learning_rates_from(0)
         parts = {"models": self.models, "average": self.average, "optimizer": self.optimizer, "guard": self.guard}
-        self.loop = Loop(recipe.schedule.steps, parts, RunFolder(out, recipe))
+        self.loop = Loop(recipe.schedule.steps, parts, RunFolder(out, recipe, self.team))
         self.loop.notes.setdefault("seconds", 0.0)
         self.learning_rates = self.learning_rates_from(self.loop.done)
         self.good = self.loop.snapshot()
@@ -83,12 +92,14 @@ class Trainer:
     def advance(self, step: int) -> dict[str, Any]:
         """Take one step, or leave it out, or go back, as the guard says."""
         # Dropout draws here; a resumed run has to draw the same.
-        torch.manual_seed(self.recipe.seed * STRIDE + step)
+        torch.manual_seed((self.recipe.seed + self.team.rank * APART) * STRIDE + step)
         loss, seen = self.task.loss(step)
-        value, factor = float(loss.detach()), self.factor(step)
+        value, factor = self.team.mean(float(loss.detach())), self.factor(step)
         verdict = self.guard.judge(value)
         if verdict == "step":
-            if try_step(loss, self.optimizer, self.recipe.optimizer.clip, self.trained):
+            clip, share = self.recipe.optimizer.clip, self.team.share_gradients
+            if try_step(loss, self.optimizer, clip, self.trained, share):
+                self.team.share(self.models.buffers())  # statistics of batch normalisation
                 self.average.update_parameters(self.models)
                 self.guard.went_well(value)
             else:
@@ -140,6 +151,8 @@ class Trainer:
         if self.guard.in_a_row == 0:
             self.good = self.loop.snapshot()
         self.loop.keep()
+        if not self.team.first:
+            return figures
         with averaged(self.models, self.average):
             with whole_file(self.out / "validation.json", overwrite=True) as temporary:
                 temporary.write_text(json.dumps({"step": self.loop.done, **figures}) + "\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 from collections.abc import Callable
@@ -20,6 +21,7 @@ from privmed.training.loop import Trainer
 from privmed.training.make import make_task
 from privmed.training.recipe import Recipe, read_recipe
 from privmed.training.start import load_start
+from privmed.training.team import Team, check, together
 
 Report = Callable[[int, dict[str, Any]], None]
 
@@ -31,6 +33,8 @@ def run(
     out: str | Path | None = None,
     resume: bool = False,
     device: str = "auto",
+    devices: int = 1,
+    nodes: int = 1,
     seed: int | None = None,
     quiet: bool = False,
 ) -> dict[str, Any]:
@@ -42,6 +46,9 @@ def run(
         out: folder for checkpoint, metrics and weights; ``runs/NAME`` by default.
         resume: go on from the checkpoint in ``out``; the result equals that of an uninterrupted run on the same machine.
         device: ``"auto"``, ``"cpu"``, ``"cuda"`` ...
+        devices: that train together on this machine, each a part of every batch (extra ``privmed[fabric]``); the weights are those of one
+            device but for rounding, and the statistics of batch normalisation, which each takes of its own part.
+        nodes: machines that do, started by torchrun or Slurm.
         seed: replaces the recipe's.
         quiet: no progress bar.
 
@@ -53,12 +60,27 @@ def run(
     """
     plan = read_recipe(recipe, [*overrides, *([f"seed={seed}"] if seed is not None else [])])
     folder = Path(out) if out else Path("runs") / plan.name
+    check(plan.data.batch, devices, nodes)
     prepare(folder, resume)
-    return train(plan, folder, device=device, quiet=quiet)
+    if devices * nodes == 1:
+        return train(plan, folder, device=device, quiet=quiet)
+    work = functools.partial(train_in_team, plan, folder, quiet)
+    return together(work, device=device, devices=devices, nodes=nodes)
+
+
+def train_in_team(plan: Recipe, folder: Path, quiet: bool, team: Team, device: str) -> dict[str, Any]:
+    """What each process of a team does."""
+    return train(plan, folder, device=device, quiet=quiet, team=team)
 
 
 def train(
-    plan: Recipe, folder: Path, *, device: str = "auto", quiet: bool = True, report: Report = lambda *_: None
+    plan: Recipe,
+    folder: Path,
+    *,
+    device: str = "auto",
+    quiet: bool = True,
+    report: Report = lambda *_: None,
+    team: Team | None = None,
 ) -> dict[str, Any]:
     """Train as a recipe says, from the checkpoint in a folder if there is one.
 
@@ -68,6 +90,7 @@ def train(
         device: ``"auto"``, ``"cpu"``, ``"cuda"`` ...
         quiet: no progress bar.
         report: called with the number of steps done and the figures of each.
+        team: of which this process is one; alone by default.
 
     Returns:
         As :func:`run`.
@@ -77,9 +100,13 @@ def train(
     """
     torch.manual_seed(plan.seed)
     task = make_task(plan, pick_device(device))
+    task.team = team or task.team
     load_start(task)
     make_folder(folder)
     trainer = Trainer(task, folder)
+    if not task.team.first:
+        figures = trainer.fit(lambda *_: None)
+        return outcome(plan, folder, trainer, figures)
     note(folder, plan)
     done = trainer.loop.done  # 0, unless it goes on from a checkpoint
     with Progress(folder / "metrics.jsonl", plan.schedule.steps, done, quiet) as progress:
@@ -89,6 +116,11 @@ def train(
             report(step, figures)
 
         figures = trainer.fit(both)
+    return outcome(plan, folder, trainer, figures)
+
+
+def outcome(plan: Recipe, folder: Path, trainer: Trainer, figures: dict[str, Any]) -> dict[str, Any]:
+    """What a training has come to."""
     steps, seconds = trainer.loop.done, round(trainer.seconds)
     return {"name": plan.name, "out": str(folder), "steps": steps, "seconds": seconds, **figures}
 

@@ -19,6 +19,7 @@ from privmed.data.pixels import PictureStore, as_batch
 from privmed.errors import InputError
 from privmed.metrics import decibels, psnr
 from privmed.training.recipe import Recipe, data_root
+from privmed.training.team import Team
 
 Figures = dict[str, float]
 
@@ -40,9 +41,11 @@ class Task(ABC):
     """A model, its data, its loss and its validation."""
 
     method: nn.Module  # what is saved
+    team: Team = Team()  # whose part of every batch is computed here
 
     def __init__(self, recipe: Recipe, device: str) -> None:
         self.recipe, self.device = recipe, torch.device(device)
+        self.latents = torch.Generator(self.device)
         root = data_root(recipe)
         self.sources = [ImageFolder(root / s.folder, masks=s.masks, only=s.only) for s in recipe.data.secrets]
         cuts = [cut_validation(s.items("train"), recipe.data.validation, recipe.data.cut) for s in self.sources]
@@ -78,6 +81,10 @@ class Task(ABC):
     def draw(self, step: int) -> np.random.Generator:
         """The random numbers of one step."""
         return np.random.default_rng([self.recipe.seed, step])
+
+    def latent_draw(self, step: int) -> torch.Generator:
+        """The random numbers of one step that stand for what hiding loses; others for each part of a batch."""
+        return self.latents.manual_seed(step + self.team.rank * (1 << 32))
 
     def pick(self, rng: np.random.Generator) -> Item:
         """Draw one training image."""

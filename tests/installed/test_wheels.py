@@ -53,7 +53,7 @@ def test_all_brings_the_four_plugins_and_what_they_need(everything, tmp_path):
     assert {row["status"] for row in rows} == {"ok"}
     found = json.loads(everything.run("privmed", "doctor", "--json", cwd=tmp_path))
     absent = {extra["name"] for extra in found["extras"] if extra["missing"]}
-    assert absent == {"docs", "onnx", "ray", "zoo"}
+    assert absent == {"docs", "fabric", "onnx", "ray", "zoo"}
     assert "No broken requirements" in everything.pip("check")
 
 
