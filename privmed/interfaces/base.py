@@ -31,6 +31,12 @@ class Method(nn.Module):
         card: the model card of the weights in use, or None for random weights.
         source: the file of the weights in use, or None.
         precision: ``"auto"``, ``"float32"`` or ``"bf16"``: what sub-networks run in (see :mod:`privmed.precision`).
+
+    Example:
+        >>> import privmed
+        >>> method = privmed.hider("lightih", weights="general")
+        >>> method.kind, method.name, method.card["method"], method.device.type
+        ('hider', 'lightih', 'hider:lightih', 'cpu')
     """
 
     kind: ClassVar[str] = ""

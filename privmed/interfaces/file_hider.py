@@ -26,6 +26,14 @@ class FileHider(Method):
 
     A plugin implements :meth:`_hide_file`, :meth:`_recover_file`, :meth:`_capacity` and :meth:`_size_of`, on 8-bit pixels. It is listed
     among the hiders, with the ability ``hide_file``; :meth:`hide` and :meth:`recover` of images say that it has none.
+
+    Example:
+        >>> import privmed, torch
+        >>> from privmed.locks import Passphrase
+        >>> hider, key = privmed.hider("lsbm"), Passphrase("correct horse battery staple")
+        >>> stego = hider.hide_file(b"report", torch.rand(1, 3, 64, 64), key)
+        >>> hider.recover_file(stego, key)
+        b'report'
     """
 
     kind: ClassVar[str] = "hider"

@@ -39,6 +39,11 @@ class Stage:
         name: for people.
         step: from a run to the next one.
         needs: what of a :class:`Run` must be there.
+
+    Example:
+        >>> from privmed.pipeline import Stage, hide, recover
+        >>> hide("lightih") | Stage.of(lambda image: image.flip(-1)) | recover("lightih")
+        hide(lightih) | <lambda> | recover(lightih)
     """
 
     def __init__(self, name: str, step: Callable[[Run], Run], *needs: str) -> None:
