@@ -51,6 +51,15 @@ def setting(default: Any, doc: str, *checks: Check, formerly: str = "") -> Any:
 
     A default that hangs on a setting declared before is an ``attrs.Factory(..., takes_self=True)``. ``formerly`` is a name that it
     had, which goes on working with a warning.
+
+    Example:
+        >>> from attrs import frozen
+        >>> from privmed.settings import positive, setting
+        >>> @frozen(kw_only=True)
+        ... class Config:
+        ...     alpha: float = setting(2.0, "clamp of the log-scale", positive())
+        >>> Config(alpha=1.5)
+        Config(alpha=1.5)
     """
     if isinstance(default, (list, dict)):
         default = attrs.Factory(lambda shared=default: copy.deepcopy(shared))
@@ -58,12 +67,34 @@ def setting(default: Any, doc: str, *checks: Check, formerly: str = "") -> Any:
 
 
 def required(doc: str, *checks: Check) -> Any:
-    """Declare a setting that has no default."""
+    """Declare a setting that has no default.
+
+    Example:
+        >>> from attrs import frozen
+        >>> from privmed.settings import required, structure
+        >>> @frozen(kw_only=True)
+        ... class Plan:
+        ...     suite: str = required("what is measured")
+        >>> structure(Plan, {}, "plan.yaml")
+        Traceback (most recent call last):
+        privmed.errors.SettingsError: plan.yaml: suite is missing.
+    """
     return attrs.field(validator=list(checks), metadata={"doc": doc})
 
 
 def one_of(*choices: Any) -> Check:
-    """Accept only the given values."""
+    """Accept only the given values.
+
+    Example:
+        >>> from attrs import frozen
+        >>> from privmed.settings import one_of, setting
+        >>> @frozen
+        ... class Config:
+        ...     edges: str = setting("soft", "how edges are drawn", one_of("soft", "hard"))
+        >>> Config(edges="sofd")
+        Traceback (most recent call last):
+        ValueError: edges must be one of 'soft', 'hard', got 'sofd'. Did you mean 'soft'?
+    """
 
     def check(_: Any, attribute: attrs.Attribute, value: Any) -> None:
         if value not in choices:
@@ -75,7 +106,18 @@ def one_of(*choices: Any) -> Check:
 
 
 def among(*choices: Any) -> Check:
-    """Accept lists of nothing but the given values."""
+    """Accept lists of nothing but the given values.
+
+    Example:
+        >>> from attrs import frozen
+        >>> from privmed.settings import among, setting
+        >>> @frozen
+        ... class Config:
+        ...     bands: list = setting(["ll"], "bands that are kept", among("ll", "lh", "hl", "hh"))
+        >>> Config(bands=["ll", "lk"])
+        Traceback (most recent call last):
+        ValueError: bands must be among ll, lh, hl, hh, got 'lk'.
+    """
 
     def check(_: Any, attribute: attrs.Attribute, value: Any) -> None:
         for wrong in (v for v in value if v not in choices):
@@ -87,7 +129,18 @@ def among(*choices: Any) -> Check:
 
 
 def between(low: float, high: float) -> Check:
-    """Accept finite numbers with ``low <= value <= high``."""
+    """Accept finite numbers with ``low <= value <= high``.
+
+    Example:
+        >>> from attrs import frozen
+        >>> from privmed.settings import between, setting
+        >>> @frozen
+        ... class Config:
+        ...     share: float = setting(0.5, "share of the images", between(0, 1))
+        >>> Config(share=2.0)
+        Traceback (most recent call last):
+        ValueError: share must lie in [0, 1], got 2.0
+    """
 
     def check(_: Any, attribute: attrs.Attribute, value: Any) -> None:
         if not low <= value <= high:
@@ -98,7 +151,18 @@ def between(low: float, high: float) -> Check:
 
 
 def at_least(low: float) -> Check:
-    """Accept numbers with ``value >= low`` (NaN is refused)."""
+    """Accept numbers with ``value >= low`` (NaN is refused).
+
+    Example:
+        >>> from attrs import frozen
+        >>> from privmed.settings import at_least, setting
+        >>> @frozen
+        ... class Config:
+        ...     blocks: int = setting(8, "blocks of the network", at_least(1))
+        >>> Config(blocks=0)
+        Traceback (most recent call last):
+        ValueError: blocks must be at least 1, got 0
+    """
 
     def check(_: Any, attribute: attrs.Attribute, value: Any) -> None:
         if not value >= low:
@@ -109,7 +173,18 @@ def at_least(low: float) -> Check:
 
 
 def file_name(longest: int = 64) -> Check:
-    """Accept text that becomes a part of the names of files: letters, digits, ``.``, ``_`` and ``-``; no dot or dash in front."""
+    """Accept text that becomes a part of the names of files: letters, digits, ``.``, ``_`` and ``-``; no dot or dash in front.
+
+    Example:
+        >>> from attrs import frozen
+        >>> from privmed.settings import file_name, setting
+        >>> @frozen
+        ... class Config:
+        ...     label: str = setting("mine", "name of the folder", file_name())
+        >>> Config(label="../mine")
+        Traceback (most recent call last):
+        ValueError: label must be at most 64 letters, digits, '_', '-' and '.', no '-' or '.' first, got '../mine'
+    """
 
     def check(_: Any, attribute: attrs.Attribute, value: Any) -> None:
         if not re.fullmatch(rf"[A-Za-z0-9_][A-Za-z0-9._-]{{0,{longest - 1}}}", value):
@@ -122,7 +197,18 @@ def file_name(longest: int = 64) -> Check:
 
 
 def inner_path() -> Check:
-    """Accept a path that stays inside the folder it is relative to."""
+    """Accept a path that stays inside the folder it is relative to.
+
+    Example:
+        >>> from attrs import frozen
+        >>> from privmed.settings import inner_path, setting
+        >>> @frozen
+        ... class Config:
+        ...     images: str = setting("images", "folder inside the data set", inner_path())
+        >>> Config(images="../images")
+        Traceback (most recent call last):
+        ValueError: images must stay inside its folder, but '../images' leads upwards
+    """
 
     def check(_: Any, attribute: attrs.Attribute, value: Any) -> None:
         try:
@@ -135,7 +221,18 @@ def inner_path() -> Check:
 
 
 def side(multiple: int = 16) -> Check:
-    """Accept sides of images that networks halve again and again: at least 32 and a multiple."""
+    """Accept sides of images that networks halve again and again: at least 32 and a multiple.
+
+    Example:
+        >>> from attrs import frozen
+        >>> from privmed.settings import setting, side
+        >>> @frozen
+        ... class Config:
+        ...     size: int = setting(224, "side of the images", side(multiple=16))
+        >>> Config(size=100)
+        Traceback (most recent call last):
+        ValueError: size must be at least 32 and a multiple of 16, got 100
+    """
 
     def check(_: Any, attribute: attrs.Attribute, value: Any) -> None:
         if value < 32 or value % multiple:
@@ -146,7 +243,18 @@ def side(multiple: int = 16) -> Check:
 
 
 def positive() -> Check:
-    """Accept numbers greater than zero (NaN is refused)."""
+    """Accept numbers greater than zero (NaN is refused).
+
+    Example:
+        >>> from attrs import frozen
+        >>> from privmed.settings import positive, setting
+        >>> @frozen
+        ... class Config:
+        ...     alpha: float = setting(2.0, "clamp of the log-scale", positive())
+        >>> Config(alpha=0.0)
+        Traceback (most recent call last):
+        ValueError: alpha must be a number greater than 0, got 0.0
+    """
 
     def check(_: Any, attribute: attrs.Attribute, value: Any) -> None:
         if not 0 < value < math.inf:
@@ -157,7 +265,14 @@ def positive() -> Check:
 
 
 def describe(cls: type) -> list[dict[str, Any]]:
-    """Describe a settings class: one dict (name, type, default, allowed, doc) a setting."""
+    """Describe a settings class: one dict (name, type, default, allowed, doc) a setting.
+
+    Example:
+        >>> from privmed import Watermarker
+        >>> from privmed.settings import describe
+        >>> describe(Watermarker.Config)[1]
+        {'name': 'batch', 'type': 'int', 'default': 64, 'allowed': 'at least 1', 'doc': 'images the oracle is asked about at a time'}
+    """
     hints = typing.get_type_hints(cls)
     rows = []
     for a in attrs.fields(cls):
@@ -178,6 +293,7 @@ def parse_assignments(pairs: list[str]) -> dict[str, Any]:
     """Turn ``["blocks=4", "loss.beta=2"]`` into ``{"blocks": 4, "loss": {"beta": 2}}``; values are YAML.
 
     Example:
+        >>> from privmed.settings import parse_assignments
         >>> parse_assignments(["blocks=4", "loss.beta=2"])
         {'blocks': 4, 'loss': {'beta': 2}}
 
@@ -206,7 +322,13 @@ def parse_assignments(pairs: list[str]) -> dict[str, Any]:
 
 
 def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Return ``base`` with ``changes`` laid over it, descending into nested mappings."""
+    """Return ``base`` with ``changes`` laid over it, descending into nested mappings.
+
+    Example:
+        >>> from privmed.settings import merge
+        >>> merge({"steps": 100, "loss": {"beta": 1, "gamma": 3}}, {"loss": {"beta": 2}})
+        {'steps': 100, 'loss': {'beta': 2, 'gamma': 3}}
+    """
     out = dict(base)
     for key, value in changes.items():
         nested = isinstance(value, Mapping) and isinstance(out.get(key), Mapping)

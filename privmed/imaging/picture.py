@@ -34,6 +34,17 @@ class Picture:
         extra: what the writer needs besides (DICOM tags, TIFF tags, an opaque alpha channel).
         lossy: what saving in this format cannot keep, or an empty string.
         changed: whether the pixels differ from those of the source.
+
+    Example:
+        >>> import torch
+        >>> from privmed.imaging import read, write_view
+        >>> path = write_view("scan.png", torch.full((1, 1, 32, 48), 0.5))
+        >>> picture = read(path)
+        >>> picture.size, picture.bits, picture.tensor().shape
+        ((32, 48), 8, torch.Size([1, 1, 32, 48]))
+        >>> lighter = picture.with_view(picture.tensor() + 10 / 255)
+        >>> lighter.save("lighter.png").name, int(lighter.pixels[0, 0]) - int(picture.pixels[0, 0])
+        ('lighter.png', 10)
     """
 
     pixels: np.ndarray

@@ -63,10 +63,10 @@ class Keyed(Protocol):
     """A hider of images that sender and receiver give the same key: without it nobody reads its stegos.
 
     Example:
-        >>> import privmed
+        >>> import privmed, secrets
         >>> from privmed.shared_key import SharedKey
         >>> hider = privmed.hider("lightih-keyed")
-        >>> hider.use_key(SharedKey.generate())
+        >>> hider.use_key(SharedKey(secrets.token_bytes(32)))  # or SharedKey.read("shared.key")
     """
 
     def use_key(self, key: Any) -> None:

@@ -28,9 +28,9 @@ class FileHider(Method):
     among the hiders, with the ability ``hide_file``; :meth:`hide` and :meth:`recover` of images say that it has none.
 
     Example:
-        >>> import privmed, torch
-        >>> from privmed.locks import Passphrase
-        >>> hider, key = privmed.hider("lsbm"), Passphrase("correct horse battery staple")
+        >>> import privmed, secrets, torch
+        >>> from privmed.shared_key import SharedKey
+        >>> hider, key = privmed.hider("lsbm"), SharedKey(secrets.token_bytes(32))
         >>> stego = hider.hide_file(b"report", torch.rand(1, 3, 64, 64), key)
         >>> hider.recover_file(stego, key)
         b'report'
