@@ -142,7 +142,7 @@ def read_wire(path: str | Path) -> Tensor:
         >>> Image.open("stego.png").save("stego.jpg")  # what is hidden is lost with the first re-encoding
         >>> read_wire("stego.jpg")
         Traceback (most recent call last):
-        privmed.errors.InputError: stego.jpg: is a JPEG file, whose compression destroys what is hidden. Use the PNG that was sent, unchanged.
+        privmed.errors.InputError: stego.jpg: is a JPEG file, whose compression destroys what is hidden. ...
     """
     return in_colour(read_pixels(path))
 
