@@ -122,6 +122,11 @@ def keep_colons(_app: Any, what: str, _name: str, _obj: Any, _options: Any, line
         lines[0] = lines[0].replace(": ", " \N{EN DASH} ", 1)
 
 
+def keep_hook(_app: Any, _what: str, _name: str, member: Any, _skip: bool, _options: Any) -> bool | None:
+    """The hook is documented where it is specified; implementations, one in each module of methods, are left out."""
+    return False if member is privmed.hooks.privmed_register else None
+
+
 def home(name: str) -> str:
     """Where a name of the library's face is documented; other names as they are."""
     face, _, last = name.rpartition(".")
