@@ -183,6 +183,17 @@ def part(kind: str, name: str, **settings: Any) -> Any:
 def hider(name: str, weights: Any = BUNDLED, **settings: Any) -> Hider:
     """Create a hider; see :func:`create`.
 
+    Args:
+        name: of an installed hider, see :func:`available`.
+        weights: the name of bundled weights, a path, or None for random ones; by default its own bundled weights.
+        settings: those of its ``Config``, and ``device``.
+
+    Raises:
+        MethodNotFoundError: when no installed plugin offers it.
+        PluginError: when the plugin that offers it is broken.
+        SettingsError: for settings that do not exist or are out of range.
+        WeightsError: for weights that are missing, damaged or do not fit.
+
     Example:
         >>> import privmed, torch
         >>> stego = privmed.hider("lightih").hide(torch.rand(1, 1, 48, 64), torch.rand(1, 3, 200, 300))
@@ -195,6 +206,8 @@ def hider(name: str, weights: Any = BUNDLED, **settings: Any) -> Hider:
 def analyzer(name: str, weights: Any = BUNDLED, **settings: Any) -> Analyzer:
     """Create an analyzer; see :func:`create`. Example: ``privmed.analyzer("hidemia", weights="busi")``.
 
+    Arguments and errors are those of :func:`hider`.
+
     Example:
         >>> import privmed, torch
         >>> analyzer = privmed.analyzer("hidemia", weights="busi")
@@ -206,6 +219,8 @@ def analyzer(name: str, weights: Any = BUNDLED, **settings: Any) -> Analyzer:
 
 def protector(name: str, weights: Any = BUNDLED, **settings: Any) -> Protector:
     """Create a protector; see :func:`create`.
+
+    Arguments and errors are those of :func:`hider`.
 
     Example:
         >>> import privmed, torch
@@ -220,6 +235,8 @@ def protector(name: str, weights: Any = BUNDLED, **settings: Any) -> Protector:
 
 def watermarker(name: str, weights: Any = BUNDLED, **settings: Any) -> Watermarker:
     """Create a watermarker; see :func:`create`.
+
+    Arguments and errors are those of :func:`hider`.
 
     Example:
         >>> import privmed, torch

@@ -50,6 +50,12 @@ def setting(default: Any, doc: str, *checks: Check, formerly: str = "") -> Any:
     A default that hangs on a setting declared before is an ``attrs.Factory(..., takes_self=True)``. ``formerly`` is a name that it
     had, which goes on working with a warning.
 
+    Args:
+        default: its value where nobody says otherwise; a list or dict is copied for each object.
+        doc: what it sets, for pages and listings.
+        checks: what its value has to pass, such as :func:`between`.
+        formerly: its name before the present one.
+
     Example:
         >>> from attrs import frozen
         >>> from privmed.settings import positive, setting
@@ -108,13 +114,13 @@ def describe(cls: type) -> list[dict[str, Any]]:
 def parse_assignments(pairs: list[str]) -> dict[str, Any]:
     """Turn ``["blocks=4", "loss.beta=2"]`` into ``{"blocks": 4, "loss": {"beta": 2}}``; values are YAML.
 
+    Raises:
+        SettingsError: for a pair without ``=`` or a value that is not YAML.
+
     Example:
         >>> from privmed.settings import parse_assignments
         >>> parse_assignments(["blocks=4", "loss.beta=2"])
         {'blocks': 4, 'loss': {'beta': 2}}
-
-    Raises:
-        SettingsError: for a pair without ``=`` or a value that is not YAML.
     """
     import yaml
 

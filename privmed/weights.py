@@ -164,6 +164,11 @@ def read_card(path: Path, cls: type[Method] | None = None) -> dict[str, Any]:
 def load_into(method: Method, path: Path, card: dict[str, Any]) -> None:
     """Load weights into a method and remember their card.
 
+    Args:
+        method: made with the settings of the card.
+        path: a ``.safetensors`` file.
+        card: what :func:`read_card` gives.
+
     Raises:
         WeightsError: when the file is truncated, altered, or does not fit the method's settings.
 

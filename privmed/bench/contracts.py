@@ -143,11 +143,22 @@ class Defence(Part):
         return images
 
     def augment(self, images: Tensor, masks: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-        """Change a batch, (B, C, S, S) in [0, 1] and masks (B, 1, S, S), anew in each epoch."""
+        """Change a batch, (B, C, S, S) in [0, 1] and masks (B, 1, S, S), anew in each epoch.
+
+        Args:
+            images: (B, C, S, S) float32 in [0, 1].
+            masks: (B, 1, S, S), 0 or 1.
+            rng: the only source of randomness.
+        """
         return images, masks
 
     def harden(self, images: Tensor, loss: Loss) -> Tensor:
-        """Change a batch against the model in training; ``loss`` gives the model's loss on changed images."""
+        """Change a batch against the model in training; ``loss`` gives the model's loss on changed images.
+
+        Args:
+            images: (B, C, S, S) float32 in [0, 1].
+            loss: from such a batch to a scalar, with a gradient.
+        """
         return images
 
 

@@ -53,6 +53,14 @@ class Overlay:
 def layer_of(colour: np.ndarray, grey: bool, max_value: int) -> np.ndarray:
     """Colours (h, w, 3) uint8 in the shape and units of the values under them.
 
+    Args:
+        colour: (h, w, 3) uint8.
+        grey: whether the picture is grey.
+        max_value: its value of white.
+
+    Returns:
+        (h, w) for a grey picture, else (h, w, 3), in [0, max_value]; int32, or int64 beyond 16 bits.
+
     Example:
         >>> import numpy as np
         >>> from privmed.imaging.overlay import layer_of
@@ -207,6 +215,11 @@ def guess(values: np.ndarray, overlay: Overlay, max_value: int) -> np.ndarray:
 
     Off by half a grey level times 255 / (255 - opacity), and 0 where the overlay is opaque.
 
+    Args:
+        values: the marked picture, (H, W) or (H, W, 3) integers in [0, max_value].
+        overlay: what lies on it.
+        max_value: the value of white.
+
     Example:
         >>> import numpy as np
         >>> from privmed.imaging.overlay import Overlay, blend, guess
@@ -249,6 +262,11 @@ def admissible(size: tuple[int, int], mark: tuple[int, int], keep_off: np.ndarra
 
 def touches(size: tuple[int, int], mark: tuple[int, int], region: np.ndarray) -> np.ndarray:
     """How many pixels of a region a mark would cover at each place, (H - h + 1, W - w + 1) int64.
+
+    Args:
+        size: height and width of the picture.
+        mark: height and width of the mark.
+        region: (H, W) bool.
 
     Example:
         >>> import numpy as np

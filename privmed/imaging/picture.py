@@ -84,6 +84,9 @@ class Picture:
         Pixels whose view did not change keep their stored value bit for bit, also where the window saturates. A residual is
         turned into stored units with the slope of the chain at that pixel.
 
+        Args:
+            view: as :meth:`tensor` gives it, (1, 1 or 3, H, W) in [0, 1].
+
         Raises:
             InputError: when ``view`` has another shape.
             LossError: when stored values are palette indices, to which nothing can be added.
@@ -102,6 +105,13 @@ class Picture:
         """As :meth:`with_view`, with the promise that what is seen moves by ``bound`` at most, after rounding to stored units.
 
         A stored value that rounding has carried beyond the bound goes back towards its source, unit by unit.
+
+        Args:
+            view: as :meth:`tensor` gives it, (1, 1 or 3, H, W) in [0, 1].
+            bound: above 0, on the [0, 1] scale.
+
+        Raises:
+            InputError, LossError: as :meth:`with_view`.
         """
         changed = self.with_view(view)
         old = self.chain.forward(self.pixels)

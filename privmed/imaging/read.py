@@ -92,6 +92,11 @@ def read(path: str | os.PathLike[str], *, frame: int | None = None) -> Picture:
 def read_secret(path: str | os.PathLike[str], *, frame: int | None = None, allow_lossy: bool = False) -> Picture:
     """Read a scan that is to be hidden: what travels is its 8-bit view, so one that holds more is refused unless that is allowed.
 
+    Args:
+        path: see :func:`read`.
+        frame: see :func:`read`.
+        allow_lossy: take the 8-bit view of a deeper scan.
+
     Raises:
         LossError: when the view does not hold the whole picture and ``allow_lossy`` is off.
         InputError, MissingDependencyError: as :func:`read`.

@@ -36,7 +36,13 @@ def from_bytes(pixels: np.ndarray) -> Tensor:
 def write_view(path: str | Path, image: Tensor, *, overwrite: bool = False) -> Path:
     """Write an image in [0, 1] as an ordinary 8-bit PNG.
 
+    Args:
+        path: a name that ends in ``.png``.
+        image: (1, 1 or 3, H, W) in [0, 1], float; rounded to 8 bits.
+        overwrite: whether an existing file may be replaced.
+
     Raises:
+        InputError: for another shape, NaN or infinite values.
         OutputError: when the name is not that of a PNG, or the file exists or cannot be written.
 
     Example:

@@ -35,7 +35,13 @@ class Staged(Protocol):
         """The state before the first stage, of images (B, 3, H, W)."""
 
     def run(self, state: State, first: int, last: int) -> State:
-        """Apply stages ``first`` to ``last - 1``; with ``first > last`` undo stages ``first - 1`` down to ``last``."""
+        """Apply stages ``first`` to ``last - 1``; with ``first > last`` undo stages ``first - 1`` down to ``last``.
+
+        Args:
+            state: two tensors of one shape, as :meth:`encode` gives them.
+            first: stage to begin with, from 0.
+            last: stage before which to stop.
+        """
 
     def latent(self, like: Tensor, generator: torch.Generator) -> Tensor:
         """What stands for the lost part of a state when recovering begins."""
@@ -99,7 +105,14 @@ class Carrying(Protocol):
     """
 
     def hide_file(self, data: bytes, cover: Tensor, key: Any, *, generator: Any = None) -> Tensor:
-        """The stego, (1, 1 or 3, H, W) on 256 levels, of the photograph's size."""
+        """The stego, (1, 1 or 3, H, W) on 256 levels, of the photograph's size.
+
+        Args:
+            data: the file.
+            cover: (1, 1 or 3, H, W) in [0, 1].
+            key: see :class:`privmed.FileHider`.
+            generator: a generator or a seed, for tests.
+        """
 
     def recover_file(self, stego: Tensor, key: Any) -> bytes:
         """The file, bit for bit."""

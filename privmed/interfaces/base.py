@@ -66,7 +66,11 @@ class Method(nn.Module):
         return next((p.device for p in self.parameters()), torch.device("cpu"))
 
     def subnets(self) -> Any:
-        """Context for the convolutions of a sub-network: bfloat16 where ``precision`` says so, else float32."""
+        """Context for the convolutions of a sub-network: bfloat16 where ``precision`` says so, else float32.
+
+        Raises:
+            SettingsError: when ``precision`` is none of its three values.
+        """
         if self.precision not in PRECISIONS:
             raise SettingsError(f"precision must be one of {', '.join(PRECISIONS)}, got {self.precision!r}.")
         return subnet_precision(self.precision, self.device)

@@ -84,12 +84,23 @@ class FileHider(Method):
 
     @final
     def capacity(self, cover: Tensor) -> int:
-        """How many bytes fit into a photograph, as :meth:`size_of` counts them."""
+        """How many bytes fit into a photograph, as :meth:`size_of` counts them.
+
+        Args:
+            cover: (1, 1 or 3, H, W) in [0, 1], sides at least 32.
+
+        Raises:
+            InputError: for a wrong type, shape or range, more than one image, or NaN.
+        """
         return self._capacity(_pixels("cover", cover))
 
     @final
     def size_of(self, data: bytes) -> int:
-        """How many bytes of the capacity a file takes: those that are left when it is compressed."""
+        """How many bytes of the capacity a file takes: those that are left when it is compressed.
+
+        Raises:
+            InputError: when ``data`` is not of type bytes.
+        """
         return self._size_of(_bytes(data))
 
     @final

@@ -178,6 +178,10 @@ class Watermarker(Method):
     def remove(self, image: Tensor, record: dict[str, Any]) -> Tensor:
         """Return the original of a marked image, bit for bit on its own grey levels.
 
+        Args:
+            image: as :meth:`embed` returned it, (1, 1 or 3, H, W) in [0, 1].
+            record: what :meth:`embed` gave with it.
+
         Raises:
             InputError: for wrong types, shapes, ranges or NaN.
             KeyFileError: when the record is damaged, or belongs to another image or to this one before it was altered.

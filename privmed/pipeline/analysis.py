@@ -34,6 +34,10 @@ def hide(
         falls_short: whether the run, as an 8-bit file would deliver it, is not good enough.
         progress: called with the refining steps taken and their number.
 
+    Raises:
+        MethodNotFoundError: when no installed hider has that name.
+        SettingsError: for ``refine=None`` without ``falls_short``, and for a hider of files.
+
     Example:
         >>> from privmed.pipeline import hide, png, recover
         >>> from privmed.testing import sample_images
@@ -75,6 +79,12 @@ def bare() -> Stage:
 def analyze(analyzer: str | Analyzer) -> Stage:
     """Have the server analyse the stego.
 
+    Args:
+        analyzer: a name or an analyzer; the run then has ``response``, (B, 3, H, W) in [0, 1].
+
+    Raises:
+        MethodNotFoundError: when no installed analyzer has that name.
+
     Example:
         >>> from privmed.pipeline import analyze, decode, hide, png, recover
         >>> from privmed.testing import sample_images
@@ -94,6 +104,14 @@ def analyze(analyzer: str | Analyzer) -> Stage:
 
 def recover(hider: str | Hider) -> Stage:
     """Read the hidden image out of whatever came last.
+
+    Args:
+        hider: a name or a hider; the run then has ``recovered``, (B, 3, H, W), unclamped.
+
+    Raises:
+        MethodNotFoundError: when no installed hider has that name.
+        SettingsError: for a hider of files.
+        InputError: when the stage is run on an image that was published, and hides nothing.
 
     Example:
         >>> from privmed.pipeline import hide, jpeg, recover
@@ -115,6 +133,12 @@ def recover(hider: str | Hider) -> Stage:
 
 def decode(analyzer: str | Analyzer) -> Stage:
     """Turn what was recovered from the response into probabilities.
+
+    Args:
+        analyzer: a name or an analyzer; the run then has ``prediction``, (B, 1, H, W), (B, K, H, W) or (B, classes) in [0, 1].
+
+    Raises:
+        MethodNotFoundError: when no installed analyzer has that name.
 
     Example:
         >>> from privmed.pipeline import Pipeline

@@ -27,6 +27,9 @@ def png(
         overwrite: whether an existing file may be replaced.
         check: called with the run as the file delivers it, before the file gets its name; if it raises, nothing is left.
 
+    Raises:
+        OutputError: when the stage is run, for a name that is not that of a PNG, or a file that exists or cannot be written.
+
     Example:
         >>> from privmed.pipeline import hide, png
         >>> from privmed.testing import sample_images
@@ -53,6 +56,12 @@ def png(
 def jpeg(quality: int = 90) -> Stage:
     """A true JPEG encoder and decoder (Pillow's, 4:2:0).
 
+    Args:
+        quality: Pillow's, 1 to 100.
+
+    Raises:
+        SettingsError: for any other.
+
     Example:
         >>> from privmed.pipeline import hide, jpeg, recover
         >>> hide("lightih") | jpeg(quality=75) | recover("lightih")
@@ -64,6 +73,12 @@ def jpeg(quality: int = 90) -> Stage:
 
 def blur(sigma: float = 1.0) -> Stage:
     """A Gaussian blur, ``sigma`` in pixels.
+
+    Args:
+        sigma: above 0.
+
+    Raises:
+        SettingsError: when it is not.
 
     Example:
         >>> import torch
@@ -80,6 +95,12 @@ def blur(sigma: float = 1.0) -> Stage:
 
 def noise(std: float = 0.01) -> Stage:
     """Gaussian noise of standard deviation ``std`` on the [0, 1] scale, clamped.
+
+    Args:
+        std: 0 or more; what is drawn depends on the run's seed and on the place in the pipeline.
+
+    Raises:
+        SettingsError: when it is negative.
 
     Example:
         >>> import torch
@@ -102,6 +123,12 @@ def noise(std: float = 0.01) -> Stage:
 
 def resize(scale: float = 0.5) -> Stage:
     """Scale down or up and back again (bilinear, antialiased).
+
+    Args:
+        scale: of each side, above 0; the shape of the images stays.
+
+    Raises:
+        SettingsError: when it is not above 0.
 
     Example:
         >>> from privmed.pipeline import Pipeline, protect, resize

@@ -27,6 +27,10 @@ def protect(protector: str | Protector) -> Stage:
     Args:
         protector: a name or a protector; one that learns has to be fitted.
 
+    Raises:
+        MethodNotFoundError: when no installed protector has that name.
+        WeightsError: when the stage is run with a protector that was to be fitted first.
+
     Example:
         >>> import torch
         >>> from privmed.pipeline import jpeg, protect
@@ -58,6 +62,11 @@ def watermark(
         oracle: images to probabilities.
         logo: (1, 3 or 4, h, w) in [0, 1]; a shield by default.
         where: ``"anywhere"``; ``"outside"`` of the boxes around the lesions of the mask, if there are any; ``"inside"``: touching one.
+
+    Raises:
+        MethodNotFoundError: when no installed watermarker has that name.
+        SettingsError: for another ``where``.
+        InputError: when the stage is run: for an oracle that returns no probabilities, or an image without a place for the mark.
 
     Example:
         >>> import torch
@@ -98,6 +107,13 @@ def watermark(
 def unlock(watermarker: str | Watermarker) -> Stage:
     """Lift the watermarks, bit for bit; an image that was altered since is an error, since its mark cannot be lifted.
 
+    Args:
+        watermarker: a name or a watermarker, the one that marked.
+
+    Raises:
+        MethodNotFoundError: when no installed watermarker has that name.
+        KeyFileError: when the stage is run on an image that was altered.
+
     Example:
         >>> import torch
         >>> from privmed.pipeline import unlock, watermark
@@ -119,6 +135,12 @@ def unlock(watermarker: str | Watermarker) -> Stage:
 
 def classify(oracle: Oracle) -> Stage:
     """Ask a model about the image as it arrived; the metrics then hold its accuracy.
+
+    Args:
+        oracle: from images (N, C, H, W) in [0, 1] to probabilities (N, classes).
+
+    Raises:
+        InputError: when the stage is run, and the oracle returns something else.
 
     Example:
         >>> import torch

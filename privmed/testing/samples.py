@@ -12,6 +12,12 @@ def sample_images(
 ) -> tuple[Tensor, Tensor]:
     """Return a secret and a cover, each (batch, channels, H, W) float32 in [0, 1], soft blobs with a little grain.
 
+    Args:
+        batch: how many of each.
+        size: height and width.
+        channels: 1 or 3.
+        seed: what they are drawn from.
+
     Example:
         >>> from privmed.testing import sample_images
         >>> secret, cover = sample_images(batch=1, size=(32, 32))
