@@ -36,7 +36,16 @@ ROOM = 65_536  # bytes of a response beside its pixels
 
 
 class ServerError(PrivmedError):
-    """A server that cannot be reached, or does not answer as it should."""
+    """A server that cannot be reached, or does not answer as it should.
+
+    Example:
+        >>> from privmed.client import PhotoService, ServerError
+        >>> try:
+        ...     PhotoService("http://127.0.0.1:9", seconds=0.1).send(b"", largest=1000)
+        ... except ServerError:
+        ...     print("nobody listens there")
+        nobody listens there
+    """
 
 
 class PhotoService:
@@ -50,6 +59,14 @@ class PhotoService:
 
     Raises:
         SettingsError: for an address that is none, or would send photographs and the token unencrypted.
+
+    Example:
+        >>> from privmed.client import PhotoService
+        >>> PhotoService("https://hospital.example/covert", token="secret").url
+        'https://hospital.example/covert/v1/photos'
+        >>> PhotoService("http://hospital.example")
+        Traceback (most recent call last):
+        privmed.errors.SettingsError: http://hospital.example: would send photographs and the token unencrypted. ...
     """
 
     def __init__(self, url: str, token: str | None = None, *, seconds: float = 120.0, insecure: bool = False) -> None:
@@ -115,6 +132,14 @@ class RemoteAnalyzer(Analyzer):
         url: where the server is, see :class:`PhotoService`.
         local: the method that the server runs; decodes, and knows to which hider it was tuned.
         token, options: see :class:`PhotoService`.
+
+    Example:
+        >>> import privmed
+        >>> from privmed.client import RemoteAnalyzer
+        >>> from privmed.pipeline import Pipeline
+        >>> remote = RemoteAnalyzer("https://hospital.example", privmed.analyzer("hidemia", weights="busi"))
+        >>> Pipeline.covert(analyzer=remote)  # the photograph goes to the server when this is called
+        hide(lightih) | png() | analyze(hidemia) | png() | recover(lightih) | decode(hidemia)
     """
 
     multiple = 1  # the server pads
@@ -159,12 +184,26 @@ class RemoteAnalyzer(Analyzer):
 
 
 def model_version(analyzer: Analyzer) -> str:
-    """What a server says of the weights it answers with; empty for weights without a card."""
+    """What a server says of the weights it answers with; empty for weights without a card.
+
+    Example:
+        >>> import privmed
+        >>> from privmed.client import model_version
+        >>> analyzer = privmed.analyzer("hidemia", weights="busi")
+        >>> analyzer.card["sha256"].startswith(model_version(analyzer))
+        True
+    """
     return str((analyzer.card or {}).get("sha256", ""))[:12]
 
 
 def is_loopback(host: str) -> bool:
-    """Whether an address is of this machine alone."""
+    """Whether an address is of this machine alone.
+
+    Example:
+        >>> from privmed.client import is_loopback
+        >>> is_loopback("127.0.0.1"), is_loopback("::1"), is_loopback("hospital.example")
+        (True, True, False)
+    """
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

@@ -33,7 +33,14 @@ hookimpl = pluggy.HookimplMarker("privmed")
 
 
 class Register(Protocol):
-    """What a plugin hands its classes and commands to."""
+    """What a plugin hands its classes and commands to.
+
+    Example:
+        >>> from privmed import hookimpl
+        >>> @hookimpl
+        ... def privmed_register(register):
+        ...     register.command("greet", lambda name="you": print(f"hello {name}"))  # privmed greet --name Ada
+    """
 
     def __call__(self, cls: type) -> None:
         """Take in a class."""
@@ -49,4 +56,12 @@ def privmed_register(register: Register) -> None:
     A class is a method (:class:`privmed.Hider`, ``Analyzer``, ``Protector``, ``Watermarker``) or takes part in comparisons: an
     ``Exploiter``, ``Defence``, ``Detector``, ``Metric``, ``Reader`` or ``Suite`` of :mod:`privmed.bench.contracts`. The group of the
     entry point says which kind it is asked for: ``privmed.hiders``, ``privmed.exploiters``, ``privmed.commands``, and so on.
+
+    Example:
+        >>> from privmed import Hider, hookimpl
+        >>> class Mine(Hider):
+        ...     name = "mine"
+        >>> @hookimpl
+        ... def privmed_register(register):
+        ...     register(Mine)
     """

@@ -95,6 +95,11 @@ def plugins(kind: str | None = None, *, check: bool = False) -> list[PluginInfo]
 
     Raises:
         PluginError: with ``PRIVMED_STRICT=1``, for the first broken plugin.
+
+    Example:
+        >>> import privmed
+        >>> [p.distribution for p in privmed.plugins("hider") if p.name == "lightih"]
+        ['privmed-hiders']
     """
     kinds = list(METHODS) if kind is None else [_known_kind(kind)]
     rows = [row for k in kinds for row in _discover(k)]
@@ -178,6 +183,17 @@ def part(kind: str, name: str, **settings: Any) -> Any:
 def hider(name: str, weights: Any = BUNDLED, **settings: Any) -> Hider:
     """Create a hider; see :func:`create`.
 
+    Args:
+        name: of an installed hider, see :func:`available`.
+        weights: the name of bundled weights, a path, or None for random ones; by default its own bundled weights.
+        settings: those of its ``Config``, and ``device``.
+
+    Raises:
+        MethodNotFoundError: when no installed plugin offers it.
+        PluginError: when the plugin that offers it is broken.
+        SettingsError: for settings that do not exist or are out of range.
+        WeightsError: for weights that are missing, damaged or do not fit.
+
     Example:
         >>> import privmed, torch
         >>> stego = privmed.hider("lightih").hide(torch.rand(1, 1, 48, 64), torch.rand(1, 3, 200, 300))
@@ -188,17 +204,46 @@ def hider(name: str, weights: Any = BUNDLED, **settings: Any) -> Hider:
 
 
 def analyzer(name: str, weights: Any = BUNDLED, **settings: Any) -> Analyzer:
-    """Create an analyzer; see :func:`create`. Example: ``privmed.analyzer("hidemia", weights="busi")``."""
+    """Create an analyzer; see :func:`create`. Example: ``privmed.analyzer("hidemia", weights="busi")``.
+
+    Arguments and errors are those of :func:`hider`.
+
+    Example:
+        >>> import privmed, torch
+        >>> analyzer = privmed.analyzer("hidemia", weights="busi")
+        >>> analyzer.analyze(torch.rand(1, 3, 64, 64)).shape
+        torch.Size([1, 3, 64, 64])
+    """
     return create("analyzer", name, weights, **settings)  # type: ignore[return-value]
 
 
 def protector(name: str, weights: Any = BUNDLED, **settings: Any) -> Protector:
-    """Create a protector; see :func:`create`."""
+    """Create a protector; see :func:`create`.
+
+    Arguments and errors are those of :func:`hider`.
+
+    Example:
+        >>> import privmed, torch
+        >>> image, mask = torch.rand(1, 1, 64, 64), torch.zeros(1, 1, 64, 64)
+        >>> mask[..., 20:40, 20:40] = 1
+        >>> protected = privmed.protector("tint", epsilon=4 / 255).protect(image, mask)
+        >>> bool((protected - image).abs().max() < 4.6 / 255)  # the image was rounded to 8 bits, too
+        True
+    """
     return create("protector", name, weights, **settings)  # type: ignore[return-value]
 
 
 def watermarker(name: str, weights: Any = BUNDLED, **settings: Any) -> Watermarker:
-    """Create a watermarker; see :func:`create`."""
+    """Create a watermarker; see :func:`create`.
+
+    Arguments and errors are those of :func:`hider`.
+
+    Example:
+        >>> import privmed, torch
+        >>> marked = privmed.watermarker("plain").embed(torch.rand(1, 3, 64, 64), logo=torch.ones(1, 3, 16, 16))
+        >>> marked.image.shape
+        torch.Size([1, 3, 64, 64])
+    """
     return create("watermarker", name, weights, **settings)  # type: ignore[return-value]
 
 

@@ -11,16 +11,14 @@ A method's settings read like a table of its paper::
 from __future__ import annotations
 
 import copy
-import math
-import re
 import typing
 from collections.abc import Mapping
 from typing import Any
 
 import attrs
 
-from privmed.errors import SettingsError, did_you_mean
-from privmed.files import plain
+from privmed.checks import among, at_least, between, file_name, inner_path, one_of, positive, side
+from privmed.errors import SettingsError
 from privmed.structuring import Check, RenamedSetting, number, structure, unstructure, validators_of
 
 __all__ = [
@@ -51,6 +49,21 @@ def setting(default: Any, doc: str, *checks: Check, formerly: str = "") -> Any:
 
     A default that hangs on a setting declared before is an ``attrs.Factory(..., takes_self=True)``. ``formerly`` is a name that it
     had, which goes on working with a warning.
+
+    Args:
+        default: its value where nobody says otherwise; a list or dict is copied for each object.
+        doc: what it sets, for pages and listings.
+        checks: what its value has to pass, such as :func:`between`.
+        formerly: its name before the present one.
+
+    Example:
+        >>> from attrs import frozen
+        >>> from privmed.settings import positive, setting
+        >>> @frozen(kw_only=True)
+        ... class Config:
+        ...     alpha: float = setting(2.0, "clamp of the log-scale", positive())
+        >>> Config(alpha=1.5)
+        Config(alpha=1.5)
     """
     if isinstance(default, (list, dict)):
         default = attrs.Factory(lambda shared=default: copy.deepcopy(shared))
@@ -58,106 +71,30 @@ def setting(default: Any, doc: str, *checks: Check, formerly: str = "") -> Any:
 
 
 def required(doc: str, *checks: Check) -> Any:
-    """Declare a setting that has no default."""
+    """Declare a setting that has no default.
+
+    Example:
+        >>> from attrs import frozen
+        >>> from privmed.settings import required, structure
+        >>> @frozen(kw_only=True)
+        ... class Plan:
+        ...     suite: str = required("what is measured")
+        >>> structure(Plan, {}, "plan.yaml")
+        Traceback (most recent call last):
+        privmed.errors.SettingsError: plan.yaml: suite is missing.
+    """
     return attrs.field(validator=list(checks), metadata={"doc": doc})
 
 
-def one_of(*choices: Any) -> Check:
-    """Accept only the given values."""
-
-    def check(_: Any, attribute: attrs.Attribute, value: Any) -> None:
-        if value not in choices:
-            hint = did_you_mean(value, [c for c in choices if isinstance(c, str)]) if isinstance(value, str) else ""
-            raise ValueError(f"{attribute.name} must be one of {', '.join(map(repr, choices))}, got {value!r}.{hint}")
-
-    check.says = f"one of {', '.join(map(repr, choices))}"  # type: ignore[attr-defined]
-    return check
-
-
-def among(*choices: Any) -> Check:
-    """Accept lists of nothing but the given values."""
-
-    def check(_: Any, attribute: attrs.Attribute, value: Any) -> None:
-        for wrong in (v for v in value if v not in choices):
-            hint = did_you_mean(wrong, choices) if isinstance(wrong, str) else ""
-            raise ValueError(f"{attribute.name} must be among {', '.join(map(str, choices))}, got {wrong!r}.{hint}")
-
-    check.says = f"among {', '.join(map(str, choices))}"  # type: ignore[attr-defined]
-    return check
-
-
-def between(low: float, high: float) -> Check:
-    """Accept finite numbers with ``low <= value <= high``."""
-
-    def check(_: Any, attribute: attrs.Attribute, value: Any) -> None:
-        if not low <= value <= high:
-            raise ValueError(f"{attribute.name} must lie in [{low}, {high}], got {value!r}")
-
-    check.says = f"{low} to {high}"  # type: ignore[attr-defined]
-    return check
-
-
-def at_least(low: float) -> Check:
-    """Accept numbers with ``value >= low`` (NaN is refused)."""
-
-    def check(_: Any, attribute: attrs.Attribute, value: Any) -> None:
-        if not value >= low:
-            raise ValueError(f"{attribute.name} must be at least {low}, got {value!r}")
-
-    check.says = f"at least {low}"  # type: ignore[attr-defined]
-    return check
-
-
-def file_name(longest: int = 64) -> Check:
-    """Accept text that becomes a part of the names of files: letters, digits, ``.``, ``_`` and ``-``; no dot or dash in front."""
-
-    def check(_: Any, attribute: attrs.Attribute, value: Any) -> None:
-        if not re.fullmatch(rf"[A-Za-z0-9_][A-Za-z0-9._-]{{0,{longest - 1}}}", value):
-            raise ValueError(
-                f"{attribute.name} must be at most {longest} letters, digits, '_', '-' and '.', no '-' or '.' first, got {value!r}"
-            )
-
-    check.says = "letters, digits, . _ -"  # type: ignore[attr-defined]
-    return check
-
-
-def inner_path() -> Check:
-    """Accept a path that stays inside the folder it is relative to."""
-
-    def check(_: Any, attribute: attrs.Attribute, value: Any) -> None:
-        try:
-            plain(value)
-        except ValueError as error:
-            raise ValueError(f"{attribute.name} must stay inside its folder, but {value!r} {error}") from error
-
-    check.says = "a relative path without .."  # type: ignore[attr-defined]
-    return check
-
-
-def side(multiple: int = 16) -> Check:
-    """Accept sides of images that networks halve again and again: at least 32 and a multiple."""
-
-    def check(_: Any, attribute: attrs.Attribute, value: Any) -> None:
-        if value < 32 or value % multiple:
-            raise ValueError(f"{attribute.name} must be at least 32 and a multiple of {multiple}, got {value!r}")
-
-    check.says = f"at least 32 and a multiple of {multiple}"  # type: ignore[attr-defined]
-    return check
-
-
-def positive() -> Check:
-    """Accept numbers greater than zero (NaN is refused)."""
-
-    def check(_: Any, attribute: attrs.Attribute, value: Any) -> None:
-        if not 0 < value < math.inf:
-            raise ValueError(f"{attribute.name} must be a number greater than 0, got {value!r}")
-
-    check.says = "greater than 0"  # type: ignore[attr-defined]
-    return check
-
-
 def describe(cls: type) -> list[dict[str, Any]]:
-    """Describe a settings class: one dict (name, type, default, allowed, doc) a setting."""
+    """Describe a settings class: one dict (name, type, default, allowed, doc) a setting.
+
+    Example:
+        >>> from privmed import Watermarker
+        >>> from privmed.settings import describe
+        >>> describe(Watermarker.Config)[1]
+        {'name': 'batch', 'type': 'int', 'default': 64, 'allowed': 'at least 1', 'doc': 'images the oracle is asked about at a time'}
+    """
     hints = typing.get_type_hints(cls)
     rows = []
     for a in attrs.fields(cls):
@@ -177,12 +114,13 @@ def describe(cls: type) -> list[dict[str, Any]]:
 def parse_assignments(pairs: list[str]) -> dict[str, Any]:
     """Turn ``["blocks=4", "loss.beta=2"]`` into ``{"blocks": 4, "loss": {"beta": 2}}``; values are YAML.
 
-    Example:
-        >>> parse_assignments(["blocks=4", "loss.beta=2"])
-        {'blocks': 4, 'loss': {'beta': 2}}
-
     Raises:
         SettingsError: for a pair without ``=`` or a value that is not YAML.
+
+    Example:
+        >>> from privmed.settings import parse_assignments
+        >>> parse_assignments(["blocks=4", "loss.beta=2"])
+        {'blocks': 4, 'loss': {'beta': 2}}
     """
     import yaml
 
@@ -206,7 +144,13 @@ def parse_assignments(pairs: list[str]) -> dict[str, Any]:
 
 
 def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
-    """Return ``base`` with ``changes`` laid over it, descending into nested mappings."""
+    """Return ``base`` with ``changes`` laid over it, descending into nested mappings.
+
+    Example:
+        >>> from privmed.settings import merge
+        >>> merge({"steps": 100, "loss": {"beta": 1, "gamma": 3}}, {"loss": {"beta": 2}})
+        {'steps': 100, 'loss': {'beta': 2, 'gamma': 3}}
+    """
     out = dict(base)
     for key, value in changes.items():
         nested = isinstance(value, Mapping) and isinstance(out.get(key), Mapping)

@@ -18,7 +18,17 @@ Check = Callable[[Any, attrs.Attribute, Any], None]
 
 
 class RenamedSetting(DeprecationWarning):
-    """A setting was given under its old name."""
+    """A setting was given under its old name.
+
+    Example:
+        >>> import privmed, warnings
+        >>> from privmed.settings import RenamedSetting
+        >>> with warnings.catch_warnings(record=True) as told:
+        ...     warnings.simplefilter("always", RenamedSetting)
+        ...     marker = privmed.watermarker("medlocker", veil=8)
+        >>> print(told[0].message)
+        the setting 'veil' is called 'jitter' now.
+    """
 
 
 class _OutOfRange(ValueError):
@@ -35,6 +45,17 @@ def structure(cls: type[T], values: Mapping[str, Any], where: str) -> T:
 
     Raises:
         SettingsError: listing *all* unknown names, wrong types and out-of-range values, each with its path.
+
+    Example:
+        >>> from privmed import Watermarker
+        >>> from privmed.settings import structure
+        >>> structure(Watermarker.Config, {"margin": 0.2}, "mine")
+        WatermarkerConfig(margin=0.2, batch=64)
+        >>> structure(Watermarker.Config, {"margin": 2, "bach": 8}, "mine")
+        Traceback (most recent call last):
+        privmed.errors.SettingsError: mine: 2 mistakes in the settings:
+          - no setting 'bach'; there are batch, margin. Did you mean 'batch'?
+          - margin must lie in [0, 1], got 2
     """
     if not isinstance(values, Mapping):
         raise SettingsError(f"{where}: expected settings by name, got {type(values).__name__}.")
@@ -49,7 +70,14 @@ def structure(cls: type[T], values: Mapping[str, Any], where: str) -> T:
 
 
 def unstructure(config: Any) -> dict[str, Any]:
-    """Turn a settings object back into plain data; ``structure`` of the result gives an equal object."""
+    """Turn a settings object back into plain data; ``structure`` of the result gives an equal object.
+
+    Example:
+        >>> from privmed import Watermarker
+        >>> from privmed.settings import unstructure
+        >>> unstructure(Watermarker.Config(margin=0.2))
+        {'margin': 0.2, 'batch': 64}
+    """
     return _converter.unstructure(config)
 
 

@@ -32,7 +32,14 @@ CARD_VERSION = 1
 
 
 def bundled(cls: type[Method]) -> dict[str, Path]:
-    """Return the weights that ship with a method, by name."""
+    """Return the weights that ship with a method, by name.
+
+    Example:
+        >>> from privmed import registry
+        >>> from privmed.weights import bundled
+        >>> sorted(bundled(registry.load("hider", "lightih")))
+        ['broad', 'general']
+    """
     package = sys.modules[cls.__module__].__package__ or ""
     if not package:
         return {}
@@ -55,6 +62,12 @@ def locate(cls: type[Method], weights: str | os.PathLike[str] | None) -> Path | 
 
     Raises:
         WeightsError: when there is no such name or file.
+
+    Example:
+        >>> from privmed import registry
+        >>> from privmed.weights import locate
+        >>> locate(registry.load("hider", "lightih"), "general").name
+        'lightih-general.safetensors'
     """
     if weights is None:
         return None
@@ -73,7 +86,16 @@ def locate(cls: type[Method], weights: str | os.PathLike[str] | None) -> Path | 
 
 
 def identity(method: Method) -> dict[str, str | None]:
-    """Which weights a method works with: its name, theirs (a bundled name or a file), and the sha256 of the file; None for random ones."""
+    """Which weights a method works with: its name, theirs (a bundled name or a file), and the sha256 of the file; None for random ones.
+
+    Example:
+        >>> import privmed
+        >>> from privmed.weights import identity
+        >>> identity(privmed.hider("lightih", weights=None))
+        {'method': 'lightih', 'weights': None, 'sha256': None}
+        >>> identity(privmed.hider("lightih", weights="general"))["weights"]
+        'general'
+    """
     if method.source is None:
         return {"method": method.name, "weights": None, "sha256": None}
     owner = getattr(method, "local", method)  # a privmed.client.RemoteAnalyzer is no class of any plugin
@@ -83,7 +105,14 @@ def identity(method: Method) -> dict[str, str | None]:
 
 
 def spoken(method: Method) -> str:
-    """Which weights a method works with, for people: ``lightih general (10ad6c5a)``."""
+    """Which weights a method works with, for people: ``lightih general (10ad6c5a)``.
+
+    Example:
+        >>> import privmed
+        >>> from privmed.weights import spoken
+        >>> spoken(privmed.hider("lightih", weights=None))
+        'lightih without weights'
+    """
     mine = identity(method)
     return (
         f"{method.name} {mine['weights']} ({mine['sha256'][:8]})"
@@ -93,7 +122,14 @@ def spoken(method: Method) -> str:
 
 
 def card_path(path: Path) -> Path:
-    """The model card beside a weights file."""
+    """The model card beside a weights file.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from privmed.weights import card_path
+        >>> card_path(Path("mine.safetensors")).name
+        'mine.json'
+    """
     return path.with_suffix(".json")
 
 
@@ -102,6 +138,13 @@ def read_card(path: Path, cls: type[Method] | None = None) -> dict[str, Any]:
 
     Raises:
         WeightsError: when the card is missing, unreadable, or belongs to another method.
+
+    Example:
+        >>> from privmed import registry
+        >>> from privmed.weights import bundled, read_card
+        >>> cls = registry.load("hider", "lightih")
+        >>> read_card(bundled(cls)["general"], cls)["method"]
+        'hider:lightih'
     """
     beside = card_path(path)
     try:
@@ -121,8 +164,23 @@ def read_card(path: Path, cls: type[Method] | None = None) -> dict[str, Any]:
 def load_into(method: Method, path: Path, card: dict[str, Any]) -> None:
     """Load weights into a method and remember their card.
 
+    Args:
+        method: made with the settings of the card.
+        path: a ``.safetensors`` file.
+        card: what :func:`read_card` gives.
+
     Raises:
         WeightsError: when the file is truncated, altered, or does not fit the method's settings.
+
+    Example:
+        >>> import privmed
+        >>> from pathlib import Path
+        >>> from privmed.weights import load_into, read_card, save
+        >>> card = save(privmed.hider("lightih"), "mine.safetensors")
+        >>> hider = privmed.hider("lightih", weights=None)
+        >>> load_into(hider, Path("mine.safetensors"), read_card(Path("mine.safetensors")))
+        >>> hider.source.name
+        'mine.safetensors'
     """
     try:
         data = read_bytes(path, error=WeightsError, name=f"weights {path}")
@@ -154,6 +212,14 @@ def load_checkpoint(path: Path, device: str | torch.device = "cpu") -> Any:
     Raises:
         WeightsError: when it is too large once unpacked, or a program rather than data.
         Exception: whatever torch raises on a damaged archive.
+
+    Example:
+        >>> import torch
+        >>> from pathlib import Path
+        >>> from privmed.weights import load_checkpoint
+        >>> torch.save({"step": 3, "net": torch.zeros(2)}, "last.pt")
+        >>> load_checkpoint(Path("last.pt"))["step"]
+        3
     """
     check_file(path, error=WeightsError, name=f"checkpoint {path}")
     if zipfile.is_zipfile(path):
@@ -173,6 +239,13 @@ def save(method: Method, path: str | os.PathLike[str], **card: Any) -> dict[str,
         method: what to save.
         path: a ``.safetensors`` file; the card gets the same name with ``.json``.
         card: further entries of the card: ``data``, ``recipe``, ``metrics``, ``license`` and so on.
+
+    Example:
+        >>> import privmed
+        >>> from privmed.weights import save
+        >>> card = save(privmed.hider("lightih"), "mine.safetensors", data="scans of our own", license="CC0-1.0")
+        >>> card["method"], privmed.hider("lightih", weights="mine.safetensors").card["data"]
+        ('hider:lightih', 'scans of our own')
     """
     path = Path(path)
     half = {k: (v.half() if v.is_floating_point() else v).cpu().contiguous() for k, v in method.state_dict().items()}

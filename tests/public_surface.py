@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 HELD = Path(__file__).with_suffix(".txt")
+CHANGES = Path(__file__).parents[1] / "CHANGELOG.md"
 MODULES = (
     "privmed",
     "privmed.interfaces",
@@ -127,11 +128,18 @@ def advice(held: dict[str, str], now: dict[str, str]) -> list[str]:
     return [*out, "Then: python tests/public_surface.py --write"] if out else []
 
 
+def coming(version: str, changes: str) -> str:
+    """The release that brings what is new: the present version, or the next minor one once CHANGELOG.md has entries that are unreleased."""
+    unreleased = re.search(r"^## Unreleased$(.*?)(?=^## |\Z)", changes, re.MULTILINE | re.DOTALL)
+    major, minor = map(int, version.split(".")[:2])
+    return f"{major}.{minor + bool(unreleased and unreleased[1].strip())}"
+
+
 def write(path: Path = HELD) -> None:
-    """Hold the surface as it is now; names that are new belong to the present release."""
+    """Hold the surface as it is now; names that are new belong to the release that is coming."""
     from privmed import __version__
 
-    now, known = __version__.rpartition(".")[0], since(path)
+    now, known = coming(__version__, CHANGES.read_text(encoding="utf-8")), since(path)
     lines = [f"{known.get(name, now)} {name}{what}\n" for name, what in surface().items()]
     head = "# What users and plugins may rely on, and since when. Written by: python tests/public_surface.py --write\n"
     path.write_text(head + "".join(lines), encoding="utf-8")

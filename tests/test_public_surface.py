@@ -1,10 +1,13 @@
 """What users and plugins rely on stays, or goes with a warning of one release."""
 
 import importlib.util
+import re
 import sys
 from pathlib import Path
 
 import pytest
+
+import privmed
 
 SPEC = importlib.util.spec_from_file_location("public_surface", Path(__file__).with_name("public_surface.py"))
 public_surface = importlib.util.module_from_spec(SPEC)
@@ -49,3 +52,24 @@ def test_a_name_keeps_the_release_that_brought_it(tmp_path, monkeypatch):
     assert public_surface.read(held) == {"a.b": "(x)", "a.c": ": type"}
     assert public_surface.since(held)["a.b"] == "0.1"
     assert public_surface.since(held)["a.c"] != "0.1"
+
+
+@pytest.mark.parametrize(
+    ("changes", "release"),
+    [
+        ("# Changes\n\n## Unreleased\n\n## 0.2.0\n- words\n", "0.2"),  # 0.2.0 is being prepared
+        ("# Changes\n\n## Unreleased\n\n### Added\n- words\n\n## 0.2.0\n- words\n", "0.3"),
+        ("# Changes\n\n## Unreleased\n- words\n", "0.3"),
+        ("# Changes\n\n## 0.2.0\n- words\n", "0.2"),
+    ],
+)
+def test_what_is_unreleased_comes_with_the_next_release(changes, release):
+    assert public_surface.coming("0.2.0", changes) == release
+
+
+def test_releases_are_those_of_the_changelog():
+    changes = public_surface.CHANGES.read_text(encoding="utf-8")
+    known = {".".join(v.split(".")[:2]) for v in re.findall(r"^## (\d\S*)", changes, re.MULTILINE)}
+    told = public_surface.since()
+    assert told.keys() == public_surface.read().keys()
+    assert set(told.values()) <= known | {public_surface.coming(privmed.__version__, changes)}

@@ -38,5 +38,7 @@ def setup(app: Any) -> dict[str, Any]:
     app.connect("config-inited", lambda app, _config: generate(app), priority=10)
     app.setup_extension("sphinx.ext.autodoc")
     app.connect("autodoc-process-docstring", modules.keep_colons, priority=100)  # before napoleon
+    app.connect("autodoc-process-docstring", modules.say_since, priority=900)  # after it
+    app.connect("autodoc-skip-member", modules.keep_hook)
     app.connect("missing-reference", modules.find_by_ending)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

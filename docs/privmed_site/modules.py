@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
+import importlib.util
 import inspect
 import pkgutil
 import re
@@ -15,9 +17,20 @@ from privmed_site.pages import Pages
 
 HIDDEN = ("privmed.cli", "privmed.__main__", "privmed.evaluation")
 """The command line is documented by its parser; the last one is a former home of other modules."""
-SURFACE = Path(__file__).parents[2] / "tests" / "public_surface.txt"
-FACE = ("privmed", "privmed.pipeline", "privmed.imaging", "privmed.testing")
-"""Modules whose ``__all__`` is the face of the library."""
+SURFACE = Path(__file__).parents[2] / "tests" / "public_surface.py"
+
+
+@functools.cache
+def surface() -> Any:
+    """The repository's list of public names (``tests/public_surface.py``), which is no part of what is installed."""
+    spec = importlib.util.spec_from_file_location("public_surface", SURFACE)
+    found = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(found)
+    return found
+
+
+FACE: tuple[str, ...] = surface().MODULES
+"""Modules whose names are the face of the library."""
 
 
 def modules() -> list[ModuleType]:
@@ -27,21 +40,49 @@ def modules() -> list[ModuleType]:
     return [importlib.import_module(name) for name in wanted]
 
 
+@functools.cache
 def since() -> dict[str, str]:
-    """The release that brought each public name, as the repository's tests hold it."""
-    lines = SURFACE.read_text(encoding="utf-8").splitlines()
-    return {name: release for release, name in re.findall(r"^(\d+\.\d+) ([\w.]+)", "\n".join(lines), re.MULTILINE)}
+    """The release that brought each public name, under the name by which it is documented.
+
+    What came with its class is not said again.
+    """
+    told: dict[str, str] = {}
+    releases = surface().since()
+    for path, release in releases.items():
+        module, names = split(path)
+        thing = getattr(module, names[0])
+        top = f"{thing.__module__}.{thing.__qualname__}" if documented(thing) else f"{module.__name__}.{names[0]}"
+        if len(names) == 1:
+            told.setdefault(top, release)
+        elif release != releases[f"{module.__name__}.{names[0]}"]:
+            told[".".join([top, *names[1:]])] = release
+    return told
+
+
+def split(path: str) -> tuple[ModuleType, list[str]]:
+    """The module of a public name, and what comes after it."""
+    name = max((m for m in FACE if path.startswith(f"{m}.")), key=len)
+    return importlib.import_module(name), path.removeprefix(f"{name}.").split(".")
+
+
+def documented(thing: Any) -> bool:
+    """Whether a thing has a docstring of its own, which the reference shows."""
+    return inspect.isclass(thing) or inspect.isfunction(thing)
+
+
+def say_since(_app: Any, _what: str, name: str, _obj: Any, _options: Any, lines: list[str]) -> None:
+    """Below each public name stands the release that brought it."""
+    if release := since().get(name):
+        lines += ["", f".. versionadded:: {release}", ""]
 
 
 def public(module: ModuleType) -> list[dict[str, str]]:
     """The names of a module that users import, where each is documented, and since when it is there."""
-    out, releases = [], since()
-    for name in module.__all__:
+    out, releases = [], surface().since()
+    for name in surface().names(module):
         thing = getattr(module, name)
-        home = getattr(thing, "__module__", module.__name__)
-        documented = inspect.isclass(thing) or inspect.isfunction(thing)
-        about = (inspect.getdoc(thing) or "").splitlines()[0] if documented else ""
-        target = f"{home}.{thing.__qualname__}" if documented else ""
+        about = (inspect.getdoc(thing) or "").splitlines()[0] if documented(thing) else ""
+        target = f"{thing.__module__}.{thing.__qualname__}" if documented(thing) else ""
         out.append(
             {"name": name, "target": target, "about": about, "since": releases.get(f"{module.__name__}.{name}", "")}
         )
@@ -53,9 +94,9 @@ def undocumented() -> list[str]:
     out = []
     for face in FACE:
         module = importlib.import_module(face)
-        for name in module.__all__:
+        for name in surface().names(module):
             thing = getattr(module, name)
-            if not (inspect.isclass(thing) or inspect.isfunction(thing)):
+            if not documented(thing):
                 continue
             mine = {n: getattr(thing, n) for n, f in vars(thing).items() if not n.startswith("_") and _described(f)}
             out += [f"{face}.{name}"] if not inspect.getdoc(thing) else []
@@ -81,12 +122,17 @@ def keep_colons(_app: Any, what: str, _name: str, _obj: Any, _options: Any, line
         lines[0] = lines[0].replace(": ", " \N{EN DASH} ", 1)
 
 
+def keep_hook(_app: Any, _what: str, _name: str, member: Any, _skip: bool, _options: Any) -> bool | None:
+    """The hook is documented where it is specified; implementations, one in each module of methods, are left out."""
+    return False if member is privmed.hooks.privmed_register else None
+
+
 def home(name: str) -> str:
     """Where a name of the library's face is documented; other names as they are."""
     face, _, last = name.rpartition(".")
-    if face in FACE and last in (module := importlib.import_module(face)).__all__:
+    if face in FACE and last in surface().names(module := importlib.import_module(face)):
         thing = getattr(module, last)
-        return f"{thing.__module__}.{thing.__qualname__}" if hasattr(thing, "__qualname__") else name
+        return f"{thing.__module__}.{thing.__qualname__}" if documented(thing) else name
     return name
 
 

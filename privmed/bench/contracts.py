@@ -28,7 +28,13 @@ Loss = Callable[["Tensor"], "Tensor"]
 
 @frozen(kw_only=True)
 class NoSettings:
-    """Of a part that has nothing to set."""
+    """Of a part that has nothing to set.
+
+    Example:
+        >>> from privmed import registry
+        >>> registry.part("defence", "none").config
+        NoSettings()
+    """
 
 
 class Part(ABC):
@@ -40,6 +46,12 @@ class Part(ABC):
         Config: attrs class of its settings.
         check_settings: settings with which the conformance kit runs it in seconds.
         expected_failures: checks of the kit that it cannot pass, each with the reason.
+
+    Example:
+        >>> from privmed import registry
+        >>> part = registry.part("metric", "dice")
+        >>> part.kind, part.name, part.config
+        ('metric', 'dice', NoSettings())
     """
 
     kind: ClassVar[str]
@@ -58,6 +70,16 @@ class Exploiter(Part):
     Attributes:
         task: ``"segmentation"``, or ``"classification"``; then ``network`` is also given the number of classes and the side of the
             images, and gives logits (B, classes).
+
+    Example:
+        >>> import torch
+        >>> from privmed.bench.contracts import Exploiter
+        >>> class OneLayer(Exploiter):
+        ...     name = "one-layer"
+        ...     def network(self, width, classes=0, size=0):
+        ...         return torch.nn.Conv2d(3, 1, 3, padding=1)
+        >>> OneLayer().network(width=8)(torch.rand(2, 3, 32, 32)).shape
+        torch.Size([2, 1, 32, 32])
     """
 
     kind = "exploiter"
@@ -83,6 +105,16 @@ class Defence(Part):
         clean: share of the training images that the exploiter also has as they were before they were protected.
         validates: what the clean ones are for: to stop where the network does best on them (they are not trained on then), instead of
             to be trained on in place of the protected ones.
+
+    Example:
+        >>> import torch
+        >>> from privmed.bench.contracts import Defence
+        >>> class Inverted(Defence):
+        ...     name = "inverted"
+        ...     def prepare(self, images):
+        ...         return 255 - images
+        >>> int(Inverted().purify(torch.zeros(1, 1, 32, 32, dtype=torch.uint8), truth=torch.zeros(1)).min())
+        255
     """
 
     kind = "defence"
@@ -111,11 +143,22 @@ class Defence(Part):
         return images
 
     def augment(self, images: Tensor, masks: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-        """Change a batch, (B, C, S, S) in [0, 1] and masks (B, 1, S, S), anew in each epoch."""
+        """Change a batch, (B, C, S, S) in [0, 1] and masks (B, 1, S, S), anew in each epoch.
+
+        Args:
+            images: (B, C, S, S) float32 in [0, 1].
+            masks: (B, 1, S, S), 0 or 1.
+            rng: the only source of randomness.
+        """
         return images, masks
 
     def harden(self, images: Tensor, loss: Loss) -> Tensor:
-        """Change a batch against the model in training; ``loss`` gives the model's loss on changed images."""
+        """Change a batch against the model in training; ``loss`` gives the model's loss on changed images.
+
+        Args:
+            images: (B, C, S, S) float32 in [0, 1].
+            loss: from such a batch to a scalar, with a gradient.
+        """
         return images
 
 
@@ -124,6 +167,16 @@ class Detector(Part):
 
     Attributes:
         needs_public: whether it runs the public hider; it is left out where there is none that hides images.
+
+    Example:
+        >>> import torch
+        >>> from privmed.bench.contracts import Detector
+        >>> class Grainy(Detector):
+        ...     name = "grainy"
+        ...     def score(self, images, public):
+        ...         return images.float().diff(dim=3).abs().mean((1, 2, 3)) - 10
+        >>> Grainy().score(torch.zeros(2, 3, 32, 32, dtype=torch.uint8), public=None)
+        tensor([-10., -10.])
     """
 
     kind = "detector"
@@ -152,6 +205,11 @@ class Quantity:
         unit: "dB", "s", "" ...
         better: "higher" or "lower", for the method that is compared.
         share: whether it is a share of ``n``, with Wilson's interval as its spread.
+
+    Example:
+        >>> from privmed.bench.contracts import Quantity
+        >>> Quantity(title="PSNR of the stego", unit="dB")
+        Quantity(title='PSNR of the stego', unit='dB', better='higher', share=False)
     """
 
     title: str
@@ -169,6 +227,16 @@ class Metric(Part):
         title: see :class:`Quantity`.
         unit: see :class:`Quantity`.
         better: see :class:`Quantity`; for images it means more alike, for masks better found.
+
+    Example:
+        >>> import torch
+        >>> from privmed.bench.contracts import Metric
+        >>> class MeanError(Metric):
+        ...     name, title, better = "mean-error", "mean error", "lower"
+        ...     def __call__(self, found, truth):
+        ...         return (found - truth).abs().mean((1, 2, 3))
+        >>> MeanError()(torch.ones(2, 3, 32, 32), torch.zeros(2, 3, 32, 32))
+        tensor([1., 1.])
     """
 
     kind = "metric"
@@ -183,7 +251,14 @@ class Metric(Part):
 
 
 class Reader(Part):
-    """Finds images, their truth and their split in a folder or file as a data set is published."""
+    """Finds images, their truth and their split in a folder or file as a data set is published.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from privmed import registry
+        >>> registry.load("reader", "npz").recognises(Path("pneumoniamnist.npz"))
+        True
+    """
 
     kind = "reader"
 
@@ -203,7 +278,14 @@ class Reader(Part):
 
 @frozen(kw_only=True)
 class Cell:
-    """One run of a plan."""
+    """One run of a plan.
+
+    Example:
+        >>> from privmed.bench.contracts import Cell
+        >>> from privmed.bench.plan import Entry
+        >>> Cell(entry=Entry(label="LightIH", method="lightih"), data="busi", dimensions={"jpeg": 75}).dimensions
+        {'jpeg': 75}
+    """
 
     entry: Entry
     data: str
@@ -213,7 +295,13 @@ class Cell:
 
 @frozen(kw_only=True)
 class Value:
-    """One number that a run gave; ``dimensions`` come beside those of the cell, or take one away where they say None."""
+    """One number that a run gave; ``dimensions`` come beside those of the cell, or take one away where they say None.
+
+    Example:
+        >>> from privmed.bench.contracts import Value
+        >>> Value(metric="psnr", value=38.5, n=20, spread=0.4).value
+        38.5
+    """
 
     metric: str
     value: float
@@ -232,6 +320,12 @@ class Suite(Part):
         quantities: what the suite measures beside the installed metrics.
         metrics: installed metrics that it computes where a plan does not say.
         baselines: names that an entry may have in a method's place, which the suite knows itself.
+
+    Example:
+        >>> from privmed import registry
+        >>> suite = registry.load("suite", "hiding")
+        >>> suite.methods, suite.quantity("psnr").unit
+        ('hider', 'dB')
     """
 
     kind = "suite"

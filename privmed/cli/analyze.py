@@ -22,10 +22,10 @@ from privmed.cli.common import (
     in_words,
     make,
 )
-from privmed.cli.engines import Address, DryRun, Engine, MaxFailures, Part, Resume, RetryFailed, Workers
-from privmed.cli.folders import Several, about_of, on_folder
+from privmed.cli.folders import NONE, Several, about_of, for_folders, on_folder, refuse_force
 
 
+@for_folders
 def command(
     stego: Annotated[Path, typer.Argument(help="A PNG made by privmed hide.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="The response, a PNG.")],
@@ -33,14 +33,7 @@ def command(
     weights: Annotated[str | None, typer.Option(help="Bundled name (busi, isic) or file.")] = None,
     set_: Set = None,
     force: Force = False,
-    resume: Resume = False,
-    engine: Engine = None,
-    workers: Workers = None,
-    address: Address = None,
-    shard: Part = None,
-    max_failures: MaxFailures = None,
-    retry_failed: RetryFailed = False,
-    dry_run: DryRun = False,
+    several: Several = NONE,
     seed: Seed = 0,
     device: Device = "auto",
     json: Json = False,
@@ -48,24 +41,12 @@ def command(
     debug: Debug = False,
 ) -> None:
     """Analyse a hidden scan without extracting it."""
-    several = Several(
-        engine=engine,
-        workers=workers,
-        address=address,
-        shard=shard,
-        max_failures=max_failures,
-        retry_failed=retry_failed,
-        dry_run=dry_run,
-        resume=resume,
-    )
     from privmed.covert.files import Analysing
-    from privmed.errors import SettingsError
     from privmed.imaging import read_wire
 
     reporter = Reporter(json, quiet)
     if stego.is_dir():
-        if force:
-            raise SettingsError("--force: is for single files. Choose another folder, or go on with --resume.")
+        refuse_force(force)
         method = make("analyzer", analyzer, weights, device, set_)
         about = {**about_of(analyzer=method), "seed": seed}
         task = Analysing(method=method, seed=seed)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -9,21 +12,32 @@ import typer
 from attrs import fields, frozen
 
 from privmed.cli.common import Reporter, bar, in_use, resumable
-from privmed.cli.engines import job_of, preview
+from privmed.cli.engines import (
+    Address,
+    DryRun,
+    Engine,
+    MaxFailures,
+    Part,
+    Resume,
+    RetryFailed,
+    Workers,
+    job_of,
+    preview,
+)
 
 
 @frozen(kw_only=True)
 class Several:
     """The options that a command has for folders."""
 
-    engine: str | None
-    workers: str | None
-    address: str | None
-    shard: str | None
-    max_failures: int | None
-    retry_failed: bool
-    dry_run: bool
-    resume: bool
+    engine: str | None = None
+    workers: str | None = None
+    address: str | None = None
+    shard: str | None = None
+    max_failures: int | None = None
+    retry_failed: bool = False
+    dry_run: bool = False
+    resume: bool = False
 
     def check_unused(self, path: Path) -> None:
         """Refuse them for a single file.
@@ -37,6 +51,53 @@ class Several:
             if getattr(self, option.name) not in (None, False):
                 word = option.name.replace("_", "-")
                 raise SettingsError(f"--{word}: is for folders, and {path} is none. Leave it out.")
+
+
+NONE = Several()
+OPTIONS = {
+    "resume": Resume,
+    "engine": Engine,
+    "workers": Workers,
+    "address": Address,
+    "shard": Part,
+    "max_failures": MaxFailures,
+    "retry_failed": RetryFailed,
+    "dry_run": DryRun,
+}
+"""Those options, in the order of the help."""
+
+
+def for_folders(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options for folders where it has the parameter ``several``, which gathers them."""
+    signature = inspect.signature(command, eval_str=True)
+    parameters: list[inspect.Parameter] = []
+    for parameter in signature.parameters.values():
+        if parameter.name != "several":
+            parameters.append(parameter)
+            continue
+        for name, annotation in OPTIONS.items():
+            default = getattr(NONE, name)
+            parameters.append(inspect.Parameter(name, parameter.kind, default=default, annotation=annotation))
+
+    @functools.wraps(command)
+    def gathered(**given: Any) -> None:
+        command(several=Several(**{name: given.pop(name) for name in OPTIONS}), **given)
+
+    gathered.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    gathered.__annotations__ = {p.name: p.annotation for p in parameters} | {"return": None}
+    return gathered
+
+
+def refuse_force(force: bool) -> None:
+    """Whole folders are not overwritten.
+
+    Raises:
+        SettingsError: when ``--force`` was given.
+    """
+    from privmed.errors import SettingsError
+
+    if force:
+        raise SettingsError("--force: is for single files. Choose another folder, or go on with --resume.")
 
 
 def on_folder(

@@ -29,12 +29,12 @@ from privmed.cli.common import (
     make,
     recovered_words,
 )
-from privmed.cli.engines import Address, DryRun, Engine, MaxFailures, Part, Resume, RetryFailed, Workers
 from privmed.cli.files import IMAGES, FileCommand, KeyFile, carries_files, give_key
-from privmed.cli.folders import Several, about_of, on_folder
+from privmed.cli.folders import NONE, Several, about_of, for_folders, on_folder, refuse_force
 from privmed.cli.locks import PassphraseFile
 
 
+@for_folders
 def command(
     context: typer.Context,
     secret: Annotated[Path, typer.Argument(help="The scan: PNG, JPEG, TIFF or DICOM; with a key, any file.")],
@@ -53,14 +53,7 @@ def command(
     refine: Refine = "auto",
     set_: Set = None,
     force: Force = False,
-    resume: Resume = False,
-    engine: Engine = None,
-    workers: Workers = None,
-    address: Address = None,
-    shard: Part = None,
-    max_failures: MaxFailures = None,
-    retry_failed: RetryFailed = False,
-    dry_run: DryRun = False,
+    several: Several = NONE,
     seed: Seed = 0,
     device: Device = "auto",
     json: Json = False,
@@ -68,16 +61,6 @@ def command(
     debug: Debug = False,
 ) -> None:
     """Hide a scan in a photograph; with a key, any file."""
-    several = Several(
-        engine=engine,
-        workers=workers,
-        address=address,
-        shard=shard,
-        max_failures=max_failures,
-        retry_failed=retry_failed,
-        dry_run=dry_run,
-        resume=resume,
-    )
     if secret.is_dir():
         return _hide_folder(
             secret,
@@ -171,13 +154,12 @@ def _hide_folder(
     """Hide every scan of a folder, each in a photograph of its own."""
     from privmed.covert.fidelity import fidelity
     from privmed.covert.files import Hiding
-    from privmed.errors import InputError, SettingsError
+    from privmed.errors import InputError
     from privmed.refine import steps_of
 
     if carries_files(context, hider):
         raise InputError(f"{secret}: is a folder, and files under a key are hidden one by one. Name a file.")
-    if force:
-        raise SettingsError("--force: is for single files. Choose another folder, or go on with --resume.")
+    refuse_force(force)
     fidelity(how["use"]), steps_of(how["refine"])
     method = make("hider", hider or IMAGES, weights, device, set_)
     give_key(method, key)

@@ -75,6 +75,7 @@ def in_time(seconds: float) -> str:
     """A time as people say it.
 
     Example:
+        >>> from privmed.cli.progress import in_time
         >>> in_time(30), in_time(600), in_time(7200)
         ('1 minute', '10 minutes', '2.0 hours')
     """

@@ -22,12 +22,12 @@ from privmed.cli.common import (
     make,
     settings,
 )
-from privmed.cli.engines import Address, DryRun, Engine, MaxFailures, Part, Resume, RetryFailed, Workers
 from privmed.cli.files import FileCommand, KeyFile, carries_files, give_key
-from privmed.cli.folders import Several, about_of, on_folder
+from privmed.cli.folders import NONE, Several, about_of, for_folders, on_folder, refuse_force
 from privmed.cli.locks import PassphraseFile
 
 
+@for_folders
 def command(
     context: typer.Context,
     image: Annotated[Path, typer.Argument(help="A stego or a response: the PNG that was sent, unchanged.")],
@@ -48,14 +48,7 @@ def command(
     analyzer_weights: Annotated[str | None, typer.Option(help="Its weights: busi, isic or a file.")] = None,
     set_: Set = None,
     force: Force = False,
-    resume: Resume = False,
-    engine: Engine = None,
-    workers: Workers = None,
-    address: Address = None,
-    shard: Part = None,
-    max_failures: MaxFailures = None,
-    retry_failed: RetryFailed = False,
-    dry_run: DryRun = False,
+    several: Several = NONE,
     seed: Seed = 0,
     device: Device = "auto",
     json: Json = False,
@@ -67,22 +60,12 @@ def command(
 
     if as_ not in ("image", "mask", "class"):
         raise SettingsError(f"--as must be image, mask or class, got {as_!r}.")
-    several = Several(
-        engine=engine,
-        workers=workers,
-        address=address,
-        shard=shard,
-        max_failures=max_failures,
-        retry_failed=retry_failed,
-        dry_run=dry_run,
-        resume=resume,
-    )
     folder = image.is_dir()
     if not folder:
         several.check_unused(image)
         check_outputs([output], force, tuple(filter(None, (image, key, passphrase_file))))
-    elif force:
-        raise SettingsError("--force: is for single files. Choose another folder, or go on with --resume.")
+    else:
+        refuse_force(force)
     if carries_files(context, hider):
         if folder:
             raise InputError(f"{image}: is a folder, and files under a key are recovered one by one. Name a file.")

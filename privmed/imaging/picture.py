@@ -34,6 +34,17 @@ class Picture:
         extra: what the writer needs besides (DICOM tags, TIFF tags, an opaque alpha channel).
         lossy: what saving in this format cannot keep, or an empty string.
         changed: whether the pixels differ from those of the source.
+
+    Example:
+        >>> import torch
+        >>> from privmed.imaging import read, write_view
+        >>> path = write_view("scan.png", torch.full((1, 1, 32, 48), 0.5))
+        >>> picture = read(path)
+        >>> picture.size, picture.bits, picture.tensor().shape
+        ((32, 48), 8, torch.Size([1, 1, 32, 48]))
+        >>> lighter = picture.with_view(picture.tensor() + 10 / 255)
+        >>> lighter.save("lighter.png").name, int(lighter.pixels[0, 0]) - int(picture.pixels[0, 0])
+        ('lighter.png', 10)
     """
 
     pixels: np.ndarray
@@ -73,6 +84,9 @@ class Picture:
         Pixels whose view did not change keep their stored value bit for bit, also where the window saturates. A residual is
         turned into stored units with the slope of the chain at that pixel.
 
+        Args:
+            view: as :meth:`tensor` gives it, (1, 1 or 3, H, W) in [0, 1].
+
         Raises:
             InputError: when ``view`` has another shape.
             LossError: when stored values are palette indices, to which nothing can be added.
@@ -91,6 +105,13 @@ class Picture:
         """As :meth:`with_view`, with the promise that what is seen moves by ``bound`` at most, after rounding to stored units.
 
         A stored value that rounding has carried beyond the bound goes back towards its source, unit by unit.
+
+        Args:
+            view: as :meth:`tensor` gives it, (1, 1 or 3, H, W) in [0, 1].
+            bound: above 0, on the [0, 1] scale.
+
+        Raises:
+            InputError, LossError: as :meth:`with_view`.
         """
         changed = self.with_view(view)
         old = self.chain.forward(self.pixels)

@@ -14,6 +14,17 @@ def quantise(x: Tensor, levels: int = 255) -> Tensor:
 
     Returns:
         ``round(clamp(x, 0, 1) * levels) / levels``, with the gradient of the identity.
+
+    Example:
+        >>> import torch
+        >>> from privmed.imaging import quantise
+        >>> x = torch.tensor([-0.2, 0.5004, 1.7], requires_grad=True)
+        >>> wire = quantise(x)
+        >>> wire.detach() * 255
+        tensor([  0., 128., 255.])
+        >>> wire.sum().backward()
+        >>> x.grad
+        tensor([1., 1., 1.])
     """
     wire = (x.detach().clamp(0, 1) * levels).round() / levels
     return x + (wire - x.detach()) if x.requires_grad else wire

@@ -71,6 +71,13 @@ def read(path: str | os.PathLike[str], *, frame: int | None = None) -> Picture:
         InputError: when the file is missing, damaged, of another kind, or exceeds the limits of :mod:`privmed.limits`.
         LossError: when reading on would silently lose something, such as transparency.
         MissingDependencyError: for DICOM without its extra.
+
+    Example:
+        >>> import torch
+        >>> from privmed.imaging import read, write_view
+        >>> picture = read(write_view("scan.png", torch.rand(1, 1, 32, 48)))
+        >>> picture.format, picture.pixels.dtype, picture.tensor().shape
+        ('png', dtype('uint8'), torch.Size([1, 1, 32, 48]))
     """
     path = Path(path)
     kind = sniff(path)
@@ -85,9 +92,22 @@ def read(path: str | os.PathLike[str], *, frame: int | None = None) -> Picture:
 def read_secret(path: str | os.PathLike[str], *, frame: int | None = None, allow_lossy: bool = False) -> Picture:
     """Read a scan that is to be hidden: what travels is its 8-bit view, so one that holds more is refused unless that is allowed.
 
+    Args:
+        path: see :func:`read`.
+        frame: see :func:`read`.
+        allow_lossy: take the 8-bit view of a deeper scan.
+
     Raises:
         LossError: when the view does not hold the whole picture and ``allow_lossy`` is off.
         InputError, MissingDependencyError: as :func:`read`.
+
+    Example:
+        >>> import numpy as np
+        >>> from PIL import Image
+        >>> from privmed.imaging import read_secret
+        >>> Image.fromarray(np.full((32, 32), 1000, np.uint16)).save("deep.png")
+        >>> read_secret("deep.png", allow_lossy=True).beyond_view
+        '16 bits a value become the 8 of what is seen'
     """
     picture = read(path, frame=frame)
     if picture.beyond_view and not allow_lossy:

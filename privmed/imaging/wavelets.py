@@ -17,7 +17,16 @@ from privmed.errors import MissingDependencyError, SettingsError, did_you_mean
 
 
 class Subbands(NamedTuple):
-    """One level of a 2-D wavelet transform; every band is (B, C, H/2, W/2)."""
+    """One level of a 2-D wavelet transform; every band is (B, C, H/2, W/2).
+
+    Example:
+        >>> import torch
+        >>> from privmed.imaging import Subbands, haar, inverse_haar
+        >>> bands = haar(torch.rand(1, 3, 32, 48))
+        >>> bands.ll.shape
+        torch.Size([1, 3, 16, 24])
+        >>> smooth = inverse_haar(bands._replace(hh=torch.zeros_like(bands.hh)))
+    """
 
     ll: Tensor
     lh: Tensor
@@ -34,6 +43,13 @@ def haar(x: Tensor) -> Subbands:
     Returns:
         Bands equal to ``pywt.dwt2(x, "haar")``: ``ll = cA, lh = cH, hl = cV, hh = cD``. For x in [0, 1], ``ll`` lies in [0, 2]
         and the others in [-1, 1]; the energy of the bands is that of the image.
+
+    Example:
+        >>> import torch
+        >>> from privmed.imaging import haar
+        >>> bands = haar(torch.full((1, 1, 32, 32), 0.5))  # a flat image has its whole energy in ll
+        >>> bands.ll.unique(), float(bands.hh.abs().max())
+        (tensor([1.]), 0.0)
     """
     a, b = x[..., 0::2, 0::2], x[..., 0::2, 1::2]
     c, d = x[..., 1::2, 0::2], x[..., 1::2, 1::2]
@@ -47,7 +63,15 @@ def haar(x: Tensor) -> Subbands:
 
 
 def inverse_haar(bands: Subbands) -> Tensor:
-    """Undo :func:`haar`; returns (B, C, H, W)."""
+    """Undo :func:`haar`; returns (B, C, H, W).
+
+    Example:
+        >>> import torch
+        >>> from privmed.imaging import haar, inverse_haar
+        >>> x = torch.rand(1, 3, 32, 48)
+        >>> torch.allclose(inverse_haar(haar(x)), x, atol=1e-6)
+        True
+    """
     ll, lh, hl, hh = bands
     height, width = ll.shape[-2:]
     x = ll.new_empty(*ll.shape[:-2], 2 * height, 2 * width)

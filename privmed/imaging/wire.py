@@ -36,8 +36,20 @@ def from_bytes(pixels: np.ndarray) -> Tensor:
 def write_view(path: str | Path, image: Tensor, *, overwrite: bool = False) -> Path:
     """Write an image in [0, 1] as an ordinary 8-bit PNG.
 
+    Args:
+        path: a name that ends in ``.png``.
+        image: (1, 1 or 3, H, W) in [0, 1], float; rounded to 8 bits.
+        overwrite: whether an existing file may be replaced.
+
     Raises:
+        InputError: for another shape, NaN or infinite values.
         OutputError: when the name is not that of a PNG, or the file exists or cannot be written.
+
+    Example:
+        >>> import torch
+        >>> from privmed.imaging import write_view
+        >>> write_view("mask.png", torch.zeros(1, 1, 32, 48)).name
+        'mask.png'
     """
     if Path(path).suffix.lower() != ".png":
         raise OutputError(f"{path}: is written as a PNG; give it a name that ends in .png.")
@@ -63,6 +75,13 @@ def write_wire(
 
     Raises:
         InputError, OutputError, VerificationError: as :func:`write_pixels`.
+
+    Example:
+        >>> import torch
+        >>> from privmed.imaging import read_wire, write_wire
+        >>> sent = write_wire("stego.png", torch.rand(1, 3, 32, 48))
+        >>> torch.equal(read_wire("stego.png"), sent)
+        True
     """
     colour = image.expand(-1, 3, -1, -1) if image.ndim == 4 and image.shape[1] == 1 else image
     again = None if check is None else lambda held: check(from_bytes(held))
@@ -118,6 +137,18 @@ def read_wire(path: str | Path) -> Tensor:
 
     Raises:
         InputError: for anything but an 8-bit PNG: any re-encoding destroys what is hidden.
+
+    Example:
+        >>> import torch
+        >>> from PIL import Image
+        >>> from privmed.imaging import read_wire, write_wire
+        >>> sent = write_wire("stego.png", torch.rand(1, 3, 32, 48))
+        >>> read_wire("stego.png").shape
+        torch.Size([1, 3, 32, 48])
+        >>> Image.open("stego.png").save("stego.jpg")  # what is hidden is lost with the first re-encoding
+        >>> read_wire("stego.jpg")
+        Traceback (most recent call last):
+        privmed.errors.InputError: stego.jpg: is a JPEG file, whose compression destroys what is hidden. ...
     """
     return in_colour(read_pixels(path))
 

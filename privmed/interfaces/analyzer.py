@@ -22,6 +22,18 @@ class Analyzer(Method):
     What it is trained for is told by settings, which a recipe sets: ``classes`` (above 0 it classifies), ``mask_classes`` (above 0 it
     segments so many classes, the background, class 0, among them) and ``presence`` (it also tells whether anything was hidden at all). One
     that has none of them segments a foreground.
+
+    Example:
+        >>> import torch
+        >>> from privmed import Analyzer
+        >>> class Bright(Analyzer):
+        ...     name = "bright"
+        ...     def _analyze(self, stego, generator):
+        ...         return stego
+        ...     def _decode(self, recovered):
+        ...         return 10 * (recovered.mean(1, keepdim=True) - 0.5)
+        >>> Bright().decode(torch.rand(1, 3, 32, 32)).shape
+        torch.Size([1, 1, 32, 32])
     """
 
     kind: ClassVar[str] = "analyzer"

@@ -31,6 +31,12 @@ class Method(nn.Module):
         card: the model card of the weights in use, or None for random weights.
         source: the file of the weights in use, or None.
         precision: ``"auto"``, ``"float32"`` or ``"bf16"``: what sub-networks run in (see :mod:`privmed.precision`).
+
+    Example:
+        >>> import privmed
+        >>> method = privmed.hider("lightih", weights="general")
+        >>> method.kind, method.name, method.card["method"], method.device.type
+        ('hider', 'lightih', 'hider:lightih', 'cpu')
     """
 
     kind: ClassVar[str] = ""
@@ -60,7 +66,11 @@ class Method(nn.Module):
         return next((p.device for p in self.parameters()), torch.device("cpu"))
 
     def subnets(self) -> Any:
-        """Context for the convolutions of a sub-network: bfloat16 where ``precision`` says so, else float32."""
+        """Context for the convolutions of a sub-network: bfloat16 where ``precision`` says so, else float32.
+
+        Raises:
+            SettingsError: when ``precision`` is none of its three values.
+        """
         if self.precision not in PRECISIONS:
             raise SettingsError(f"precision must be one of {', '.join(PRECISIONS)}, got {self.precision!r}.")
         return subnet_precision(self.precision, self.device)

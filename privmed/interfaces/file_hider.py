@@ -26,6 +26,14 @@ class FileHider(Method):
 
     A plugin implements :meth:`_hide_file`, :meth:`_recover_file`, :meth:`_capacity` and :meth:`_size_of`, on 8-bit pixels. It is listed
     among the hiders, with the ability ``hide_file``; :meth:`hide` and :meth:`recover` of images say that it has none.
+
+    Example:
+        >>> import privmed, secrets, torch
+        >>> from privmed.shared_key import SharedKey
+        >>> hider, key = privmed.hider("lsbm"), SharedKey(secrets.token_bytes(32))
+        >>> stego = hider.hide_file(b"report", torch.rand(1, 3, 64, 64), key)
+        >>> hider.recover_file(stego, key)
+        b'report'
     """
 
     kind: ClassVar[str] = "hider"
@@ -76,12 +84,23 @@ class FileHider(Method):
 
     @final
     def capacity(self, cover: Tensor) -> int:
-        """How many bytes fit into a photograph, as :meth:`size_of` counts them."""
+        """How many bytes fit into a photograph, as :meth:`size_of` counts them.
+
+        Args:
+            cover: (1, 1 or 3, H, W) in [0, 1], sides at least 32.
+
+        Raises:
+            InputError: for a wrong type, shape or range, more than one image, or NaN.
+        """
         return self._capacity(_pixels("cover", cover))
 
     @final
     def size_of(self, data: bytes) -> int:
-        """How many bytes of the capacity a file takes: those that are left when it is compressed."""
+        """How many bytes of the capacity a file takes: those that are left when it is compressed.
+
+        Raises:
+            InputError: when ``data`` is not of type bytes.
+        """
         return self._size_of(_bytes(data))
 
     @final

@@ -25,6 +25,18 @@ class Hider(Method):
     Attributes:
         tile: larger images are cut into tiles of at most this side, each hidden and recovered by itself, so that memory stays
             bounded. Part of what a stego means: both sides must use the same. None for methods that need the whole image.
+
+    Example:
+        >>> import torch
+        >>> from privmed import Hider
+        >>> class Faint(Hider):
+        ...     name = "faint"
+        ...     def _hide(self, secret, cover, generator):
+        ...         return 0.9 * cover + 0.1 * secret
+        ...     def _recover(self, stego, generator):
+        ...         return stego
+        >>> Faint().hide(torch.rand(1, 1, 32, 32), torch.rand(1, 3, 64, 48)).shape
+        torch.Size([1, 3, 32, 32])
     """
 
     kind: ClassVar[str] = "hider"

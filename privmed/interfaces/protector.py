@@ -29,6 +29,16 @@ class Protector(Method):
     Attributes:
         learns: whether :meth:`fit` must come before :meth:`protect`.
         tasks: what it can protect, of ``"segmentation"`` and ``"classification"``.
+
+    Example:
+        >>> import torch
+        >>> from privmed import Protector
+        >>> class Grain(Protector):
+        ...     name = "grain"
+        ...     def _protect(self, image, mask, generators):
+        ...         return torch.stack([x + 0.01 * torch.randn(x.shape, generator=g) for x, g in zip(image, generators)])
+        >>> Grain().protect(torch.rand(2, 1, 32, 32), torch.ones(2, 1, 32, 32)).shape
+        torch.Size([2, 1, 32, 32])
     """
 
     kind: ClassVar[str] = "protector"

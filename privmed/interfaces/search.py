@@ -25,6 +25,15 @@ class Problem:
         forbidden: where no visible pixel of a mark may lie, (H, W) bool.
         target: what the rectangle of a mark must touch, (H, W) bool.
         secret: where what must not be guessed comes from.
+
+    Example:
+        >>> import numpy as np, torch
+        >>> from privmed.interfaces.search import Problem
+        >>> forbidden = np.zeros((64, 64), bool)
+        >>> forbidden[:, :32] = True
+        >>> problem = Problem(view=np.zeros((64, 64), np.uint8), logo=torch.ones(1, 3, 8, 8), forbidden=forbidden)
+        >>> int(problem.positions((16, 16)).sum())  # rows of the upper left corner times columns
+        833
     """
 
     view: np.ndarray = field(repr=False)
@@ -99,6 +108,18 @@ class Search(ABC):
 
     It need not know that other images are searched at the same time, nor that a mark it repeats is not shown again. It ends when it
     proposes nothing, or when a mark misleads the oracle; the best mark is kept by the core.
+
+    Example:
+        >>> from privmed.interfaces.search import Search
+        >>> class OneByOne(Search):
+        ...     def __init__(self, marks):
+        ...         self.marks = list(marks)
+        ...     def ask(self):
+        ...         return [self.marks.pop()] if self.marks else []
+        ...     def tell(self, marks, probabilities):
+        ...         pass  # a cleverer search chooses the next mark by what it is told
+        >>> OneByOne([]).ask()
+        []
     """
 
     @abstractmethod
@@ -111,7 +132,17 @@ class Search(ABC):
 
 
 class Proposals(Search):
-    """A list of marks and no search: the best one is taken, or the first one where there is no oracle."""
+    """A list of marks and no search: the best one is taken, or the first one where there is no oracle.
+
+    Example:
+        >>> import numpy as np
+        >>> from privmed.imaging.overlay import Overlay
+        >>> from privmed.interfaces.search import Proposals
+        >>> square = Overlay(4, 8, np.full((6, 6), 200, np.uint8), np.full((6, 6, 3), 255, np.uint8))
+        >>> search = Proposals([square])
+        >>> len(search.ask()), len(search.ask())
+        (1, 0)
+    """
 
     def __init__(self, marks: Iterable[Overlay]) -> None:
         self.marks = list(marks)

@@ -28,7 +28,14 @@ MAX_VALUES = (255, 65535)
 
 
 class Embedded(NamedTuple):
-    """What :meth:`Watermarker.embed` returns; without an oracle nothing is known of its answers."""
+    """What :meth:`Watermarker.embed` returns; without an oracle nothing is known of its answers.
+
+    Example:
+        >>> import privmed, torch
+        >>> marked = privmed.watermarker("plain").embed(torch.rand(1, 1, 64, 64), torch.ones(1, 3, 16, 16))
+        >>> marked.image.shape, marked.queries, marked.success
+        (torch.Size([1, 1, 64, 64]), 0, None)
+    """
 
     image: Tensor  # the marked image, (1, C, H, W)
     record: dict[str, Any]  # all that remove() needs; treat it as secret
@@ -73,6 +80,13 @@ class Watermarker(Method):
     Which places are admissible, the questions to the oracle, blending and exact removal are the core's. A method that searches nothing
     sets ``needs_oracle = False`` and returns :class:`Proposals`. Its ``Config`` extends ``Watermarker.Config``, or
     ``Watermarker.LogoConfig`` if it lays the logo as it is.
+
+    Example:
+        >>> import privmed, torch
+        >>> marker, image = privmed.watermarker("plain"), torch.randint(256, (1, 1, 64, 64)) / 255
+        >>> marked = marker.embed(image, logo=torch.ones(1, 3, 16, 16))
+        >>> torch.equal(marker.remove(marked.image, marked.record), image)
+        True
     """
 
     kind: ClassVar[str] = "watermarker"
@@ -163,6 +177,10 @@ class Watermarker(Method):
     @final
     def remove(self, image: Tensor, record: dict[str, Any]) -> Tensor:
         """Return the original of a marked image, bit for bit on its own grey levels.
+
+        Args:
+            image: as :meth:`embed` returned it, (1, 1 or 3, H, W) in [0, 1].
+            record: what :meth:`embed` gave with it.
 
         Raises:
             InputError: for wrong types, shapes, ranges or NaN.

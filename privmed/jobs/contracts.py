@@ -104,6 +104,7 @@ def seed_of(seed: int, id_: str) -> int:
     """The seed of an item, from that of the job: the same in every run, whatever worker or shard has it.
 
     Example:
+        >>> from privmed.jobs.contracts import seed_of
         >>> seed_of(0, "a.png") == seed_of(0, "a.png") != seed_of(0, "b.png")
         True
     """

@@ -33,6 +33,18 @@ def hide(
         refine: by so many steps (see :meth:`Hider.hide`); None for as many as :mod:`privmed.refine` finds useful, where it ``falls_short``.
         falls_short: whether the run, as an 8-bit file would deliver it, is not good enough.
         progress: called with the refining steps taken and their number.
+
+    Raises:
+        MethodNotFoundError: when no installed hider has that name.
+        SettingsError: for ``refine=None`` without ``falls_short``, and for a hider of files.
+
+    Example:
+        >>> from privmed.pipeline import hide, png, recover
+        >>> from privmed.testing import sample_images
+        >>> secret, cover = sample_images(1)
+        >>> run = (hide("lightih") | png() | recover("lightih"))(secret, cover)
+        >>> run.metrics["stego_psnr"] > 30 and run.metrics["recovered_psnr"] > 30
+        True
     """
     method = _hider(hider)
     if refine is None and falls_short is None:
@@ -51,12 +63,36 @@ def hide(
 
 
 def bare() -> Stage:
-    """Send the cover as it is, with nothing hidden in it: what an analyzer makes of that is to be told from what it finds in a scan."""
+    """Send the cover as it is, with nothing hidden in it: what an analyzer makes of that is to be told from what it finds in a scan.
+
+    Example:
+        >>> from privmed.pipeline import bare, png, recover
+        >>> from privmed.testing import sample_images
+        >>> secret, cover = sample_images(1)
+        >>> run = (bare() | png() | recover("lightih"))(secret, cover)
+        >>> run.metrics["recovered_psnr"] < 20  # nothing was hidden, so the secret does not come back
+        True
+    """
     return Stage("bare()", lambda run: evolve(run, image=run.cover, stego=run.cover, last="stego"), "cover")
 
 
 def analyze(analyzer: str | Analyzer) -> Stage:
-    """Have the server analyse the stego."""
+    """Have the server analyse the stego.
+
+    Args:
+        analyzer: a name or an analyzer; the run then has ``response``, (B, 3, H, W) in [0, 1].
+
+    Raises:
+        MethodNotFoundError: when no installed analyzer has that name.
+
+    Example:
+        >>> from privmed.pipeline import analyze, decode, hide, png, recover
+        >>> from privmed.testing import sample_images
+        >>> secret, cover = sample_images(1)
+        >>> steps = hide("lightih") | png() | analyze("hidemia") | png() | recover("lightih") | decode("hidemia")
+        >>> steps(secret, cover).response.shape
+        torch.Size([1, 3, 48, 64])
+    """
     method = _analyzer(analyzer)
 
     def step(run: Run) -> Run:
@@ -67,7 +103,23 @@ def analyze(analyzer: str | Analyzer) -> Stage:
 
 
 def recover(hider: str | Hider) -> Stage:
-    """Read the hidden image out of whatever came last."""
+    """Read the hidden image out of whatever came last.
+
+    Args:
+        hider: a name or a hider; the run then has ``recovered``, (B, 3, H, W), unclamped.
+
+    Raises:
+        MethodNotFoundError: when no installed hider has that name.
+        SettingsError: for a hider of files.
+        InputError: when the stage is run on an image that was published, and hides nothing.
+
+    Example:
+        >>> from privmed.pipeline import hide, jpeg, recover
+        >>> from privmed.testing import sample_images
+        >>> secret, cover = sample_images(1)
+        >>> (hide("lightih") | jpeg(quality=95) | recover("lightih"))(secret, cover).recovered.shape
+        torch.Size([1, 3, 48, 64])
+    """
     method = _hider(hider)
     name = f"recover({method.name})"
 
@@ -80,7 +132,23 @@ def recover(hider: str | Hider) -> Stage:
 
 
 def decode(analyzer: str | Analyzer) -> Stage:
-    """Turn what was recovered from the response into probabilities."""
+    """Turn what was recovered from the response into probabilities.
+
+    Args:
+        analyzer: a name or an analyzer; the run then has ``prediction``, (B, 1, H, W), (B, K, H, W) or (B, classes) in [0, 1].
+
+    Raises:
+        MethodNotFoundError: when no installed analyzer has that name.
+
+    Example:
+        >>> from privmed.pipeline import Pipeline
+        >>> from privmed.testing import sample_images
+        >>> secret, cover = sample_images(1)
+        >>> Pipeline.covert(analyzer="hidemia")  # ends with this stage
+        hide(lightih) | png() | analyze(hidemia) | png() | recover(lightih) | decode(hidemia)
+        >>> Pipeline.covert(analyzer="hidemia")(secret, cover).prediction.shape
+        torch.Size([1, 1, 48, 64])
+    """
     method = _analyzer(analyzer)
 
     def step(run: Run) -> Run:
@@ -90,7 +158,17 @@ def decode(analyzer: str | Analyzer) -> Stage:
 
 
 def fits(analyzer: Analyzer, hider: Hider) -> bool:
-    """Whether these are the very weights of a hider that an analyzer was tuned to; True if its card does not say to which."""
+    """Whether these are the very weights of a hider that an analyzer was tuned to; True if its card does not say to which.
+
+    Example:
+        >>> import privmed
+        >>> from privmed.pipeline import fits
+        >>> analyzer = privmed.analyzer("hidemia", weights="busi")
+        >>> fits(analyzer, privmed.hider("lightih", weights="general"))
+        True
+        >>> fits(analyzer, privmed.hider("lightih", weights="broad"))
+        False
+    """
     tuned = (analyzer.card or {}).get("hider") or {}
     return not tuned or (hider.card or {}).get("sha256") == tuned["sha256"]
 
@@ -102,6 +180,12 @@ def tuned_hider(analyzer: Analyzer, **settings: Any) -> Hider:
 
     Raises:
         WeightsError: when the hider's weights are not there, or not the very ones the analyzer was tuned to.
+
+    Example:
+        >>> import privmed
+        >>> from privmed.pipeline import tuned_hider
+        >>> tuned_hider(privmed.analyzer("hidemia", weights="busi")).source.name
+        'lightih-general.safetensors'
     """
     tuned = (analyzer.card or {}).get("hider") or {}
     name, said = str(tuned.get("name", "lightih")), str(tuned.get("weights", registry.BUNDLED))
@@ -130,6 +214,15 @@ def of_images(hider: Hider) -> Hider:
 
     Raises:
         SettingsError: when it carries files, in which nothing can be analysed.
+
+    Example:
+        >>> import privmed
+        >>> from privmed.pipeline import of_images
+        >>> of_images(privmed.hider("lightih")).name
+        'lightih'
+        >>> of_images(privmed.hider("lsbm"))
+        Traceback (most recent call last):
+        privmed.errors.SettingsError: lsbm carries files under a key; ...
     """
     return hider.refuse() if isinstance(hider, FileHider) else hider
 

@@ -48,6 +48,14 @@ def average(predictions: Sequence[Tensor]) -> Average:
 
     Raises:
         InputError: when they are fewer, or differ in shape.
+
+    Example:
+        >>> import torch
+        >>> from privmed.pipeline import average
+        >>> first, second = torch.tensor([[0.9, 0.1]]), torch.tensor([[0.7, 0.3]])
+        >>> said = average([first, second])
+        >>> said.prediction, said.disagreement
+        (tensor([[0.8000, 0.2000]]), tensor([0.2000]))
     """
     shapes = {tuple(p.shape) for p in predictions}
     if len(predictions) < 2 or len(shapes) > 1:
@@ -162,6 +170,15 @@ def best_covers(
 
     Raises:
         InputError: when there are fewer.
+
+    Example:
+        >>> import privmed, torch
+        >>> from privmed.pipeline import best_covers
+        >>> from privmed.testing import sample_images
+        >>> secret, cover = sample_images(1)
+        >>> covers = [("soft.png", cover), ("white.png", torch.ones(1, 3, 48, 64))]  # a white one leaves no room upwards
+        >>> [name for name, _ in best_covers(privmed.hider("lightih"), secret, covers)]
+        ['soft.png']
     """
     steps = hide(hider) | png() | recover(hider)
     tried: list[tuple[float, Name, Tensor]] = []

@@ -26,6 +26,19 @@ def protect(protector: str | Protector) -> Stage:
 
     Args:
         protector: a name or a protector; one that learns has to be fitted.
+
+    Raises:
+        MethodNotFoundError: when no installed protector has that name.
+        WeightsError: when the stage is run with a protector that was to be fitted first.
+
+    Example:
+        >>> import torch
+        >>> from privmed.pipeline import jpeg, protect
+        >>> image, mask = torch.rand(1, 1, 64, 64), torch.zeros(1, 1, 64, 64)
+        >>> mask[..., 20:40, 20:40] = 1
+        >>> run = (protect("tint") | jpeg(quality=75))(image, mask=mask)
+        >>> sorted(run.metrics)
+        ['protected_largest_change', 'protected_psnr', 'protected_ssim']
     """
     method = registry.protector(protector) if isinstance(protector, str) else protector
 
@@ -49,6 +62,21 @@ def watermark(
         oracle: images to probabilities.
         logo: (1, 3 or 4, h, w) in [0, 1]; a shield by default.
         where: ``"anywhere"``; ``"outside"`` of the boxes around the lesions of the mask, if there are any; ``"inside"``: touching one.
+
+    Raises:
+        MethodNotFoundError: when no installed watermarker has that name.
+        SettingsError: for another ``where``.
+        InputError: when the stage is run: for an oracle that returns no probabilities, or an image without a place for the mark.
+
+    Example:
+        >>> import torch
+        >>> from privmed.pipeline import watermark
+        >>> def model(images):  # any callable from images to probabilities: bright ones are of class 1
+        ...     bright = images.mean((1, 2, 3))
+        ...     return torch.stack([1 - bright, bright], 1)
+        >>> run = watermark("plain", oracle=model) | (lambda image: image)
+        >>> run(torch.full((1, 3, 64, 64), 0.48), label=0).queries
+        (2,)
     """
     method = registry.watermarker(watermarker) if isinstance(watermarker, str) else watermarker
     if where not in WHERE:
@@ -77,7 +105,24 @@ def watermark(
 
 
 def unlock(watermarker: str | Watermarker) -> Stage:
-    """Lift the watermarks, bit for bit; an image that was altered since is an error, since its mark cannot be lifted."""
+    """Lift the watermarks, bit for bit; an image that was altered since is an error, since its mark cannot be lifted.
+
+    Args:
+        watermarker: a name or a watermarker, the one that marked.
+
+    Raises:
+        MethodNotFoundError: when no installed watermarker has that name.
+        KeyFileError: when the stage is run on an image that was altered.
+
+    Example:
+        >>> import torch
+        >>> from privmed.pipeline import unlock, watermark
+        >>> image = torch.randint(256, (1, 1, 64, 64)) / 255
+        >>> model = lambda images: torch.full((len(images), 2), 0.5)
+        >>> run = (watermark("plain", oracle=model) | unlock("plain"))(image, label=0)
+        >>> torch.equal(run.unlocked, image)
+        True
+    """
     method = registry.watermarker(watermarker) if isinstance(watermarker, str) else watermarker
 
     def step(run: Run) -> Run:
@@ -89,7 +134,22 @@ def unlock(watermarker: str | Watermarker) -> Stage:
 
 
 def classify(oracle: Oracle) -> Stage:
-    """Ask a model about the image as it arrived; the metrics then hold its accuracy."""
+    """Ask a model about the image as it arrived; the metrics then hold its accuracy.
+
+    Args:
+        oracle: from images (N, C, H, W) in [0, 1] to probabilities (N, classes).
+
+    Raises:
+        InputError: when the stage is run, and the oracle returns something else.
+
+    Example:
+        >>> import torch
+        >>> from privmed.pipeline import blur, classify
+        >>> model = lambda images: torch.tensor([[0.9, 0.1]]).repeat(len(images), 1)
+        >>> run = (blur() | classify(model))(torch.rand(2, 3, 64, 64), label=torch.tensor([0, 1]))
+        >>> run.metrics
+        {'accuracy': 0.5}
+    """
     name = getattr(oracle, "name", getattr(oracle, "__name__", "oracle"))
 
     def step(run: Run) -> Run:

@@ -40,6 +40,14 @@ class Run:
         unlocked: the image with its watermark lifted.
         index: which stage is at work, from 0.
         last: which of these ``image`` is.
+
+    Example:
+        >>> from privmed.pipeline import hide, png
+        >>> from privmed.testing import sample_images
+        >>> secret, cover = sample_images(1)
+        >>> run = (hide("lightih") | png())(secret, cover)
+        >>> run.last, run.stego.shape, sorted(run.metrics)
+        ('stego', torch.Size([1, 3, 48, 64]), ['stego_psnr', 'stego_psnr_y', 'stego_ssim'])
     """
 
     image: Tensor

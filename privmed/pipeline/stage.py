@@ -39,6 +39,11 @@ class Stage:
         name: for people.
         step: from a run to the next one.
         needs: what of a :class:`Run` must be there.
+
+    Example:
+        >>> from privmed.pipeline import Stage, hide, recover
+        >>> hide("lightih") | Stage.of(lambda image: image.flip(-1)) | recover("lightih")
+        hide(lightih) | <lambda> | recover(lightih)
     """
 
     def __init__(self, name: str, step: Callable[[Run], Run], *needs: str) -> None:
@@ -163,6 +168,11 @@ class Pipeline:
             analyzer: a name or an analyzer.
             weights: bundled weights (or a path) of the analyzer, when it is a name.
             covers: photographs that a scan is sent in. With several, call it with ``(secret, [cover, ...])``; outputs are averaged.
+
+        Raises:
+            MethodNotFoundError: when a name is not that of an installed method.
+            SettingsError: when ``covers`` is below 1.
+            WeightsError: when the hider that the analyzer was tuned to is not there.
         """
         if covers < 1:
             raise SettingsError(f"covers must be at least 1, got {covers}.")

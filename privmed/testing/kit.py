@@ -18,7 +18,13 @@ FILES = "file_hider"  # hiders that carry files have checks of their own
 
 
 def checks_for(kind: str) -> list[Check]:
-    """Return the checks of a kind (or of ``"file_hider"``) by name: plain functions whose first line is their promise."""
+    """Return the checks of a kind (or of ``"file_hider"``) by name: plain functions whose first line is their promise.
+
+    Example:
+        >>> from privmed.testing import checks_for
+        >>> [check.__name__ for check in checks_for("metric")][:2]
+        ['check_metric_gives_a_number_an_item', 'check_metric_says_what_it_is']
+    """
     shared = ["common", "settings"] if kind in (*METHODS, FILES) else ["settings"] if kind != "command" else []
     modules = [import_module(f"privmed.testing.{name}_checks") for name in (*shared, kind)]
     found = [f for module in modules for name, f in vars(module).items() if name.startswith("check_")]
@@ -41,6 +47,12 @@ def parametrize_with_checks(
 
     Raises:
         SettingsError: when an expected failure names no check.
+
+    Example:
+        >>> from privmed.testing import parametrize_with_checks
+        >>> @parametrize_with_checks("hider:lightih", expected_failures={})
+        ... def test_conforms(method, check):  # pytest runs it once for each check
+        ...     check(method)
     """
     import pytest
 
