@@ -206,7 +206,8 @@ def test_values_move_by_one_in_texture_both_ways_and_few_of_them(hider, rng):
     assert moved[:, 64:].sum() > 5 * moved[:, :64].sum()
     ups, count = (change > 0).sum(), moved.sum()
     assert abs(ups / count - 0.5) < 0.1
-    # 308 for half the bits of salt and head. The code costs a third of a change a bit; for one salt in thirty it needs a second try, and 0.4.
+    # 308 for half the bits of salt and head. The code costs a third of a change a bit, and 0.4
+    # for the one salt in thirty that needs a second try.
     assert count - 308 < 0.43 * 8 * len(data)
 
 
