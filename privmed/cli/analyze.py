@@ -22,6 +22,7 @@ from privmed.cli.common import (
     in_words,
     make,
 )
+from privmed.cli.engines import Batch
 from privmed.cli.folders import NONE, Several, about_of, for_folders, on_folder, refuse_force
 
 
@@ -34,6 +35,7 @@ def command(
     set_: Set = None,
     force: Force = False,
     several: Several = NONE,
+    batch: Batch = 1,
     seed: Seed = 0,
     device: Device = "auto",
     json: Json = False,
@@ -42,6 +44,7 @@ def command(
 ) -> None:
     """Analyse a hidden scan without extracting it."""
     from privmed.covert.files import Analysing
+    from privmed.errors import SettingsError
     from privmed.imaging import read_wire
 
     reporter = Reporter(json, quiet)
@@ -50,8 +53,10 @@ def command(
         method = make("analyzer", analyzer, weights, device, set_)
         about = {**about_of(analyzer=method), "seed": seed}
         task = Analysing(method=method, seed=seed)
-        return on_folder("analyze", task, stego, output, several, reporter, device=device, about=about)
+        return on_folder("analyze", task, stego, output, several, reporter, device=device, about=about, batch=batch)
     several.check_unused(stego)
+    if batch != 1:
+        raise SettingsError(f"--batch: is for folders, and {stego} is none. Leave it out.")
     check_outputs([output], force, (stego,))
     read_wire(stego)  # refused before weights are loaded
     method = make("analyzer", analyzer, weights, device, set_)

@@ -40,6 +40,12 @@ RetryFailed = Annotated[
     typer.Option("--retry-failed", help="As --resume, but what is written is believed and not read again."),
 ]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with the folder an interrupted run left.")]
+Batch = Annotated[
+    int,
+    typer.Option(
+        "--batch", min=1, help="How many images of a folder a network takes at once; last bits may depend on it."
+    ),
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and write nothing.")]
 
 

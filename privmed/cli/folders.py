@@ -112,10 +112,12 @@ def on_folder(
     about: dict[str, Any],
     suffix: str = ".png",
     covers: Path | None = None,
+    batch: int = 1,
 ) -> None:
     """Do a task of ``privmed.covert.files`` with every image of a folder."""
     from privmed.data.exchange import Each, exchange, photographs_for
     from privmed.devices import pick_device
+    from privmed.jobs.batches import Batched
 
     job = job_of(
         command,
@@ -129,6 +131,8 @@ def on_folder(
         retry_failed=several.retry_failed,
         about={"suffix": suffix},
     )
+    if batch > 1:
+        job.executor = Batched(job.executor, batch)
     resume = several.resume or several.retry_failed
     release, items = exchange(folder, output, about, job=job, resume=resume, suffix=suffix)
     try:

@@ -7,16 +7,18 @@ from json import dumps
 from pathlib import Path
 from typing import Any
 
+import torch
 from attrs import field, frozen
 from torch import Tensor
 
 from privmed.covert.case import verify
 from privmed.covert.fidelity import fidelity, recovery
 from privmed.covert.outcome import Outcome, map_picture, read_outcome
-from privmed.errors import SettingsError
+from privmed.errors import PrivmedError, SettingsError
 from privmed.files import whole_file
 from privmed.imaging import read, read_secret, read_wire, write_view, write_wire
 from privmed.interfaces import Analyzer, Hider
+from privmed.jobs.batches import attempt
 from privmed.jobs.contracts import Place, seed_of
 from privmed.metrics import psnr, ssim
 from privmed.pipeline import Pipeline, decode, hide, png, recover
@@ -101,10 +103,38 @@ class Analysing:
             self.method.to(place.device)
         return lambda unit: self(*unit[1:], seed=seed_of(self.seed, unit[0]))
 
+    def open_batches(self, place: Place) -> Callable[[list[tuple[str, Path, Path]]], list[Any]]:
+        """The work on batches."""
+        work = self.open(place)
+        return lambda units: self._together(units, work)
+
+    def _together(self, units: list[tuple[str, Path, Path]], alone: Callable[[tuple], dict[str, Any]]) -> list[Any]:
+        """Analyse stegos of one size together; a batch that fails is done one by one, so that none suffers from another."""
+        made: list[Any] = [attempt(read_wire, stego) for _, stego, _ in units]
+        sizes: dict[tuple[int, ...], list[int]] = {}
+        for n, seen in enumerate(made):
+            if not isinstance(seen, PrivmedError):
+                sizes.setdefault(tuple(seen.shape), []).append(n)
+        for some in sizes.values():
+            seed = seed_of(self.seed, units[some[0]][0])
+            try:
+                responses = self.method.analyze(torch.cat([made[n] for n in some]), generator=seed).split(1)
+            except Exception:  # whatever a plugin raises, or a lack of memory; alone, it is told of whom
+                for n in some:
+                    made[n] = attempt(alone, units[n])
+                continue
+            for n, response in zip(some, responses, strict=True):
+                made[n] = attempt(lambda pair, to=units[n][2]: self._write(*pair, to), (made[n], response))
+        return made
+
     def __call__(self, stego: Path, output: Path, *, seed: int, overwrite: bool = True) -> dict[str, Any]:
         """Write the response to a stego, and say how far it is from it."""
         seen = read_wire(stego)
-        held = write_wire(output, self.method.analyze(seen, generator=seed), overwrite=overwrite)
+        return self._write(seen, self.method.analyze(seen, generator=seed), output, overwrite=overwrite)
+
+    @staticmethod
+    def _write(seen: Tensor, response: Tensor, output: Path, *, overwrite: bool = True) -> dict[str, Any]:
+        held = write_wire(output, response, overwrite=overwrite)
         return {"response_psnr": float(psnr(held, seen)), "response_ssim": float(ssim(held, seen))}
 
 

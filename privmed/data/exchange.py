@@ -16,8 +16,9 @@ from attrs import frozen
 
 from privmed.data.folders import ImageFolder, Item
 from privmed.data.release import Release
-from privmed.errors import InputError
+from privmed.errors import InputError, PrivmedError
 from privmed.jobs import Job, Task
+from privmed.jobs.batches import batches_of
 from privmed.jobs.contracts import Place
 
 
@@ -97,14 +98,29 @@ class Each:
         work = self.task.open(place)
 
         def do(payload: tuple[Item, Path]) -> dict[str, Any]:
-            item, draft = payload
-            name = item.image.relative_to(self.folder).as_posix()
-            if self.photographs is None:
-                return {"source": name, **plain(work((name, item.image, draft)))}
-            cover = self.photographs[item.image]
-            return {"source": name, "cover": cover.name, **plain(work((name, item.image, cover, draft)))}
+            unit, about = self._unit(*payload)
+            return {**about, **plain(work(unit))}
 
         return do
+
+    def open_batches(self, place: Place) -> Callable[[list[tuple[Item, Path]]], list[Any]]:
+        """The work on batches."""
+        work = batches_of(self.task, place)
+
+        def do(payloads: list[tuple[Item, Path]]) -> list[Any]:
+            units = [self._unit(*payload) for payload in payloads]
+            made = zip(units, work([unit for unit, _ in units]), strict=True)
+            return [v if isinstance(v, PrivmedError) else {**about, **plain(v)} for (_, about), v in made]
+
+        return do
+
+    def _unit(self, item: Item, draft: Path) -> tuple[tuple[Any, ...], dict[str, str]]:
+        """The unit of an image, and what its line says of where it comes from."""
+        name = item.image.relative_to(self.folder).as_posix()
+        if self.photographs is None:
+            return (name, item.image, draft), {"source": name}
+        cover = self.photographs[item.image]
+        return (name, item.image, cover, draft), {"source": name, "cover": cover.name}
 
 
 def plain(figures: dict[str, Any]) -> dict[str, Any]:

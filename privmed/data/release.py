@@ -18,6 +18,7 @@ from privmed.data.workplace import Workplace
 from privmed.errors import InputError, OutputError, PrivmedError, SettingsError
 from privmed.files import check_folder, folded, inside, local_name, make_folder, same_file, whole_file, writing
 from privmed.jobs import Job, Task, Unit
+from privmed.jobs.batches import batches_of
 from privmed.jobs.contracts import Place
 from privmed.jobs.log import JobLog
 from privmed.limits import read_bytes, read_text
@@ -322,6 +323,16 @@ class Marked:
         """The work."""
         change = self.task.open(place)
         return lambda payload: (change(payload), marks_of(*payload, self.mark_of))
+
+    def open_batches(self, place: Place) -> Callable[[list[tuple[Item, Path]]], list[Any]]:
+        """The work on batches."""
+        change = batches_of(self.task, place)
+
+        def do(payloads: list[tuple[Item, Path]]) -> list[Any]:
+            made = zip(payloads, change(payloads), strict=True)
+            return [v if isinstance(v, PrivmedError) else (v, marks_of(*payload, self.mark_of)) for payload, v in made]
+
+        return do
 
 
 def marks_of(item: Item, draft: Path, mark_of: Callable[[Path], str]) -> tuple[str, str]:

@@ -1,0 +1,82 @@
+"""Units in batches: a network on a device answers several images in hardly more time than one."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Protocol, runtime_checkable
+
+from attrs import frozen
+
+from privmed.errors import PrivmedError
+from privmed.jobs.contracts import ITEM_ERRORS, Executor, Place, Result, Task, Unit
+
+
+@runtime_checkable
+class TakesBatches(Protocol):
+    """A task whose units may be done together."""
+
+    def open_batches(self, place: Place) -> Callable[[list[Any]], list[Any]]:
+        """As :meth:`Task.open`, for a list of payloads: a value of each, in order, or what is wrong with it (``ITEM_ERRORS``)."""
+        ...
+
+
+@frozen
+class Batched:
+    """Hands units to an executor in batches. A worker that dies costs the batch it was at; a unit that is wrong costs itself.
+
+    The last bits of what a network computes may depend on what else is in a batch, and after an interruption batches are others.
+    """
+
+    executor: Executor
+    size: int
+
+    @property
+    def name(self) -> str:
+        """Of the executor."""
+        return self.executor.name
+
+    @property
+    def workers(self) -> int:
+        """Of the executor."""
+        return self.executor.workers
+
+    def run(self, task: Task, units: Iterable[Unit]) -> Iterator[Result]:
+        """As :meth:`Executor.run`."""
+        waiting = iter(units)
+        batches = iter(lambda: list(itertools.islice(waiting, self.size)), [])
+        together = (Unit(batch[0].id, batch) for batch in batches)
+        for result in self.executor.run(Together(task), together):
+            batch, seconds = result.unit.payload, result.seconds / len(result.unit.payload)
+            values = [result.error] * len(batch) if result.error is not None else result.value
+            for unit, value in zip(batch, values, strict=True):
+                wrong = isinstance(value, PrivmedError)
+                yield Result(unit, None if wrong else value, value if wrong else None, seconds)
+
+
+@frozen
+class Together:
+    """A task whose units are batches of another's units."""
+
+    task: Task
+
+    def open(self, place: Place) -> Callable[[list[Unit]], list[Any]]:
+        """The work."""
+        work = batches_of(self.task, place)
+        return lambda batch: work([unit.payload for unit in batch])
+
+
+def batches_of(task: Task, place: Place) -> Callable[[list[Any]], list[Any]]:
+    """Open a task for batches; one that takes none does their units one after the other."""
+    if isinstance(task, TakesBatches):
+        return task.open_batches(place)
+    work = task.open(place)
+    return lambda payloads: [attempt(work, payload) for payload in payloads]
+
+
+def attempt(work: Callable[[Any], Any], payload: Any) -> Any:
+    """The value of a unit, or what is wrong with it."""
+    try:
+        return work(payload)
+    except ITEM_ERRORS as error:
+        return error
