@@ -14,7 +14,10 @@ BUILT_IN: dict[str, dict[str, str]] = {
             ("notch", "bandstop", "outline", "clean10", "clean50", "early-stop", "instance"), "privmed.bench.adaptive"
         ),
     },
-    "detector": dict.fromkeys(("recover", "cooccurrence"), "privmed.bench.detectors"),
+    "detector": {
+        **dict.fromkeys(("recover", "cooccurrence"), "privmed.bench.detectors"),
+        "srnet": "privmed.bench.srnet",
+    },
     "metric": dict.fromkeys(
         ("dice", "false-area", "silent", "jaccard", "accuracy", "psnr", "psnr-y", "ssim"), "privmed.bench.metrics"
     ),

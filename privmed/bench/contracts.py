@@ -167,6 +167,7 @@ class Detector(Part):
 
     Attributes:
         needs_public: whether it runs the public hider; it is left out where there is none that hides images.
+        stated: settings that every record of it names. One called ``seed`` is the run's.
 
     Example:
         >>> import torch
@@ -181,6 +182,7 @@ class Detector(Part):
 
     kind = "detector"
     needs_public: ClassVar[bool] = False
+    stated: ClassVar[tuple[str, ...]] = ()
 
     def fit(self, covers: Tensor, stegos: Tensor, public: Hider | None) -> None:
         """Learn from examples; nothing by default.

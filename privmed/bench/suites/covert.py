@@ -3,23 +3,26 @@
 Each step goes through the 8-bit PNG, and through whatever else the wire does to it. Where the hider is ``none``, an analyzer works on
 the bare images. Every figure is averaged over the covers of an image, then over images. Analyzers come with their weights, or the suite
 trains them, all by the same recipes. An eavesdropper runs the hider with public weights, and a key of his own where there are keys, on
-the stego; the pair ``secret-public`` is what he reads.
+the stego; the pair ``secret-public`` is what he reads. Another one has no weights, but pairs of a stego and its scan, made of training
+images in the same way, from which he learns: ``secret-leaked`` is what he reads, ``secret-mean`` the mean of the scans that he has.
 """
 
 from __future__ import annotations
 
 import functools
+import operator
 from pathlib import Path
 from typing import Any
 
 import torch
-from attrs import Factory, evolve, frozen
+from attrs import Factory, asdict, evolve, frozen
 from torch import Tensor
 
 from privmed import hookimpl, registry
 from privmed.bench.contracts import Cell, Suite, Value
-from privmed.bench.data import truth
+from privmed.bench.data import Sample, truth
 from privmed.bench.fingerprint import fingerprint
+from privmed.bench.leaks import Eavesdropper, EavesdropperConfig, counts, drawn, listening
 from privmed.bench.pairs import BARE, Pair, Training
 from privmed.bench.suites.hiding import HidingConfig, Photographs, sampled, secret_of, valued
 from privmed.errors import SettingsError, WeightsError, did_you_mean
@@ -52,6 +55,10 @@ class CovertConfig(HidingConfig):
         Factory(list),
         "files beside the plan: templates, in their order, by which analyzers are trained whose entries name no weights",
     )
+    leaked: list[int] = setting(
+        Factory(list), "numbers of pairs from which an eavesdropper without weights learns", counts
+    )
+    eavesdropper: EavesdropperConfig = setting(Factory(EavesdropperConfig), "how he learns")
 
 
 class Covert(Suite):
@@ -70,6 +77,8 @@ class Covert(Suite):
                 raise SettingsError(
                     f"wire: there is no {where['wire']!r}; there are {', '.join(WIRES)}.{did_you_mean(where['wire'], WIRES)}"
                 )
+            if where["hider"] != BARE and self.config.leaked:
+                drawn(*map(len, self._training(cell.data, where["cover"])), max(self.config.leaked), cell.seed)
             if training := self.training(cell.entry.label, cell.data, where["hider"], cell.seed):
                 self.check(cell.entry.label, training.untrained())
             else:
@@ -162,6 +171,21 @@ class Covert(Suite):
         """Covers of one source."""
         return Photographs(self.context.dataset(name), self.config.size, self.config.covers)
 
+    def eavesdroppers(self, cell: Cell) -> dict[int, Eavesdropper]:
+        """Those who learnt from leaked pairs, by how many they have."""
+        where = cell.dimensions
+        client = self.client(cell) if self.config.leaked else None
+        return {} if client is None else self._learnt(client, cell.data, where["cover"], where["wire"], cell.seed)
+
+    @functools.cache  # noqa: B019
+    def _learnt(self, client: Hider, data: str, cover: str, wire: str, seed: int) -> dict[int, Eavesdropper]:
+        sent = functools.reduce(operator.or_, WIRES[wire], hide(client) | png())
+        report = lambda done, total, words: self.context.progress(done, total, f"{words}, {client.name} on {data}")  # noqa: E731
+        return listening(sent, self._training(data, cover), self.config, seed, report)
+
+    def _training(self, data: str, cover: str) -> tuple[list[Sample], list[Sample]]:
+        return self.context.dataset(data).part("train"), self.context.dataset(cover).part("train")
+
     def identity(self, cell: Cell) -> dict[str, Any]:
         entry, hider = cell.entry, cell.dimensions["hider"]
         training = self.training(entry.label, cell.data, hider, cell.seed)
@@ -181,7 +205,16 @@ class Covert(Suite):
             "sha256": weights,
             "code": fingerprint(__name__, "privmed.pipeline", *sorted(modules)),
             "metrics": [m.name for m in metrics],
+            **self._leak(cell),
         }
+
+    def _leak(self, cell: Cell) -> dict[str, Any]:
+        """What the figures of eavesdroppers rest on beside the rest; nothing where there are none."""
+        if not self.config.leaked or cell.dimensions["hider"] == BARE:
+            return {}
+        sets = [self.context.dataset(name).digest("train") for name in (cell.data, cell.dimensions["cover"])]
+        how = asdict(self.config.eavesdropper)
+        return {"leaked": [sorted(self.config.leaked), how, sets, fingerprint("privmed.bench.leaks")]}
 
     def measure(self, cell: Cell) -> list[Value]:
         samples = sampled(self.context.dataset(cell.data).part("test"), self.config.limit)
@@ -195,7 +228,9 @@ class Covert(Suite):
         out = []
         for (pair, key), values in seen.items():
             if pair:
-                out += [v for v in valued(key, pair, values, images) if "statistic" not in v.dimensions]
+                name, _, count = pair.partition(" of ")
+                found = [v for v in valued(key, name, values, images) if "statistic" not in v.dimensions]
+                out += [evolve(v, dimensions={**v.dimensions, "leaked": int(count)}) for v in found] if count else found
             else:
                 out += averaged(key, values)
         if cell.dimensions["hider"] == BARE:
@@ -226,6 +261,9 @@ class Covert(Suite):
             "response-cover": (run.response, run.cover),
             "secret-public": (read, many),
         }
+        for count, one in self.eavesdroppers(cell).items():
+            pairs[f"secret-leaked of {count}"] = quantise(one.read(run.stego)), many
+            pairs[f"secret-mean of {count}"] = quantise(one.mean).expand_as(many), many
         return out | {(pair, m.name): m(*both) for pair, both in pairs.items() for m in images}
 
     def weights(self) -> dict[str, str]:

@@ -13,13 +13,14 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
-from attrs import frozen
+from attrs import asdict, evolve, fields, frozen
 from torch import Tensor
 
 from privmed import hookimpl, registry
-from privmed.bench.contracts import Cell, Quantity, Suite, Value
+from privmed.bench.contracts import Cell, Detector, Quantity, Suite, Value
 from privmed.bench.data import Sample, centre, picture
 from privmed.bench.fingerprint import fingerprint
+from privmed.errors import SettingsError, did_you_mean
 from privmed.imaging import quantise
 from privmed.interfaces import FileHider, Hider
 from privmed.settings import at_least, between, positive, setting, side
@@ -40,6 +41,7 @@ class DetectionConfig:
     test: int = setting(100, "photographs it is asked about, each without and with a scan", at_least(2))
     noise: float = setting(40.0, "PSNR in dB of the control `noise`", positive())
     load: float = setting(0.2, "bits a pixel that hiders carry who carry files", between(0, 3))
+    detectors: dict[str, dict[str, Any]] = setting({}, "settings of detectors, by their name")
 
 
 class Detection(Suite):
@@ -52,14 +54,20 @@ class Detection(Suite):
     baselines = (NOISE,)
     quantities = {  # noqa: RUF012
         "auc": Quantity(title="AUC of the detector", better="lower"),
-        "told": Quantity(title="told apart", better="lower"),
+        "told": Quantity(title="told apart", better="lower", share=True),
         "found": Quantity(title="found at 1 % false alarms", better="lower", share=True),
         "psnr": Quantity(title="stego PSNR", unit="dB"),
     }
 
     def prepare(self) -> None:
+        used = {cell.dimensions["detector"] for cell in super().cells()}
+        if unused := sorted(set(self.config.detectors) - used):
+            raise SettingsError(
+                f"detectors: {unused[0]!r} is no detector of this plan; there are {', '.join(sorted(used))}."
+                f"{did_you_mean(unused[0], used)}"
+            )
         for cell in super().cells():
-            registry.part("detector", cell.dimensions["detector"])
+            self.detector(cell.dimensions["detector"], cell.seed)
             self.context.dataset(cell.dimensions["examples"]).part("train")
             self.context.dataset(cell.dimensions["cover"]).part("test")
 
@@ -69,7 +77,20 @@ class Detection(Suite):
             if not asked.needs_public or isinstance(self.public(cell.entry.label), Hider):
                 yield cell
 
+    def detector(self, name: str, seed: int) -> Detector:
+        """A fresh detector with the plan's settings; one that draws does so by the seed of the run."""
+        draws = any(a.name == "seed" for a in fields(registry.load("detector", name).Config))
+        settings = {**({"seed": seed} if draws else {}), **self.config.detectors.get(name, {})}
+        return registry.part("detector", name, **settings)
+
     @functools.cache  # noqa: B019  (a suite lives as long as its plan)
+    def fitted(self, name: str, label: str, data: str, source: str, seed: int) -> Detector:
+        """A detector that has learnt from photographs of one source, to be asked about any."""
+        detector = self.detector(name, seed)
+        detector.fit(*self.pairs(label, data, source, "train", seed), self.public(label))
+        return detector
+
+    @functools.cache  # noqa: B019
     def hider(self, label: str) -> Hider | FileHider | None:
         """What the sender uses; None for the control."""
         entry = self.context.plan.entry(label)
@@ -89,8 +110,8 @@ class Detection(Suite):
 
     def identity(self, cell: Cell) -> dict[str, Any]:
         own, seen = self.hider(cell.entry.label), self.context.dataset
-        detector = registry.load("detector", cell.dimensions["detector"])
-        modules = {__name__, "privmed.pipeline", detector.__module__, *([type(own).__module__] if own else [])}
+        detector = self.detector(cell.dimensions["detector"], cell.seed)
+        modules = {__name__, "privmed.pipeline", type(detector).__module__, *([type(own).__module__] if own else [])}
         return {
             "data": seen(cell.data).digest(),
             "covers": [
@@ -101,16 +122,16 @@ class Detection(Suite):
             "weights": ((own.card or {}).get("sha256", "") if own else self.config.noise),
             "code": fingerprint(*sorted(modules)),
             **({"load": self.config.load} if isinstance(own, FileHider) else {}),
+            **({"detector": asdict(detector.config)} if fields(type(detector.config)) else {}),
         }
 
     def measure(self, cell: Cell) -> list[Value]:
         label, where = cell.entry.label, cell.dimensions
-        detector, public = registry.part("detector", where["detector"]), self.public(label)
-        examples = self.pairs(label, cell.data, where["examples"], "train", cell.seed)
+        detector = self.fitted(where["detector"], label, cell.data, where["examples"], cell.seed)
         asked = self.pairs(label, cell.data, where["cover"], "test", cell.seed)
-        detector.fit(*examples, public)
-        covers, stegos = (detector.score(x, public).double() for x in asked)
-        return judged(covers, stegos, psnr_of(*asked))
+        covers, stegos = (detector.score(x, self.public(label)).double() for x in asked)
+        stated = {name: getattr(detector.config, name) for name in detector.stated}
+        return [evolve(v, dimensions=stated) for v in judged(covers, stegos, psnr_of(*asked))]
 
     @functools.cache  # noqa: B019
     def pairs(self, label: str, data: str, source: str, part: str, seed: int) -> tuple[Tensor, Tensor]:
