@@ -30,6 +30,11 @@ PARTS = {
 FACES = ("index", *modules.FACE)
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")]
 
+# Blocks of code or text that scroll sideways on their own, with their first line.
+SCROLLING = """
+[...document.querySelectorAll("main div.highlight pre")].filter((p) => p.scrollWidth > p.clientWidth + 1)
+  .map((p) => `${p.scrollWidth - p.clientWidth} pixels: ${p.textContent.slice(0, 60)}`)
+"""
 # Text whose contrast with its background is below that of WCAG AA (4.5, or 3 for large text).
 FAINT = """
 (() => {
@@ -45,7 +50,7 @@ FAINT = """
     return matchMedia("(prefers-color-scheme: dark)").matches ? [0, 0, 0, 1] : [255, 255, 255, 1];
   };
   const out = new Set();
-  const walk = document.createTreeWalker(document.querySelector("main"), NodeFilter.SHOW_TEXT);
+  const walk = document.createTreeWalker(document.querySelector("main") ?? document.body, NodeFilter.SHOW_TEXT);
   while (walk.nextNode()) {
     const node = walk.currentNode.parentElement, style = getComputedStyle(node), back = under(node);
     if (!walk.currentNode.data.trim() || !back || !node.getClientRects().length || style.visibility !== "visible") continue;
@@ -108,12 +113,25 @@ def test_pages_of_the_site(browser, site, part):
     assert [fault for where, page in looked for fault in faults(where, page)] == []
 
 
+def test_code_of_tutorials_fits_a_wide_window(browser, site):
+    pages = [
+        site / f"{name}.html" for name in ("index", "first-result", "write-a-plugin", "your-benchmark", "pipelines")
+    ]
+    for path in [*pages, *sorted(site.glob("generated/tutorials/[0-9]*.html"))]:
+        page = browser.open(path)
+        assert page.evaluate(SCROLLING) == [], path.name
+        page.close()
+
+
 def test_search_works_from_the_file_system(browser, site):
     page = browser.open(site / "search.html")
     page.evaluate("Search.performSearch('medlocker')")
     page.evaluate("new Promise((done) => setTimeout(done, 2000))")
     found = page.evaluate("[...document.querySelectorAll('#search-results a')].map((a) => a.textContent)")
     assert any("medlocker" in title.lower() for title in found)
+    page.evaluate("Search.performSearch('nosuchword')")
+    page.evaluate("new Promise((done) => setTimeout(done, 2000))")
+    assert page.evaluate("document.querySelectorAll('#search-results a').length") == 0
     assert page.messages == []
 
 
@@ -125,11 +143,14 @@ def test_a_leaderboard_sorts_and_filters(browser, site):
     for descending in (False, True):
         page.evaluate(click)
         assert page.evaluate(values) == sorted(page.evaluate(values), reverse=descending)
+    values = "document.querySelectorAll('.board tbody tr:not([hidden])').length"
+    everything = page.evaluate(values)
     page.evaluate(
         "{ const i = document.querySelector('.board input'); i.value = 'hinet busi'; i.dispatchEvent(new Event('input')); }"
     )
     shown = page.evaluate("[...document.querySelectorAll('.board tbody tr:not([hidden])')].map((r) => r.textContent)")
-    assert shown
+    assert 0 < len(shown) == page.evaluate(values) < everything
+    assert page.evaluate("document.querySelector('.board output').textContent") == f"{len(shown)} of {everything}"
     assert all("hinet" in text and "busi" in text for text in shown)
 
 
