@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-import os
+import itertools
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -59,9 +59,10 @@ def told_apart(boards: Iterable[Board]) -> list[Board]:
         same.setdefault(board.title, []).append(board)
     out = []
     for title, group in same.items():
-        shared = len(os.path.commonprefix([f"{b.name}-" for b in group])) if len(group) > 1 else 0
-        rests = [b.name[shared:] or "main" for b in group]
-        out += [evolve(b, title=f"{title} ({rest})") if shared else b for b, rest in zip(group, rests)]
+        words = [b.name.split("-") for b in group]
+        shared = len(list(itertools.takewhile(lambda column: len(set(column)) == 1, zip(*words))))
+        rests = ["-".join(w[shared:]) or "main" for w in words]
+        out += [evolve(b, title=f"{title} ({rest})") if len(group) > 1 else b for b, rest in zip(group, rests)]
     return sorted(out, key=lambda board: board.name)
 
 
