@@ -18,11 +18,11 @@ from privmed_site.pages import Pages
 
 WORDS = {
     "covert": "Covert analysis",
-    "detection": "Detection of hidden data",
     "hiding": "Hiding",
+    "detection": "Detection of hidden data",
     "protection": "Unlearnable data sets",
-    "script": "Speed, costs, curves",
     "watermark": "Watermarks",
+    "script": "Speed, costs, curves",
 }
 NOT_SHOWN = ("metric", "method", "data", "of", "over")
 
@@ -117,7 +117,7 @@ def write(pages: Pages, boards: list[Board]) -> None:
             plan=table.plan,
             provenances=table.records.provenances,
         )
-    suites: dict[str, list[Board]] = {}
+    suites: dict[str, list[Board]] = {suite: [] for suite in WORDS if any(b.table.plan.suite == suite for b in boards)}
     for board in boards:
         suites.setdefault(board.table.plan.suite, []).append(board)
     pages.write("benchmarks/index.md", "boards.md", suites=suites, WORDS=WORDS)
