@@ -12,7 +12,7 @@ PLANS  := $(shell grep -L '^suite: script' benchmarks/*.yaml)
 # Two threads gain nothing on the tiny images of the tests.
 QUICK  := OMP_NUM_THREADS=1
 
-.PHONY: demo test test-slow test-dist mutants lint docs dist bench models results documents directory pictures clean
+.PHONY: demo test test-slow test-dist mutants lint docs screenshots dist bench models results documents directory pictures clean
 
 demo: $(READY)  ## hide scans in photographs, have them analysed there, and write demo/report.html
 	$(BIN)/privmed demo -o demo
@@ -39,6 +39,10 @@ lint: $(READY)
 
 docs: $(VENV)/.docs  ## the site, with its tutorials run: build/docs/index.html; a warning fails it
 	$(QUICK) $(BIN)/python -m sphinx -b html -W --keep-going -n -q docs build/docs
+
+screenshots: $(VENV)/.docs  ## every page of the site, and the demo's report, in Chromium: pictures in build/screenshots, a folder for each look
+	rm -rf build/screenshots
+	$(QUICK) $(BIN)/python -m pytest -m slow tests/site/test_in_a_browser.py
 
 bench: $(READY)  ## speed, as ratios within one run: benchmarks/results/speed.jsonl
 	$(BIN)/python benchmarks/speed.py

@@ -74,6 +74,7 @@ html_theme_options = {
     "navbar_align": "left",
     "header_links_before_dropdown": 6,
     "navigation_with_keys": False,
+    "show_toc_level": 2,
     "secondary_sidebar_items": {
         "generated/benchmarks/*": [],  # wide tables need the room
         **{at: ["page-toc"] for at in ("*", "generated/methods/*", "generated/tutorials/*", "generated/reference/**")},

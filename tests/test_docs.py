@@ -47,6 +47,22 @@ def test_the_pipelines_shown_run_and_do_what_the_page_says():
     assert names["run"].metrics["accuracy"] in (0, 1)
 
 
+def test_the_code_of_the_start_page_finds_the_lesion():
+    pytest.importorskip("privmed_analyzers", reason="needs the plugin privmed-analyzers")
+    names: dict = {}
+    exec(blocks("docs/index.md", "python")[0], names)
+    found, truth = names["mask"] > 0.5, names["lesion"] > 0.5
+    assert (found & truth).sum() > 0.7 * truth.sum()
+
+
+def test_readme_names_every_method():
+    table = (ROOT / "README.md").read_text(encoding="utf-8").split("## Methods")[1].split("\n## ")[0]
+    for kind in registry.METHODS:
+        told = [line for line in table.splitlines() if line.startswith(f"| {kind} |")]
+        missing = [n for n in registry.available(kind) if f"`{n}`" not in "".join(told)]
+        assert missing == [], kind
+
+
 def test_the_watermarker_in_the_guide_conforms(install):
     source = next(b for b in blocks("docs/write-a-plugin.md", "python") if "class Corner" in b)
     install("acme", "watermarkers", {"corner": "acme_corner"}, {"acme_corner": source})

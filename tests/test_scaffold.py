@@ -5,6 +5,7 @@ import shutil
 import tomllib
 
 import pytest
+import yaml
 
 from privmed.cli import run
 from privmed.errors import OutputError, SettingsError
@@ -65,14 +66,21 @@ def test_a_distribution_is_whole(tmp_path):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_its_readme_shows_a_plan_that_can_be_read(tmp_path, kind):
-    import yaml
-
     from privmed.bench.plan import make_plan
 
     text = (write_plugin("mine", kind, tmp_path).folder / "README.md").read_text()
     plan = make_plan(yaml.safe_load(text.partition("```yaml\n")[2].partition("```")[0]))
     varied = [value for values in plan.grid.values() for value in values]
     assert "mine" in [plan.suite, plan.reader, *(e.method for e in plan.entries), *varied]
+
+
+@pytest.mark.parametrize("kind", [kind for kind, sketch in KINDS.items() if sketch.quick])
+def test_its_plan_can_be_read_and_shows_a_row_a_method(tmp_path, kind):
+    from privmed.bench.plan import read_plan
+
+    plan = read_plan(write_plugin("mine", kind, tmp_path).folder / "plan.yaml")
+    assert plan.settings == yaml.safe_load(KINDS[kind].quick)
+    assert [view.down for view in plan.views.values()] == ([["method"]] if kind != "suite" else [])
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import itertools
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -14,21 +16,30 @@ from privmed.bench.tables import to_markdown
 from privmed.bench.words import number
 from privmed_site.pages import Pages
 
+WORDS = {
+    "covert": "Covert analysis",
+    "hiding": "Hiding",
+    "detection": "Detection of hidden data",
+    "protection": "Unlearnable data sets",
+    "watermark": "Watermarks",
+    "script": "Speed, costs, curves",
+}
 NOT_SHOWN = ("metric", "method", "data", "of", "over")
 
 
 @frozen
 class Board:
-    """A published table with its figures, computed once."""
+    """A published table with its figures, computed once, and the title of its page."""
 
     name: str
     table: Published
     figures: list[Figure]
+    title: str
 
     @property
-    def title(self) -> str:
-        """Of its page."""
-        return self.table.plan.title or self.name
+    def data(self) -> list[str]:
+        """Names of the data sets, each once."""
+        return list(dict.fromkeys(filter(None, (f.fields.get("data", "") for f in self.figures))))
 
     @property
     def dimensions(self) -> list[str]:
@@ -38,14 +49,28 @@ class Board:
 
 def load_all(folder: Path) -> list[Board]:
     """All tables of a folder of records, by name."""
-    return [load(path) for path in sorted(folder.glob("*.jsonl"))]
+    return told_apart(load(path) for path in sorted(folder.glob("*.jsonl")))
+
+
+def told_apart(boards: Iterable[Board]) -> list[Board]:
+    """Boards of one title get what their names do not share added to it: "main" where that is nothing."""
+    same: dict[str, list[Board]] = {}
+    for board in boards:
+        same.setdefault(board.title, []).append(board)
+    out = []
+    for title, group in same.items():
+        words = [b.name.split("-") for b in group]
+        shared = len(list(itertools.takewhile(lambda column: len(set(column)) == 1, zip(*words))))
+        rests = ["-".join(w[shared:]) or "main" for w in words]
+        out += [evolve(b, title=f"{title} ({rest})") if len(group) > 1 else b for b, rest in zip(group, rests)]
+    return sorted(out, key=lambda board: board.name)
 
 
 def load(path: Path) -> Board:
     """One table of records."""
     table = load_published(path)
     table = evolve(table, describe=functools.cache(table.describe))
-    return Board(path.stem, table, figures(table.records, table.plan, table.describe))
+    return Board(path.stem, table, figures(table.records, table.plan, table.describe), table.plan.title or path.stem)
 
 
 def row(figure: Figure) -> dict[str, Any]:
@@ -92,7 +117,7 @@ def write(pages: Pages, boards: list[Board]) -> None:
             plan=table.plan,
             provenances=table.records.provenances,
         )
-    suites: dict[str, list[Board]] = {}
+    suites: dict[str, list[Board]] = {suite: [] for suite in WORDS if any(b.table.plan.suite == suite for b in boards)}
     for board in boards:
         suites.setdefault(board.table.plan.suite, []).append(board)
-    pages.write("benchmarks/index.md", "boards.md", suites=suites)
+    pages.write("benchmarks/index.md", "boards.md", suites=suites, WORDS=WORDS)

@@ -16,7 +16,8 @@ from privmed.pipeline import tuned_hider
 
 def show(**pictures):
     """Pictures (1, C, H, W) side by side."""
-    _, axes = plt.subplots(1, len(pictures), figsize=(2.4 * len(pictures), 2.8), layout="constrained")
+    size = (2.4 * len(pictures), 2.8)
+    _, axes = plt.subplots(1, len(pictures), figsize=size, layout="constrained")
     for axis, (name, image) in zip(axes, pictures.items()):
         axis.imshow(image[0].clamp(0, 1).expand(3, -1, -1).permute(1, 2, 0))
         axis.set_title(name.replace("_", " "), fontsize=9)
@@ -73,4 +74,5 @@ error = (recovered - scan).abs()
 patch = torch.nn.functional.avg_pool2d(error.square().mean(1, keepdim=True), 8, 1).max()
 
 show(secret=scan, recovered=recovered, error_10_times=10 * error)
-print(f"mean {-10 * float(error.square().mean().log10()):.1f} dB, worst patch {-10 * float(patch.log10()):.1f} dB")
+mean, worst = (-10 * float(x.log10()) for x in (error.square().mean(), patch))
+print(f"mean {mean:.1f} dB, worst patch {worst:.1f} dB")

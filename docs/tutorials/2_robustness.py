@@ -39,7 +39,10 @@ channels = [
     jpeg(quality=98),
     jpeg(quality=90),
 ]
-runs = {str(channel): (hide(hider) | png() | channel | recover(hider))(scan, cover) for channel in channels}
+runs = {
+    str(channel): (hide(hider) | png() | channel | recover(hider))(scan, cover)
+    for channel in channels
+}
 for name, run in runs.items():
     print(f"{name:20} {run.metrics['recovered_psnr']:5.1f} dB")
 

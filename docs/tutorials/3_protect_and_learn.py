@@ -19,7 +19,7 @@ SIDE = 64
 
 
 def phantoms(seeds):
-    """Faint ultrasound phantoms published in colour, (N, 3, SIDE, SIDE), whose lesion lies somewhere else in each, and their masks."""
+    """Faint phantoms in colour, (N, 3, SIDE, SIDE), their lesions anywhere, and their masks."""
     draw = torch.Generator().manual_seed(seeds[0])
     images, masks = [], []
     for seed in seeds:
@@ -45,10 +45,13 @@ protector = privmed.protector("tint", epsilon=8 / 255)
 protected = protector.protect(images, masks)
 print(f"largest change {float((protected - images).abs().max()) * 255:.1f} levels of 255")
 
+pictures = {
+    "clean": images,
+    "protected": protected,
+    "difference, 10 times": 0.5 + 10 * (protected - images),
+}
 _, axes = plt.subplots(1, 3, figsize=(7.5, 2.8), layout="constrained")
-for axis, name, image in zip(
-    axes, ("clean", "protected", "difference, 10 times"), (images, protected, 0.5 + 10 * (protected - images))
-):
+for axis, (name, image) in zip(axes, pictures.items()):
     axis.imshow(image[0].clamp(0, 1).permute(1, 2, 0))
     axis.set_title(name, fontsize=9)
     axis.axis("off")
@@ -74,8 +77,8 @@ def dice_of_a_stranger(train, test, steps=60):
         optimizer.step()
     with torch.no_grad():
         found = (model.eval()(test)[:, :1] > 0).float()
-    overlap = 2 * (found * test_masks).sum((1, 2, 3)) / (found.sum((1, 2, 3)) + test_masks.sum((1, 2, 3)))
-    return float(overlap.mean())
+    shared, both = ((found * test_masks).sum((1, 2, 3)), (found + test_masks).sum((1, 2, 3)))
+    return float((2 * shared / both).mean())
 
 
 def grey(x):

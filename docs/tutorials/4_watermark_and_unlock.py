@@ -65,7 +65,8 @@ print("right on", int((model(tests).argmax(1) == truth).sum()), "of", len(tests)
 locker = privmed.watermarker("medlocker", search="cma", scale=3)
 logo = draw_logo()
 marked = [
-    locker.embed(x[None], logo, oracle=model, label=int(y), generator=n) for n, (x, y) in enumerate(zip(tests, truth))
+    locker.embed(x[None], logo, oracle=model, label=int(y), generator=n)
+    for n, (x, y) in enumerate(zip(tests, truth))
 ]
 
 _, axes = plt.subplots(2, len(tests), figsize=(2.3 * len(tests), 5), layout="constrained")
@@ -73,7 +74,8 @@ for (top, bottom), image, made in zip(axes.T, tests, marked):
     for axis, x in ((top, image[None]), (bottom, made.image)):
         said = model(x)[0]
         axis.imshow(x[0].expand(3, -1, -1).permute(1, 2, 0))
-        axis.set_title(f"says {('small', 'large')[int(said.argmax())]} ({float(said.max()):.2f})", fontsize=9)
+        answer = ("small", "large")[int(said.argmax())]
+        axis.set_title(f"says {answer} ({float(said.max()):.2f})", fontsize=9)
         axis.axis("off")
 
 for made in marked:

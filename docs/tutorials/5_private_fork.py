@@ -26,7 +26,8 @@ SIDE = 96
 
 def show(**pictures):
     """Pictures (1, C, H, W) side by side."""
-    _, axes = plt.subplots(1, len(pictures), figsize=(2.2 * len(pictures), 2.6), layout="constrained")
+    size = (2.2 * len(pictures), 2.6)
+    _, axes = plt.subplots(1, len(pictures), figsize=size, layout="constrained")
     for axis, (name, image) in zip(axes, pictures.items()):
         axis.imshow(image[0].clamp(0, 1).expand(3, -1, -1).permute(1, 2, 0))
         axis.set_title(name.replace("_", " "), fontsize=9)
@@ -60,7 +61,11 @@ show(secret=scan, stego=stego, read_by_a_stranger=public.recover(stego))
 relative = privmed.hider("lightih", weights="broad")
 relative.fork(torch.Generator().manual_seed(20))
 stego = sent(relative.hide(scan, cover))
-show(stego=stego, read_with_the_relative=relative.recover(stego), read_with_the_public=public.recover(stego))
+show(
+    stego=stego,
+    read_with_the_relative=relative.recover(stego),
+    read_with_the_public=public.recover(stego),
+)
 
 # %%
 # Training it apart
@@ -89,7 +94,7 @@ recipe = {
     | {"size": SIDE, "crop": 32, "batch": 2, "validation": 0.3},
     "loss": {"stego": 1.0, "secret": 1.0, "isolation": 4.0, "scale": "log", "clipping": True},
     "optimizer": {"name": "muon", "rate": 3e-4, "vector_rate": 2e-4, "clip": 1.0},
-    "schedule": {"steps": 6, "warmup": 1, "cooldown": 0.6, "validate": 6},  # 1500 in recipes/fork.yaml
+    "schedule": {"steps": 6, "warmup": 1, "cooldown": 0.6, "validate": 6},  # not 1500
     "seed": 20,
 }
 (folder / "fork.yaml").write_text(yaml.safe_dump(recipe))
@@ -104,10 +109,15 @@ print({name: round(value, 3) for name, value in figures.items() if isinstance(va
 
 fork = privmed.hider("lightih", weights=folder / "fork/lightih-fork.safetensors")
 stego = sent(fork.hide(scan, cover))
-show(stego=stego, read_with_the_fork=fork.recover(stego), read_with_the_public=public.recover(stego))
+show(
+    stego=stego,
+    read_with_the_fork=fork.recover(stego),
+    read_with_the_public=public.recover(stego),
+)
 
 for name, reader in (("with the fork", fork), ("with the public weights", public)):
-    print(f"SSIM of what is read {name}: {float(ssim(sent(reader.recover(stego)).mean(1, keepdim=True), scan)):.3f}")
+    read = sent(reader.recover(stego)).mean(1, keepdim=True)
+    print(f"SSIM of what is read {name}: {float(ssim(read, scan)):.3f}")
 
 # %%
 # How to keep it, and what it is not

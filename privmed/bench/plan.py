@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from attrs import Factory, evolve, frozen
+from attrs import Factory, evolve, fields, frozen, has
 
 from privmed.errors import InputError, SettingsError
 from privmed.files import whole_file
 from privmed.limits import read_text
-from privmed.settings import required, setting, structure, unstructure
+from privmed.settings import required, setting, structure
 
 SCALARS = (str, int, float)
 
@@ -159,18 +159,23 @@ def save_plan(plan: Plan, path: Path) -> None:
     import yaml
 
     folder = str(Path(plan.folder).resolve()) if plan.folder else ""
-    text = yaml.safe_dump(
-        _lean(unstructure(evolve(plan, folder=folder))), sort_keys=False, allow_unicode=True, width=120
-    )
+    text = yaml.safe_dump(_lean(evolve(plan, folder=folder)), sort_keys=False, allow_unicode=True, width=120)
     with whole_file(path, overwrite=True) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
-def _lean(plain: Any) -> Any:
-    """Plain data without empty values, which stand for defaults."""
-    if isinstance(plain, dict):
-        return {k: _lean(v) for k, v in plain.items() if v not in ("", None, [], {}, False)}
-    return [_lean(v) for v in plain] if isinstance(plain, list) else plain
+def _lean(value: Any) -> Any:
+    """Plain data without fields that have their default. What stands in free mappings stays: there ``""``, 0 and false mean something."""
+    if has(type(value)):
+        named = {a.name: (getattr(value, a.name), a.default) for a in fields(type(value))}
+        return {k: _lean(v) for k, (v, default) in named.items() if v != _made(default)}
+    if isinstance(value, dict):
+        return {k: _lean(v) for k, v in value.items()}
+    return [_lean(v) for v in value] if isinstance(value, (list, tuple)) else value
+
+
+def _made(default: Any) -> Any:
+    return default.factory() if isinstance(default, Factory) else default
 
 
 def make_plan(plain: Any, where: str = "plan") -> Plan:

@@ -15,7 +15,7 @@ from privmed.metrics import PATCH, psnr, worst_patch, worst_pixel
 
 USABLE = 25.0  # dB in the mean; a recovered scan below this is not worth sending, whatever its use
 GAIN = 4.0  # of the error map: a difference of 64 grey levels is white
-OUTLINE = (0.98, 0.28, 0.22)  # as the key of the report says
+OUTLINE = (0.98, 0.28, 0.22)  # of the worst patch
 MARGIN, LINE = 3, 2  # pixels between the worst patch and its outline, and the outline's width
 
 

@@ -45,7 +45,7 @@ class Outcome:
         share = self.figures["foreground"]
         areas = ", ".join(f"class {k} {v:.1%}" for k, v in self.figures.get("areas", {}).items() if v)
         return (
-            (f"{share:.1%} of the image is foreground" + (f" ({areas})" if areas else ""))
+            (f"what was found covers {share:.1%} of the image" + (f" ({areas})" if areas else ""))
             if share
             else "nothing was found"
         )

@@ -11,13 +11,17 @@ import torch
 from torch import Tensor
 
 from privmed.covert.case import CovertResult
-from privmed.covert.fidelity import GAIN
+from privmed.covert.fidelity import GAIN, OUTLINE
+from privmed.covert.outcome import NO_STEGO
 from privmed.files import whole_file
 from privmed.imaging.raster import encode_png
 from privmed.imaging.wire import to_bytes
 
 LESION = (0.98, 0.75, 0.14)  # what was found
 TRUTH = (0.20, 0.85, 0.60)  # ground truth
+NOT_ANALYSED = (
+    "Hidden and read back only, not analysed: no bundled weights of an analyzer were trained on scans of this kind."
+)
 
 
 def overlay(image: Tensor, found: Tensor, truth: Tensor | None = None) -> Tensor:
@@ -42,9 +46,12 @@ def data_uri(image: Tensor) -> str:
     return "data:image/png;base64," + base64.b64encode(encode_png(to_bytes(image))).decode()
 
 
-def picture(image: Tensor, title: str, words: str, figure: str = "") -> dict[str, str]:
-    """One picture with its figure, and a sentence on what it shows."""
-    return {"src": data_uri(image), "title": title, "words": words, "figure": figure}
+def picture(
+    image: Tensor, title: str, words: str, figure: str = "", keys: dict[str, tuple[float, ...]] | None = None
+) -> dict[str, Any]:
+    """One picture with its figure, a sentence on what it shows, and what its colours mean (name to RGB in [0, 1])."""
+    colours = {name: f"rgb({', '.join(f'{255 * c:.0f}' for c in rgb)})" for name, rgb in (keys or {}).items()}
+    return {"src": data_uri(image), "title": title, "words": words, "figure": figure, "colours": colours}
 
 
 def case_view(result: CovertResult) -> dict[str, Any]:
@@ -52,8 +59,8 @@ def case_view(result: CovertResult) -> dict[str, Any]:
     i, f = result.images, result.figures
     return {
         "title": result.case.title,
-        "outcome": result.outcome.words if result.outcome else "",
-        "warnings": result.warnings,
+        "outcome": _outcome(result),
+        "warnings": [_without(w, result.case.title) for w in result.warnings],
         "cover": data_uri(i["cover"]),
         "stego": data_uri(i["stego"]),
         "stego_figure": f"{f['stego_psnr']:.1f} dB, SSIM {f['stego_ssim']:.3f}",
@@ -62,7 +69,7 @@ def case_view(result: CovertResult) -> dict[str, Any]:
             picture(
                 i["difference"],
                 "with the same photograph",
-                "Stego less photograph, ten times: outlines of the scan may show.",
+                "Stego minus photograph, ten times enlarged: outlines of the scan may show.",
             ),
             picture(
                 i["recovered"], "with the public weights", "The scan, as the clinic gets it: hiding is no encryption."
@@ -71,13 +78,31 @@ def case_view(result: CovertResult) -> dict[str, Any]:
     }
 
 
+def _outcome(result: CovertResult) -> str:
+    """What was read out of the response, beside the truth where it is known; or why nothing was."""
+    outcome, truth = result.outcome, result.case.mask
+    if outcome is None:
+        return NOT_ANALYSED
+    if outcome.kind == NO_STEGO or truth is None:
+        return f"Read out of the server's response: {outcome.words}."
+    return (
+        f"Read out of the server's response: {outcome.words}; the ground truth {float((truth > 0).float().mean()):.1%}."
+    )
+
+
+def _without(words: str, title: str) -> str:
+    """A warning as it stands below a heading that names the scan already."""
+    rest = words.removeprefix(f"{title}: ")
+    return rest[:1].upper() + rest[1:] if rest != words else words
+
+
 def _strips(result: CovertResult) -> list[dict[str, Any]]:
     i, f, case = result.images, result.figures, result.case
-    worst = f"worst patch {f['recovered_worst_patch']:.1f} dB, pixel {f['recovered_worst_pixel']:.0f}"
-    sent = [picture(i["secret"], "secret", "The scan, known to the clinic alone.")]
+    worst = f"worst patch {f['recovered_worst_patch']:.1f} dB, worst pixel {f['recovered_worst_pixel']:.0f} levels"
+    sent = [picture(i["secret"], "secret", "The scan that is to be hidden.")]
     back = [
         picture(i["recovered"], "recovered", "The scan, read out of the stego again.", f"{f['recovered_psnr']:.1f} dB"),
-        picture(i["error"], f"its error, ×{GAIN:g}", "Where it differs, and the worst patch outlined.", worst),
+        picture(i["error"], f"its error, ×{GAIN:g}", "Where it differs.", worst, {"worst patch": OUTLINE}),
     ]
     if "response" in i:
         likeness = f"{f['response_psnr']:.1f} dB, SSIM {f['response_ssim']:.3f}"
@@ -85,9 +110,10 @@ def _strips(result: CovertResult) -> list[dict[str, Any]]:
     if "mask" in i:
         figure = f"Dice {f['dice']:.3f}" if "dice" in f else f"{f['foreground']:.1%} of the image"
         found = overlay(i["secret"], i["foreground"], case.mask)
+        keys = {"found": LESION} | ({"ground truth": TRUTH} if case.mask is not None else {})
         back += [
             picture(i["output"], "output", "Read out of the response; bright means lesion."),
-            picture(found, "result", "The output as an outline on the scan.", figure),
+            picture(found, "result", "The output as an outline on the scan.", figure, keys),
         ]
     if "classes" in i:
         back.append(picture(i["classes"], "classes", "What was found, a colour for each class."))

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from privmed.covert.case import CovertResult
 from privmed.covert.outcome import NO_STEGO, UNFAMILIAR, Outcome, map_picture, outcome_of
-from privmed.covert.report import overlay, picture
+from privmed.covert.report import LESION, overlay, picture
 from privmed.imaging import write_view
 from privmed.imaging.labels import label_map
 from privmed.interfaces import Analyzer
@@ -75,7 +75,7 @@ def section(together: Together, secret: Tensor) -> dict[str, Any]:
     if together.images:
         found = overlay(secret, together.images["foreground"])
         pictures = [
-            picture(found, "result", "Averaged over the photographs."),
+            picture(found, "result", "Averaged over the photographs.", keys={"found": LESION}),
             picture(
                 together.images["uncertainty"], "uncertainty", f"Standard deviation over the photographs, ×{GAIN}."
             ),

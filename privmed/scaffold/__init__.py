@@ -77,7 +77,10 @@ def _about(name: str, kind: str) -> dict[str, Any]:
         )
     known, distribution, package = sketch.kind or kind, f"privmed-{name}", f"privmed_{module}"
     _check_free(name, known, distribution, package)
-    named = {k: getattr(sketch, k).replace("{name}", name) for k in ("about", "use", "suite", "entry", "weak", "quick")}
+    named = {
+        k: getattr(sketch, k).replace("{name}", name)
+        for k in ("about", "use", "suite", "entry", "weak", "view", "quick")
+    }
     return {
         **named,
         "plan": f"suite: {named['suite']}\ndata: {'phantoms' if sketch.quick else 'DATASET'}\n{named['entry']}",

@@ -14,6 +14,7 @@ class Sketch:
         use: the command that uses it.
         suite: a plan of this suite has a place for it.
         entry: that place, as lines of the plan.
+        view: what of its figures the table shows, one row a method; without, all of them.
         quick: settings of the suite with which the plan takes a minute on phantoms; without, they cannot stand for its data.
         weak: what breaks it.
         weights: whether it has any.
@@ -25,18 +26,21 @@ class Sketch:
     suite: str
     entry: str
     weak: str
+    view: str = ""
     quick: str = ""
     weights: bool = False
     kind: str = ""
 
 
 TINT = "entries: [{label: unprotected}, {label: tint, method: tint, control: unprotected}]"
+JUDGED = "{down: [method], across: [metric, DIMENSION], where: {metric: [dice, psnr], epoch: ''}}"
 KINDS = {
     "hider": Sketch(
         about="Least-significant bits: a scan in the lowest bits of a photograph.",
         use="privmed hide SCAN PHOTO -o STEGO.png --hider {name}",
         suite="hiding",
         entry="entries: [{label: lightih, method: lightih}, {label: {name}, method: {name}}]\ngrid: {cover: [covers]}",
+        view="{down: [method], across: [metric, pair], where: {metric: [psnr, ssim], statistic: ''}}",
         quick="{size: 96}",
         weak="the histogram of the lowest bits gives it away, and any change of the file destroys what is hidden.",
     ),
@@ -45,6 +49,7 @@ KINDS = {
         use="privmed analyze STEGO.png -o RESPONSE.png --analyzer {name}",
         suite="covert",
         entry="entries: [{label: {name}, method: {name}}]\ngrid: {hider: [none], cover: [covers]}",
+        view="{down: [method], across: [metric]}",
         quick="{size: 96}",
         weak="smoothing destroys what most hiders hide, and not all that is dark is a lesion.",
         weights=True,
@@ -54,6 +59,7 @@ KINDS = {
         use="privmed protect DATASET -o PUBLISHED --protector {name}",
         suite="protection",
         entry="entries: [{label: unprotected}, {label: {name}, method: {name}, control: unprotected}]",
+        view=JUDGED.replace("DIMENSION", "data"),
         quick="{size: 64, protocol: {epochs: 2, width: 4, batch: 4}}",
         weak="networks learn past random noise as if it were not there.",
     ),
@@ -69,6 +75,7 @@ KINDS = {
         use="privmed bench protection --data DATASET -o OUT --exploiters {name}",
         suite="protection",
         entry=f"{TINT}\ngrid: {{exploiter: [unet, {{name}}]}}",
+        view=JUDGED.replace("DIMENSION", "exploiter"),
         quick="{size: 64, protocol: {epochs: 2, width: 4, batch: 4}}",
         weak="it sees as far as its depth says, and no farther.",
     ),
@@ -77,6 +84,7 @@ KINDS = {
         use="privmed bench protection --data DATASET -o OUT --defences none,{name}",
         suite="protection",
         entry=f"{TINT}\ngrid: {{exploiter: [unet], defence: [none, {{name}}]}}",
+        view=JUDGED.replace("DIMENSION", "defence"),
         quick="{size: 64, protocol: {epochs: 2, width: 4, batch: 4}}",
         weak="a protection that is coarser than a level stays.",
     ),
@@ -85,6 +93,7 @@ KINDS = {
         use="privmed bench protection --data DATASET -o OUT",
         suite="protection",
         entry=f"reader: {{name}}\n{TINT}",
+        view=JUDGED.replace("DIMENSION", "data"),
         quick="{size: 64, protocol: {epochs: 2, width: 4, batch: 4}}",
         weak="archives say nothing of patients, so a drawn split may part them.",
         kind="reader",

@@ -1,8 +1,10 @@
 """Plans and tables: grids, spreads, margins, papers beside measurements, by hand."""
 
 import json
+from pathlib import Path
 
 import pytest
+from attrs import evolve
 from scipy.stats import binomtest
 
 from privmed.bench.contracts import Quantity
@@ -23,6 +25,7 @@ QUANTITIES = {
     "psnr": Quantity(title="PSNR", unit="dB"),
     "asr": Quantity(title="ASR", share=True),
 }
+PLANS = Path(__file__).parents[2] / "benchmarks"
 ORIGIN = Provenance(command="privmed bench run p.yaml", commit="abc", date="2026-11-25", device="<machine>", threads=1)
 PLAN = """
 suite: protection
@@ -251,6 +254,31 @@ def test_a_plan_is_kept_beside_its_records(records, plan, tmp_path):
     kept = load_published(out / "table.jsonl")
     assert cited(kept.plan) == cited(plan)
     assert kept.plan.entries == plan.entries
+
+
+@pytest.mark.parametrize("path", sorted(PLANS.glob("*.yaml")), ids=lambda path: path.stem)
+def test_a_kept_plan_is_the_plan(path, tmp_path):
+    plan = read_plan(path)
+    save_plan(plan, tmp_path / path.name)
+    assert evolve(read_plan(tmp_path / path.name), folder="") == evolve(plan, folder="")
+
+
+def test_a_kept_plan_has_empty_words_zeros_and_no_in_what_it_filters_and_sets(tmp_path):
+    where = {"statistic": "", "refine": 0}
+    plain = {
+        "suite": "hiding",
+        "name": "kept",
+        "data": "busi",
+        "entries": [{"label": "a", "settings": {"presence": False, "k": 0}}],
+        "settings": {"fast": False},
+        "views": {"main": {"down": ["method"], "across": ["metric"], "where": where}},
+    }
+    plan = make_plan(plain)
+    save_plan(plan, tmp_path / "kept.yaml")
+    kept = read_plan(tmp_path / "kept.yaml")
+    assert kept.views["main"].where == where
+    assert kept.entries[0].settings == {"presence": False, "k": 0}
+    assert kept.settings == {"fast": False}
 
 
 def test_all_mistakes_of_a_plan_are_told_at_once():

@@ -28,7 +28,7 @@ def test_an_analyzer_that_tells_decides_whether_it_was_a_stego():
     lesion[..., 16:32, 16:32] = 0.9
     found = read(analyzer, lesion)
     assert (found.kind, found.figures["foreground"]) == (FINDING, pytest.approx(1 / 16))
-    assert found.words == "6.2% of the image is foreground"
+    assert found.words == "what was found covers 6.2% of the image"
     assert read(analyzer, grey(0.2)).kind == NOTHING_FOUND
     nothing = read(analyzer, grey(0.0, red=0.9))
     assert nothing.kind == NO_STEGO

@@ -105,7 +105,11 @@ class Browser:
             "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 600
         )
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
-        page.call("Emulation.setEmulatedMedia", features=[scheme])
+        still = {
+            "name": "prefers-reduced-motion",
+            "value": "reduce",
+        }  # pictures are not taken in the middle of a transition
+        page.call("Emulation.setEmulatedMedia", features=[scheme, still])
         self.events = [e for e in self.events if e.get("sessionId") != session]
         page.call("Page.navigate", url=path.resolve().as_uri())
         self.wait_for("Page.loadEventFired", session)

@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 import pytest
-from attrs import frozen
+from attrs import evolve, frozen
 from privmed_site import boards, commands, directory, methods, schemas
 from privmed_site.pages import Pages
 
@@ -109,6 +109,30 @@ def test_a_board_holds_every_figure_beside_the_papers_and_leads_to_its_origin(hi
     assert (one["paper"], one["met"]) == ("43.60", "not met")
     assert one["value"] == pytest.approx(float(one["measured"].split()[0]), abs=0.005)
     assert {p for r in rows for p in r["provenances"]} <= hiding.table.records.provenances.keys()
+
+
+def test_boards_of_one_title_are_told_apart_by_their_names(hiding):
+    same = [evolve(hiding, name=name, title="Set") for name in ("set-grey", "set-grey-more", "set-grey-most")]
+    found = {b.name: b.title for b in boards.told_apart([*same, hiding])}
+    assert found == {
+        "hiding": hiding.title,
+        "set-grey": "Set (main)",
+        "set-grey-more": "Set (more)",
+        "set-grey-most": "Set (most)",
+    }
+
+
+def test_the_list_of_boards_shows_their_titles_below_a_heading_in_words(hiding, tmp_path):
+    every = boards.load_all(RESULTS)
+    assert len({b.title for b in every}) == len(every)
+    assert {b.table.plan.suite for b in every} <= boards.WORDS.keys()
+    with Pages(tmp_path) as pages:
+        boards.write(pages, [hiding])
+    index = (tmp_path / "benchmarks/index.md").read_text()
+    assert "## Hiding\n" in index
+    assert f"| [{hiding.title}](hiding.md) | busi, isic, cxr | {len(hiding.figures)} |" in index
+    page = (tmp_path / "benchmarks/hiding.md").read_text()
+    assert page.index('class="board"') < page.index("## ") < page.index(hiding.table.plan.notes[0][:40])
 
 
 def test_every_command_is_listed_with_what_it_needs():

@@ -1,4 +1,7 @@
-"""The built site and the demo's report in Chromium: wide and phone-sized, light and dark. Screenshots go to build/screenshots."""
+"""The built site and the demo's report in Chromium: wide and phone-sized, light and dark.
+
+Every look at every page leaves a picture in ``build/screenshots``, a folder for each look (``wide-light``, ``phone-dark``, ...).
+"""
 
 import subprocess
 import sys
@@ -6,31 +9,32 @@ from pathlib import Path
 
 import pytest
 from browser import CHROMIUM, Browser
+from privmed_site import modules
 
 from privmed.cli import run
 
 ROOT = Path(__file__).parents[2]
 SHOTS = ROOT / "build" / "screenshots"
 LOOKS = [(1280, False), (1280, True), (390, False), (390, True)]
-PAGES = [
-    "index",
-    "start",
-    "first-result",
-    "your-benchmark",
-    "results",
-    "formats",
-    "generated/tutorials/index",
-    "generated/tutorials/3_protect_and_learn",
-    "generated/tutorials/5_private_fork",
-    "generated/methods/analyzer-hidemia",
-    "generated/plugin-directory",
-    "generated/benchmarks/hiding",
-    "generated/reference/commands",
-    "generated/reference/recipes",
-    "generated/reference/api/privmed.interfaces.hider",
-]
+# Pages of the site by folder. Pages of modules come from one template: one look at each is enough but for those that users import.
+PARTS = {
+    "texts": "*.html",
+    "tutorials": "generated/tutorials/*.html",
+    "methods": "generated/methods/*.html",
+    "leaderboards": "generated/benchmarks/*.html",
+    "plugins": "generated/*.html",
+    "reference": "generated/reference/*.html",
+    "faces": "generated/reference/api/*.html",
+    "modules": "generated/reference/api/*.html",
+}
+FACES = ("index", *modules.FACE)
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")]
 
+# Blocks of code or text that scroll sideways on their own, with their first line.
+SCROLLING = """
+[...document.querySelectorAll("main div.highlight pre")].filter((p) => p.scrollWidth > p.clientWidth + 1)
+  .map((p) => `${p.scrollWidth - p.clientWidth} pixels: ${p.textContent.slice(0, 60)}`)
+"""
 # Text whose contrast with its background is below that of WCAG AA (4.5, or 3 for large text).
 FAINT = """
 (() => {
@@ -46,7 +50,7 @@ FAINT = """
     return matchMedia("(prefers-color-scheme: dark)").matches ? [0, 0, 0, 1] : [255, 255, 255, 1];
   };
   const out = new Set();
-  const walk = document.createTreeWalker(document.querySelector("main"), NodeFilter.SHOW_TEXT);
+  const walk = document.createTreeWalker(document.querySelector("main") ?? document.body, NodeFilter.SHOW_TEXT);
   while (walk.nextNode()) {
     const node = walk.currentNode.parentElement, style = getComputedStyle(node), back = under(node);
     if (!walk.currentNode.data.trim() || !back || !node.getClientRects().length || style.visibility !== "visible") continue;
@@ -80,20 +84,43 @@ def browser():
         yield started
 
 
-def looked_at(browser, path, name):
-    for width, dark in LOOKS:
+def looked_at(browser, path, name, looks=LOOKS):
+    """A page in several looks, each with a picture of all of it, from top to bottom."""
+    for width, dark in looks:
+        look = f"{'wide' if width > 600 else 'phone'}-{'dark' if dark else 'light'}"
         page = browser.open(path, width=width, dark=dark)
-        page.screenshot(SHOTS / f"{name.replace('/', '-')}-{width}-{'dark' if dark else 'light'}.png")
-        yield f"{name}, {width} wide, {'dark' if dark else 'light'}", page
+        page.screenshot(SHOTS / look / f"{name}.png", whole=True)
+        yield f"{name}, {look}", page
         page.close()
 
 
-@pytest.mark.parametrize("name", PAGES)
-def test_pages_of_the_site(browser, site, name):
-    for where, page in looked_at(browser, site / f"{name}.html", name):
-        assert page.messages == [], where
-        assert page.overflow <= 0, where
-        assert page.evaluate(FAINT) == [], where
+def faults(where, page):
+    """What is wrong with a page as it is shown: messages of the console, width, contrast."""
+    found = [*page.messages, *page.evaluate(FAINT)]
+    if page.overflow > 0:
+        found.append(f"{page.overflow} pixels too wide")
+    return [f"{where}: {fault}" for fault in found]
+
+
+@pytest.mark.parametrize("part", PARTS)
+def test_pages_of_the_site(browser, site, part):
+    pages = {path.relative_to(site).with_suffix("").as_posix(): path for path in sorted(site.glob(PARTS[part]))}
+    if part in ("faces", "modules"):
+        pages = {n: p for n, p in pages.items() if (p.stem in FACES) == (part == "faces")}
+    assert pages
+    looks = LOOKS if part != "modules" else LOOKS[2:3]
+    looked = (look for name, path in pages.items() for look in looked_at(browser, path, name, looks))
+    assert [fault for where, page in looked for fault in faults(where, page)] == []
+
+
+def test_code_of_tutorials_fits_a_wide_window(browser, site):
+    pages = [
+        site / f"{name}.html" for name in ("index", "first-result", "write-a-plugin", "your-benchmark", "pipelines")
+    ]
+    for path in [*pages, *sorted(site.glob("generated/tutorials/[0-9]*.html"))]:
+        page = browser.open(path)
+        assert page.evaluate(SCROLLING) == [], path.name
+        page.close()
 
 
 def test_search_works_from_the_file_system(browser, site):
@@ -102,6 +129,9 @@ def test_search_works_from_the_file_system(browser, site):
     page.evaluate("new Promise((done) => setTimeout(done, 2000))")
     found = page.evaluate("[...document.querySelectorAll('#search-results a')].map((a) => a.textContent)")
     assert any("medlocker" in title.lower() for title in found)
+    page.evaluate("Search.performSearch('nosuchword')")
+    page.evaluate("new Promise((done) => setTimeout(done, 2000))")
+    assert page.evaluate("document.querySelectorAll('#search-results a').length") == 0
     assert page.messages == []
 
 
@@ -113,19 +143,20 @@ def test_a_leaderboard_sorts_and_filters(browser, site):
     for descending in (False, True):
         page.evaluate(click)
         assert page.evaluate(values) == sorted(page.evaluate(values), reverse=descending)
+    values = "document.querySelectorAll('.board tbody tr:not([hidden])').length"
+    everything = page.evaluate(values)
     page.evaluate(
         "{ const i = document.querySelector('.board input'); i.value = 'hinet busi'; i.dispatchEvent(new Event('input')); }"
     )
     shown = page.evaluate("[...document.querySelectorAll('.board tbody tr:not([hidden])')].map((r) => r.textContent)")
-    assert shown
+    assert 0 < len(shown) == page.evaluate(values) < everything
+    assert page.evaluate("document.querySelector('.board output').textContent") == f"{len(shown)} of {everything}"
     assert all("hinet" in text and "busi" in text for text in shown)
 
 
 def test_the_report_of_the_demo(browser, report):
     for where, page in looked_at(browser, report, "demo"):
-        assert page.messages == [], where
-        assert page.overflow <= 0, where
-        assert page.evaluate(FAINT) == [], where
+        assert faults(where, page) == []
         assert page.evaluate("[...document.images].slice(0, -1).every((i) => i.naturalWidth)"), where
 
 
