@@ -1,89 +1,126 @@
-"""The protection suite on sets with classes: what is published, who is asked, and what accuracy stands in the table."""
-
-from __future__ import annotations
+"""Analyzers that tell classes, in the covert suite: trained, judged, and refused where they do not fit."""
 
 import numpy as np
 import pytest
+import torch
+import yaml
 from PIL import Image
 
-from privmed.bench.engine import open_suite, run_plan
-from privmed.bench.plan import make_plan
-from privmed.errors import InputError, SettingsError
+from privmed.bench.answers import Classes, classes_of
+from privmed.bench.data import Dataset, Sample
+from privmed.bench.engine import run_plan
+from privmed.bench.metrics import Accuracy
+from privmed.bench.plan import read_plan
+from privmed.errors import SettingsError
 
-pytest.importorskip("monai")
-QUICK = {"epochs": 2, "learning_rate": 3e-3, "batch": 4, "width": 4}
-CLASSES = {"a": 40, "b": 130, "c": 220}
+pytest.importorskip("privmed_analyzers", reason="needs the plugin privmed-analyzers")
+pytest.importorskip("privmed_hiders", reason="needs the plugin privmed-hiders")
+
+RECIPE = {
+    "name": "pair",
+    "task": "covert",
+    "method": "analyzer:unet",
+    "data": {
+        "secrets": [{"folder": "{data}"}],
+        "covers": [{"folder": "photos"}],
+        "size": 32,
+        "crop": 32,
+        "batch": 4,
+        "validation": 0.4,
+    },
+    "schedule": {"steps": 30, "warmup": 1, "validate": 30},
+    "optimizer": {"name": "adam", "rate": 1e-2, "average": 0.5},
+}
 
 
 @pytest.fixture
-def folder(tmp_path):
-    """Three classes of a brightness each; six training images and one test image a class, of c two."""
-    rng, rows = np.random.default_rng(0), ["file,split"]
-    for label, level in CLASSES.items():
-        (tmp_path / "set" / label).mkdir(parents=True)
-        for n in range(8 if label == "c" else 7):
-            pixels = np.clip(rng.normal(level, 5, (40, 40)), 0, 255).astype(np.uint8)
-            Image.fromarray(pixels).save(tmp_path / "set" / label / f"{n}.png")
-            rows.append(f"{label}/{n}.png,{'train' if n < 6 else 'test'}")
-    (tmp_path / "set/split.csv").write_text("\n".join(rows))
-    return tmp_path
+def plan(tmp_path):
+    """A function that writes a plan over bright and dark scans, and reads it."""
+    rng = np.random.default_rng(0)
+    (tmp_path / "photos").mkdir()
+    lines = []
+    for name, level in (("bright", 200), ("dark", 40)):
+        (tmp_path / "scans" / name).mkdir(parents=True)
+        for n in range(6):
+            Image.fromarray(rng.integers(level, level + 30, (32, 32), np.uint8)).save(
+                tmp_path / f"scans/{name}/{n}.png"
+            )
+            lines.append(f"{name}/{n}.png,{'test' if n > 3 else 'train'}\n")
+    (tmp_path / "scans/split.csv").write_text("file,split\n" + "".join(lines))
+    for n in range(6):
+        Image.fromarray(rng.integers(20, 235, (40, 32, 3), np.uint8)).save(tmp_path / f"photos/{n}.png")
+    (tmp_path / "photos/split.csv").write_text(
+        "file,split\n" + "".join(f"{n}.png,{'test' if n > 3 else 'train'}\n" for n in range(6))
+    )
+
+    def write(data="scans", **settings):
+        (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(RECIPE))
+        plain = {
+            "suite": "covert",
+            "data": data,
+            "entries": [{"label": "unet", "method": "unet", "settings": {"width": 4, **settings}}],
+            "grid": {"hider": ["none", "lightih"], "cover": ["photos"]},
+            "settings": {"size": 32, "covers": 2, "recipes": ["recipe.yaml"]},
+        }
+        (tmp_path / "plan.yaml").write_text(yaml.safe_dump(plain))
+        return read_plan(tmp_path / "plan.yaml")
+
+    return write
 
 
-def plan_of(*entries, exploiter="resnet18", **more):
-    settings = {"size": 32, "protocol": QUICK}
-    plain = {"suite": "protection", "data": "set", "entries": list(entries), "grid": {"exploiter": exploiter, **more}}
-    return make_plan({**plain, "settings": settings})
-
-
-def test_classes_are_numbered_by_name_in_both_parts(folder):
-    train, test = open_suite(plan_of({"label": "u"}), folder, folder / "out").sets("set")
-    assert train[1].tolist() == [0] * 6 + [1] * 6 + [2] * 6
-    assert test[1].tolist() == [0, 1, 2, 2]
-    assert train[0].shape == (18, 1, 32, 32)
-
-
-def test_the_accuracy_of_exploiters_and_of_the_most_frequent_class(folder):
-    found = run_plan(plan_of({"label": "one", "method": "constant"}, {"label": "u"}), folder, folder / "out").records
-    values = {(m.metric, m.method, m.dimensions.get("epoch", "")): m.value for m in found.measurements}
-    assert values["accuracy", "one", ""] == 0.25  # all are equally frequent: the first
-    assert 0 <= values["accuracy", "u", ""] <= values["accuracy", "u", "best"] <= 1
-    assert not any(metric in ("dice", "jaccard") for metric, *_ in values)
+def test_classes_are_trained_and_judged_bare_and_behind_a_hider(plan, tmp_path):
+    records = run_plan(plan(classes=2), tmp_path, tmp_path / "out").records
+    found = {(m.metric, m.dimensions.get("hider")): m for m in records.measurements if not m.dimensions.get("pair")}
+    assert set(found) == {(metric, hider) for metric in ("accuracy", "auc") for hider in (None, "lightih")}
+    assert all(m.n == 4 for m in found.values())
+    assert found["accuracy", None].value == 1
+    assert found["auc", None].value == 1
+    assert all(0 <= m.value <= 1 for m in found.values())
+    assert {m.metric for m in records.measurements if m.dimensions.get("pair") == "response-cover"} == {
+        "psnr",
+        "psnr-y",
+        "ssim",
+    }
 
 
 @pytest.mark.parametrize(
-    ("method", "settings"),
-    [
-        ("em", {"rounds": 1, "batches": 1, "steps": 1, "step": 1.0, "width": 2}),
-        ("em", {"rounds": 1, "batches": 1, "step": 1.0, "width": 2, "classwise": True}),
-        ("tap", {"epochs": 1, "steps": 1, "width": 2}),
-        ("sep", {"epochs": 1, "checkpoints": 1, "steps": 1, "width": 2}),
-        ("lsp", {}),
-        ("ar", {}),
-    ],
+    ("settings", "told"),
+    [({"classes": 3}, "has 2: bright, dark"), ({}, "no masks"), ({"mask_classes": 3}, "not masks of several")],
 )
-def test_every_protector_of_classes_is_judged(folder, method, settings):
-    pytest.importorskip("privmed_protectors", reason="needs the plugin privmed-protectors")
-    plan = plan_of({"label": "x", "method": method, "settings": settings}, defence=["clean10"])
-    found = {m.metric: m.value for m in run_plan(plan, folder, folder / "out").records.measurements}
-    assert {"accuracy", "psnr", "ssim"} <= set(found)
-    assert found["clean-images"] == 2
-    assert found["psnr"] < 50
+def test_answers_that_nothing_can_judge_are_refused_before_any_training(plan, tmp_path, settings, told):
+    with pytest.raises(SettingsError, match=told):
+        run_plan(plan(**settings), tmp_path, tmp_path / "out")
+    assert not (tmp_path / "out/cache/pairs").exists()
 
 
-def test_a_network_for_masks_is_refused_before_anything_runs(folder):
-    with pytest.raises(SettingsError, match="unet: is made for segmentation, but the data set is for classification"):
-        run_plan(plan_of({"label": "u"}, exploiter="unet"), folder, folder / "out")
+def test_classes_need_a_set_that_has_some(plan, tmp_path):
+    bare = tmp_path / "bare"
+    (bare / "images").mkdir(parents=True)
+    for n in range(4):
+        Image.fromarray(np.full((32, 32), 50 * n, np.uint8)).save(bare / f"images/{n}.png")
+    with pytest.raises(SettingsError, match="no sub-folder"):
+        run_plan(plan("bare", classes=2), tmp_path, tmp_path / "out")
 
 
-def test_a_protector_of_masks_is_refused_before_anything_runs(folder):
-    pytest.importorskip("privmed_protectors", reason="needs the plugin privmed-protectors")
-    with pytest.raises(SettingsError, match="tint does not protect classification data, which set is"):
-        run_plan(plan_of({"label": "u"}, {"label": "x", "method": "tint"}), folder, folder / "out")
-    assert not (folder / "out/runs.jsonl").exists()
+def sample(name, label):
+    return Sample(name=name, image=lambda: torch.zeros(1, 1, 32, 32), label=label)
 
 
-def test_images_beside_the_classes_are_refused(folder):
-    (folder / "set/split.csv").unlink()
-    Image.fromarray(np.zeros((40, 40), np.uint8)).save(folder / "set/stray.png")
-    with pytest.raises(InputError, match="no masks and no classes"):
-        run_plan(plan_of({"label": "u"}), folder, folder / "out")
+def test_the_area_is_that_of_all_answers_and_classes_are_in_alphabetical_order():
+    dataset = Dataset("set", [sample("0", "b"), sample("1", "a"), sample("2", "b"), sample("3", "a")])
+    assert classes_of(dataset) == ["a", "b"]
+    assert classes_of(Dataset("set", [sample("0", "b"), sample("1", None)])) == []
+    answers = Classes([Accuracy()], 32, ["a", "b"])
+    judged = []
+    for one, high in (("b", [0.9, 0.4]), ("a", [0.6, 0.1])):  # of b, behind two covers
+        found = torch.tensor([[1 - p, p] for p in high])
+        judged.append(answers.judged(found, answers.truth(sample("x", one)))["accuracy"].tolist())
+    assert judged == [[1, 0], [0, 1]]
+    [area] = answers.whole()
+    assert (area.metric, area.value, area.n) == ("auc", 0.75, 2)  # of four pairs, one is the wrong way round
+
+
+def test_no_area_where_all_images_are_of_one_class():
+    answers = Classes([Accuracy()], 32, ["a", "b"])
+    answers.judged(torch.tensor([[0.5, 0.5]]), torch.tensor([1]))
+    assert answers.whole() == []

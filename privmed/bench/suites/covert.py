@@ -1,8 +1,9 @@
 """Covert analysis: what a server finds in a scan that is hidden in a photograph, and how the photograph looks afterwards.
 
 Each step goes through the 8-bit PNG, and through whatever else the wire does to it. Where the hider is ``none``, an analyzer works on
-the bare images. Every figure is averaged over the covers of an image, then over images. Analyzers come with their weights, or the suite
-trains them, all by the same recipes. An eavesdropper runs the hider with public weights, and a key of his own where there are keys, on
+the bare images. It answers with masks of one foreground, or with classes. Every figure is averaged over the covers of an image, then over
+images; the area under the ROC curve is that of all answers. Analyzers come with their weights, or the suite trains them, all by the same
+recipes. An eavesdropper runs the hider with public weights, and a key of his own where there are keys, on
 the stego; the pair ``secret-public`` is what he reads. Another one has no weights, but pairs of a stego and its scan, made of training
 images in the same way, from which he learns: ``secret-leaked`` is what he reads, ``secret-mean`` the mean of the scans that he has.
 """
@@ -19,8 +20,9 @@ from attrs import Factory, asdict, evolve, frozen
 from torch import Tensor
 
 from privmed import hookimpl, registry
-from privmed.bench.contracts import Cell, Suite, Value
-from privmed.bench.data import Sample, truth
+from privmed.bench.answers import Answers, Classes, Masks, averaged, check_answers, classes_of
+from privmed.bench.contracts import Cell, Quantity, Suite, Value
+from privmed.bench.data import Sample
 from privmed.bench.fingerprint import fingerprint
 from privmed.bench.leaks import Eavesdropper, EavesdropperConfig, counts, drawn, listening
 from privmed.bench.pairs import BARE, Pair, Training
@@ -68,7 +70,8 @@ class Covert(Suite):
     Config = CovertConfig
     methods = "analyzer"
     grid = {"hider": [TUNED], "cover": ["covers"], "wire": [PNG]}  # noqa: RUF012
-    metrics = ("dice", "jaccard", "psnr", "psnr-y", "ssim")
+    metrics = ("dice", "jaccard", "accuracy", "psnr", "psnr-y", "ssim")
+    quantities = {"auc": Quantity(title="area under the ROC curve")}  # noqa: RUF012
 
     def prepare(self) -> None:
         for cell in self.cells():
@@ -80,25 +83,11 @@ class Covert(Suite):
             if where["hider"] != BARE and self.config.leaked:
                 drawn(*map(len, self._training(cell.data, where["cover"])), max(self.config.leaked), cell.seed)
             if training := self.training(cell.entry.label, cell.data, where["hider"], cell.seed):
-                self.check(cell.entry.label, training.untrained())
+                server = training.untrained()
             else:
                 self.client(cell)
-                self.check(cell.entry.label, self.server(cell))
-        for name in self.context.plan.data:
-            if any(s.mask is None for s in self.context.dataset(name).part("test")):
-                raise SettingsError(f"data set {name}: has no masks, which the covert suite needs.")
-
-    def check(self, label: str, server: Analyzer) -> None:
-        """Refuse an analyzer whose outputs are not masks of one foreground.
-
-        Raises:
-            SettingsError: for one that classifies, or segments several classes.
-        """
-        config = server.config
-        if getattr(config, "classes", 0) or getattr(config, "mask_classes", 0):
-            raise SettingsError(
-                f"entry {label!r}: the covert suite judges masks of one foreground, but this analyzer finds classes."
-            )
+                server = self.server(cell)
+            check_answers(cell.entry.label, server, self.context.dataset(cell.data))
 
     @functools.cache  # noqa: B019  (a suite lives as long as its plan)
     def training(self, label: str, data: str, hider: str, seed: int) -> Training | None:
@@ -195,7 +184,7 @@ class Covert(Suite):
         else:
             used = [training.untrained(), *([] if hider == BARE else [self.public(hider, SENDER)])]
             weights = training.about
-        metrics = [*self.context.metrics("masks"), *self.context.metrics("images")]
+        metrics = [*self.answers(cell).metrics, *self.context.metrics("images")]
         modules = {type(x).__module__ for x in (*used, *metrics)}
         return {
             "data": self.context.dataset(cell.data).digest("test"),
@@ -203,7 +192,7 @@ class Covert(Suite):
             "size": self.config.size,
             "limit": self.config.limit,
             "sha256": weights,
-            "code": fingerprint(__name__, "privmed.pipeline", *sorted(modules)),
+            "code": fingerprint(__name__, "privmed.bench.answers", "privmed.pipeline", *sorted(modules)),
             "metrics": [m.name for m in metrics],
             **self._leak(cell),
         }
@@ -216,16 +205,25 @@ class Covert(Suite):
         how = asdict(self.config.eavesdropper)
         return {"leaked": [sorted(self.config.leaked), how, sets, fingerprint("privmed.bench.leaks")]}
 
+    def answers(self, cell: Cell) -> Answers:
+        """What judges the analyzer of a cell."""
+        training = self.training(cell.entry.label, cell.data, cell.dimensions["hider"], cell.seed)
+        server = self.server(cell) if training is None else training.untrained()
+        if not getattr(server.config, "classes", 0):
+            return Masks(self.context.metrics("masks"), self.config.size)
+        names = classes_of(self.context.dataset(cell.data))
+        return Classes(self.context.metrics("classes"), self.config.size, names)
+
     def measure(self, cell: Cell) -> list[Value]:
         samples = sampled(self.context.dataset(cell.data).part("test"), self.config.limit)
+        answers = self.answers(cell)
         seen: dict[tuple[str, str], list[Tensor]] = {}
         for n, sample in enumerate(samples):
-            secret, mask = secret_of(sample, self.config.size), truth(sample, self.config.size)[None]
-            for key, values in self._judged(cell, n, secret, mask).items():
+            secret = secret_of(sample, self.config.size)
+            for key, values in self._judged(cell, n, secret, answers, answers.truth(sample)).items():
                 seen.setdefault(key, []).append(values)
             self.context.progress(n + 1, len(samples), f"{cell.entry.label} on {cell.data}")
-        images = self.context.metrics("images")
-        out = []
+        images, out = self.context.metrics("images"), answers.whole()
         for (pair, key), values in seen.items():
             if pair:
                 name, _, count = pair.partition(" of ")
@@ -239,14 +237,16 @@ class Covert(Suite):
             return [evolve(v, dimensions={**v.dimensions, "wire": None}) for v in out]
         return out
 
-    def _judged(self, cell: Cell, index: int, secret: Tensor, mask: Tensor) -> dict[tuple[str, str], Tensor]:
+    def _judged(
+        self, cell: Cell, index: int, secret: Tensor, answers: Answers, right: Tensor
+    ) -> dict[tuple[str, str], Tensor]:
         """What is found in one image, and how the photographs look, by pair and metric."""
-        masks, images = self.context.metrics("masks"), self.context.metrics("images")
+        images = self.context.metrics("images")
         server, client = self.server(cell), self.client(cell)
         if client is None:
             with torch.no_grad():
                 found = probabilities(server.segment(secret))
-            return {("", m.name): m(found, mask) for m in masks}
+            return {("", name): values for name, values in answers.judged(found, right).items()}
         cover = self.photographs(cell.dimensions["cover"]).of(index)
         many = secret.expand(len(cover), -1, -1, -1)
         wire, whole = WIRES[cell.dimensions["wire"]], hide(client) | png()
@@ -255,7 +255,7 @@ class Covert(Suite):
         run = whole(many, cover)
         with torch.no_grad():
             read = quantise(self.public(client.name, EAVESDROPPER).recover(run.stego))
-        out = {("", m.name): m(run.prediction, mask.expand_as(run.prediction)) for m in masks}
+        out = {("", name): values for name, values in answers.judged(run.prediction, right).items()}
         pairs = {
             "stego-cover": (run.stego, run.cover),
             "response-cover": (run.response, run.cover),
@@ -280,17 +280,6 @@ class Covert(Suite):
 def learns(name: str, settings: dict[str, Any]) -> bool:
     """Whether an analyzer has parameters."""
     return any(True for _ in registry.create("analyzer", name, None, **settings).parameters())
-
-
-def averaged(key: str, values: list[Tensor]) -> list[Value]:
-    """Mean over covers, then over images, of a metric; infinite ones, of images that it is not for, are left out."""
-    kept = [v[torch.isfinite(v)].double() for v in values]
-    means = [v.mean() for v in kept if len(v)]
-    if not means:
-        return []
-    each = torch.stack(means)
-    spread = float(each.std()) if len(each) > 1 else None
-    return [Value(metric=key, value=float(each.mean()), n=len(each), spread=spread, over="images")]
 
 
 @hookimpl

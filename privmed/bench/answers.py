@@ -1,0 +1,122 @@
+"""What analyzers answer, judged against the truth: masks of one foreground, or classes of whole images."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor
+
+from privmed.bench.contracts import Metric, Value
+from privmed.bench.data import Dataset, Sample, truth
+from privmed.errors import SettingsError
+from privmed.interfaces import Analyzer
+from privmed.metrics import auc
+
+
+class Answers(ABC):
+    """The answers to the images of a data set, taken in one by one.
+
+    Args:
+        metrics: that judge them.
+        size: sides of the images.
+    """
+
+    measures: str
+
+    def __init__(self, metrics: list[Metric], size: int) -> None:
+        self.metrics, self.size = metrics, size
+
+    @abstractmethod
+    def truth(self, sample: Sample) -> Tensor:
+        """What is right, for one image."""
+
+    def judged(self, found: Tensor, right: Tensor) -> dict[str, Tensor]:
+        """Every metric of the answers behind several covers, (covers,) each."""
+        return {m.name: m(found, right.expand(len(found), *right.shape[1:])) for m in self.metrics}
+
+    def whole(self) -> list[Value]:
+        """Figures that only all answers together have."""
+        return []
+
+
+class Masks(Answers):
+    """Probabilities (B, 1, H, W) of one foreground."""
+
+    measures = "masks"
+
+    def truth(self, sample: Sample) -> Tensor:
+        """The mask, (1, 1, size, size)."""
+        return truth(sample, self.size)[None]
+
+
+class Classes(Answers):
+    """Probabilities (B, classes), in the alphabetical order of the data set's classes."""
+
+    measures = "classes"
+
+    def __init__(self, metrics: list[Metric], size: int, names: list[str]) -> None:
+        super().__init__(metrics, size)
+        self.names = names
+        self.found: list[Tensor] = []
+        self.right: list[Tensor] = []
+
+    def truth(self, sample: Sample) -> Tensor:
+        """The number of its class, (1,)."""
+        return torch.tensor([self.names.index(sample.label or "")])
+
+    def judged(self, found: Tensor, right: Tensor) -> dict[str, Tensor]:
+        found = found.cpu()
+        self.found.append(found)
+        self.right.append(right.expand(len(found)))
+        return super().judged(found, right)
+
+    def whole(self) -> list[Value]:
+        """The area under the ROC curve over all answers, where the images are not all of one class."""
+        found, right = torch.cat(self.found), torch.cat(self.right)
+        if len(right.unique()) < 2:
+            return []
+        return [Value(metric="auc", value=auc(found, right), n=len(self.found))]
+
+
+def classes_of(dataset: Dataset) -> list[str]:
+    """Names of the classes of a data set, in alphabetical order; none where an image has none."""
+    names = {s.label for s in dataset.samples}
+    return [] if None in names else sorted(name for name in names if name is not None)
+
+
+def check_answers(label: str, server: Analyzer, dataset: Dataset) -> None:
+    """Refuse an analyzer whose answers nothing in a data set can judge.
+
+    Raises:
+        SettingsError: for masks where there are none, other classes than the set has, and masks of several classes.
+    """
+    count = getattr(server.config, "classes", 0)
+    if getattr(server.config, "mask_classes", 0):
+        raise SettingsError(
+            f"entry {label!r}: the covert suite judges masks of one foreground, and classes; not masks of several."
+        )
+    names = classes_of(dataset)
+    if count and not names:
+        raise SettingsError(
+            f"entry {label!r}: tells classes, but data set {dataset.name} has none: no sub-folder for each."
+        )
+    if count and len(names) != count:
+        raise SettingsError(
+            f"entry {label!r}: tells {count} classes, but data set {dataset.name} has {len(names)}: {', '.join(names)}."
+        )
+    if not count and any(s.mask is None for s in dataset.part("test")):
+        raise SettingsError(
+            f"data set {dataset.name}: has no masks, which entry {label!r} is judged by. If it is to tell classes, set classes."
+        )
+
+
+def averaged(key: str, values: list[Tensor]) -> list[Value]:
+    """Mean over covers, then over images, of a metric; infinite ones, of images that it is not for, are left out."""
+    kept = [v[torch.isfinite(v)].double() for v in values]
+    means = [v.mean() for v in kept if len(v)]
+    if not means:
+        return []
+    each = torch.stack(means)
+    spread = float(each.std()) if len(each) > 1 else None
+    return [Value(metric=key, value=float(each.mean()), n=len(each), spread=spread, over="images")]
