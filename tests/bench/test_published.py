@@ -23,6 +23,7 @@ NEW = (
     "protection-busi-waves",
     "protection-busi-cls",
     "detection",
+    "detection-network",
     "covert-pairs",
 )  # tables that the first release did not have
 BEFORE = json.loads((Path(__file__).parent / "figures.json").read_text(encoding="utf-8"))
