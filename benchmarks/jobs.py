@@ -1,10 +1,11 @@
 """What the job layer costs, as ratios within one run: no-op items a second, throughput against workers, and memory.
 
-    python benchmarks/jobs.py [-o FILE] [--workers 1,2,4] [--items 2000] [--parts layer,workers,memory]
+    python benchmarks/jobs.py [--workers 1,2,4] [--items 2000] [--parts layer,workers,memory]
 
 ``layer``: items that do nothing, per second, for each engine; ``against_loop`` is a bare loop's rate over it.
 ``workers``: items of a fixed amount of arithmetic, and the speed-up over the engine ``local``.
-``memory``: the peak of a driver that releases 1,000 and 10,000 tiny files, each in a process of its own.
+``memory``: the peak of a driver that releases 1,000 and 10,000 tiny files, each in a process of its own, and its files a second.
+Writes ``benchmarks/results/jobs.jsonl``.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from pathlib import Path
 
 from attrs import frozen
 
+from privmed.bench.scripted import measured, publish
 from privmed.jobs import Job, Unit
 from privmed.jobs.contracts import Place
 from privmed.jobs.local import Local
@@ -108,10 +110,10 @@ def release(folder: Path, out: Path, workers: int) -> None:
 
 
 def memory(counts: tuple[int, int] = (1_000, 10_000)) -> dict:
-    """Peaks of the driver, and their ratio."""
+    """Peaks of the driver and their ratio; and how many files a second a release takes, between the two counts."""
     found = {}
     for workers in (0, 2):
-        peaks = []
+        peaks, times = [], []
         for count in counts:
             with tempfile.TemporaryDirectory() as place:
                 folder = Path(place) / "set"
@@ -119,15 +121,37 @@ def memory(counts: tuple[int, int] = (1_000, 10_000)) -> dict:
                 for n in range(count):
                     (folder / f"{n:05}.png").write_bytes(b"picture %d" % n)
                 command = [sys.executable, __file__, "--release", str(folder), place + "/out", str(workers)]
+                start = time.perf_counter()
                 peaks.append(int(subprocess.run(command, check=True, capture_output=True, text=True).stdout))
-        name = "processes" if workers else "local"
-        found[name] = {"peak_mb": [round(p / 1024, 1) for p in peaks], "ratio": round(peaks[1] / peaks[0], 3)}
+                times.append(time.perf_counter() - start)
+        found["processes" if workers else "local"] = {
+            "peak_mb": [round(p / 1024, 1) for p in peaks],
+            "ratio": round(peaks[1] / peaks[0], 3),
+            "files_a_second": round((counts[1] - counts[0]) / (times[1] - times[0]), 1),
+        }
     return found
+
+
+def records(found: dict) -> list:
+    """The same as measurements."""
+    out = []
+    for engine, one in found.get("layer", {}).items():
+        out.append(measured("rate", engine, one["a_second"], what="items that do nothing"))
+    for count, one in found.get("workers", {}).items():
+        label = "local" if count == "local" else f"processes, {count}"
+        out.append(measured("rate", label, one["a_second"], what="items of some milliseconds"))
+        out.append(measured("speedup", label, one["speed_up"], what="items of some milliseconds", unit="x"))
+    for engine, one in found.get("memory", {}).items():
+        out.append(measured("rate", engine, one["files_a_second"], what="files of a release"))
+        out.append(measured("peak-memory", engine, one["peak_mb"][1], what="driver, 10,000 files", unit="MB"))
+        out.append(measured("memory-ratio", engine, one["ratio"], what="driver, 10,000 files over 1,000"))
+    return out
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("-o", "--output", type=Path)
+    parser.add_argument("-o", "--output", type=Path, help="the figures as JSON, instead of the records")
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results")
     parser.add_argument("--workers", default="1,2,4")
     parser.add_argument("--items", type=int, default=2000)
     parser.add_argument("--parts", default="layer,workers,memory")
@@ -147,6 +171,9 @@ def main() -> None:
     print(text)
     if given.output:
         given.output.write_text(text + "\n", encoding="utf-8")
+    else:
+        note = f"Load average before the run {found['load']}; {found['processors']} processors."
+        print(publish(given.out / "jobs.jsonl", records(found), note=note), file=sys.stderr)
 
 
 if __name__ == "__main__":

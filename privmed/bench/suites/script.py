@@ -18,6 +18,9 @@ class Script(Suite):
     quantities = {  # noqa: RUF012
         "time": Quantity(title="time", better="lower"),
         "speedup": Quantity(title="speedup", unit="x"),
+        "rate": Quantity(title="items a second"),
+        "peak-memory": Quantity(title="peak memory", unit="MB", better="lower"),
+        "memory-ratio": Quantity(title="ratio of peak memory", better="lower"),
         "rate-share": Quantity(title="share of the machine's bf16 matrix rate"),
         "queries": Quantity(title="distinct queries", better="lower"),
         "accuracy": Quantity(title="accuracy", better="lower", share=True),
