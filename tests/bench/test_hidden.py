@@ -8,11 +8,12 @@ import torch
 from PIL import Image
 
 from privmed import registry, weights
+from privmed.bench.covers import ALL, GROUPS, Photographs, brightness, clipped, texture
 from privmed.bench.data import Dataset, Sample
 from privmed.bench.engine import run_plan
 from privmed.bench.plan import make_plan
-from privmed.bench.suites.hiding import Photographs, sampled
-from privmed.errors import SettingsError, WeightsError
+from privmed.bench.suites.hiding import sampled
+from privmed.errors import InputError, SettingsError, WeightsError
 
 TOYS = '''
 import torch
@@ -209,6 +210,55 @@ def test_the_same_image_gets_the_same_covers():
     assert torch.equal(first.of(7), second.of(7))
     assert len({float(x.mean()) for x in first.of(7)}) == 4
     assert not torch.equal(first.of(7), first.of(8))
+
+
+def painted(name, pixels):
+    return Sample(name=name, image=lambda: torch.as_tensor(pixels, dtype=torch.float32)[None] / 255, split="test")
+
+
+def test_groups_of_photographs_by_hand():
+    steps = torch.zeros(3, 8, 8, dtype=torch.uint8)
+    steps[:, :, 1::2] = 20  # 20 levels to each side neighbour, none up or down
+    assert texture(steps) == 10
+    assert brightness(steps) == pytest.approx(10 / 255)
+    assert clipped(steps) == 0.5
+    assert clipped(torch.full((3, 4, 4), 255, dtype=torch.uint8)) == 1
+
+
+def test_a_group_holds_its_photographs_only():
+    rng = np.random.default_rng(0)
+    flat, grainy = np.full((3, 32, 32), 128), rng.integers(60, 200, (3, 32, 32))
+    pictures = [
+        painted("dark", flat // 4),
+        painted("smooth", flat),
+        painted("textured", grainy),
+        painted("clipped", np.where(grainy > 130, 255, 120)),
+    ]
+    held = {
+        group: {f.name for f in Photographs(Dataset("p", pictures), 32, 4, group).files} for group in (ALL, *GROUPS)
+    }
+    assert held == {
+        "all": {"dark", "smooth", "textured", "clipped"},
+        "clipped": {"clipped"},
+        "dark": {"dark"},
+        "smooth": {"dark", "smooth"},
+        "textured": {"textured", "clipped"},
+    }
+    with pytest.raises(InputError, match="none of its test photographs is clipped"):
+        Photographs(Dataset("p", pictures[:2]), 32, 4, "clipped")
+
+
+def test_groups_are_rows_and_all_photographs_need_no_word(toys):
+    plain = {"suite": "hiding", "data": "scans", "entries": [{"label": "lightih", "method": "lightih"}]}
+    plan = {
+        **plain,
+        "grid": {"cover": ["photos"], "group": ["all", "textured"]},
+        "settings": {"size": 64, "covers": 1, "limit": 1},
+    }
+    records = run_plan(make_plan(plan), toys, toys / "out").records
+    assert {m.dimensions.get("group") for m in records.measurements} == {None, "textured"}
+    with pytest.raises(SettingsError, match="Did you mean 'textured'"):
+        run_plan(make_plan({**plan, "grid": {"cover": ["photos"], "group": ["texture"]}}), toys, toys / "other")
 
 
 def test_large_sets_are_sampled_evenly():

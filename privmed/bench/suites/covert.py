@@ -22,11 +22,12 @@ from torch import Tensor
 from privmed import hookimpl, registry
 from privmed.bench.answers import Answers, Classes, Masks, averaged, check_answers, classes_of
 from privmed.bench.contracts import Cell, Quantity, Suite, Value
+from privmed.bench.covers import Photographs
 from privmed.bench.data import Sample
 from privmed.bench.fingerprint import fingerprint
 from privmed.bench.leaks import Eavesdropper, EavesdropperConfig, counts, drawn, listening
 from privmed.bench.pairs import BARE, Pair, Training
-from privmed.bench.suites.hiding import HidingConfig, Photographs, sampled, secret_of, valued
+from privmed.bench.suites.hiding import HidingConfig, sampled, secret_of, valued
 from privmed.errors import SettingsError, WeightsError, did_you_mean
 from privmed.imaging import quantise
 from privmed.interfaces import Analyzer, Hider

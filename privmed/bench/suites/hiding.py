@@ -11,15 +11,16 @@ import hashlib
 from typing import Any
 
 import imagecodecs
-import numpy as np
 import torch
-from attrs import frozen
+from attrs import evolve, frozen
 from torch import Tensor
 
 from privmed import hookimpl, registry
 from privmed.bench.contracts import Cell, Metric, Quantity, Suite, Value
-from privmed.bench.data import Dataset, Sample, centre, picture
+from privmed.bench.covers import ALL, GROUPS, Photographs
+from privmed.bench.data import Sample, picture
 from privmed.bench.fingerprint import fingerprint
+from privmed.errors import SettingsError, did_you_mean
 from privmed.imaging import quantise
 from privmed.imaging.raster import encode_png
 from privmed.imaging.wire import from_bytes, to_bytes
@@ -45,28 +46,6 @@ class HidingConfig:
     room: int = setting(672, "side of the photographs of hiders that carry files, which need more room", side())
 
 
-class Photographs:
-    """Test photographs of a set, the same ones for the same image whatever the method.
-
-    Args:
-        dataset: the photographs.
-        size: side of the central square that is taken.
-        count: of an image.
-    """
-
-    def __init__(self, dataset: Dataset, size: int, count: int) -> None:
-        self.files, self.size, self.count = dataset.part("test"), size, min(count, len(dataset.part("test")))
-        self._kept: dict[int, Tensor] = {}
-
-    def of(self, index: int, seed: int = 0) -> Tensor:
-        """The covers of the index-th image, (count, 3, size, size) in [0, 1]."""
-        chosen = np.random.default_rng([seed, index]).choice(len(self.files), self.count, replace=False)
-        for n in map(int, chosen):
-            if n not in self._kept:
-                self._kept[n] = centre(self.files[n], self.size)
-        return torch.stack([self._kept[int(n)] for n in chosen]).float() / 255
-
-
 def sampled(samples: list[Sample], limit: int) -> list[Sample]:
     """An even sample of large sets, whole sets below twice the limit."""
     return samples[:: max(1, len(samples) // limit)] if limit else samples
@@ -83,13 +62,21 @@ class Hiding(Suite):
     name = "hiding"
     Config = HidingConfig
     methods = "hider"
-    grid = {"cover": ["covers"], "refine": [0]}  # noqa: RUF012
+    grid = {"cover": ["covers"], "group": [ALL], "refine": [0]}  # noqa: RUF012
     metrics = ("psnr", "psnr-y", "ssim")
     quantities = {"identical": Quantity(title="recovered without any change", share=True)}  # noqa: RUF012
 
     def prepare(self) -> None:
         for name in {*self.context.plan.data, *self.context.plan.grid.get("cover", ["covers"])}:
             self.context.dataset(name).part("test")
+        for cell in self.cells():
+            group, known = cell.dimensions["group"], (ALL, *GROUPS)
+            if group not in known:
+                raise SettingsError(
+                    f"group: there is no {group!r}; there are {', '.join(known)}.{did_you_mean(group, known)}"
+                )
+            side_ = self.config.room if isinstance(self.hider(cell.entry.label), FileHider) else self.config.size
+            self.photographs(cell.dimensions["cover"], side_, group)  # where there is none, it is said before any work
 
     @functools.cache  # noqa: B019  (a suite lives as long as its plan)
     def hider(self, label: str) -> Hider | FileHider:
@@ -99,9 +86,13 @@ class Hiding(Suite):
         return with_key(registry.create("hider", entry.method, chosen, self.context.device, **entry.settings))
 
     @functools.cache  # noqa: B019
-    def photographs(self, name: str, size: int) -> Photographs:
-        """Covers of one source."""
-        return Photographs(self.context.dataset(name), size, self.config.covers)
+    def photographs(self, name: str, size: int, group: str) -> Photographs:
+        """Covers of one source and group."""
+        return Photographs(self.context.dataset(name), size, self.config.covers, group)
+
+    def covers(self, cell: Cell, index: int, size: int) -> Tensor:
+        """The covers of one image."""
+        return self.photographs(cell.dimensions["cover"], size, cell.dimensions["group"]).of(index)
 
     def identity(self, cell: Cell) -> dict[str, Any]:
         method = self.hider(cell.entry.label)
@@ -116,6 +107,7 @@ class Hiding(Suite):
                 type(method).__module__, __name__, "privmed.pipeline", *sorted({type(m).__module__ for m in metrics})
             ),
             "metrics": [m.name for m in metrics],
+            **({"group": fingerprint("privmed.bench.covers")} if cell.dimensions["group"] != ALL else {}),
             **({"room": self.config.room} if isinstance(method, FileHider) else {}),
         }
 
@@ -130,13 +122,16 @@ class Hiding(Suite):
                     seen.setdefault((pair, key), []).append(values)
             self.context.progress(n + 1, len(samples), f"{cell.entry.label} on {cell.data}")
         out = [value for (pair, key), values in seen.items() for value in valued(key, pair, values, metrics)]
-        return [*out, identical("secret-recovered", seen["secret-recovered", WORST_PATCH])]
+        out.append(identical("secret-recovered", seen["secret-recovered", WORST_PATCH]))
+        if cell.dimensions["group"] == ALL:  # which needs no word
+            return [evolve(v, dimensions={**v.dimensions, "group": None}) for v in out]
+        return out
 
     def _as_image(self, cell: Cell, index: int, secret: Tensor) -> list[tuple[str, Tensor, Tensor]]:
         """What becomes of photographs and scan, each beside what it was."""
         method = self.hider(cell.entry.label)
         walk = hide(method, refine=cell.dimensions["refine"] or 0) | png() | recover(method)
-        cover = self.photographs(cell.dimensions["cover"], self.config.size).of(index)
+        cover = self.covers(cell, index, self.config.size)
         secret = secret.expand(len(cover), -1, -1, -1)
         run = walk(secret, cover, seed=cell.seed)
         recovered = quantise(run.recovered)
@@ -163,7 +158,7 @@ class Hiding(Suite):
         method = self.hider(cell.entry.label)
         if cell.dimensions["refine"]:
             method.refuse()
-        cover = self.photographs(cell.dimensions["cover"], self.config.room).of(index)
+        cover = self.covers(cell, index, self.config.room)
         key, file = SharedKey(hashlib.sha256(f"bench {cell.seed}".encode()).digest()), encode_png(to_bytes(secret))
         stego = torch.cat([method.hide_file(file, one[None], key, generator=cell.seed) for one in cover])
         found = [imagecodecs.png_decode(method.recover_file(one[None], key)) for one in stego]
