@@ -43,6 +43,13 @@ def command(
     watermarker: Annotated[str, typer.Option(help="Method.")] = "medlocker",
     logo: Annotated[Path | None, typer.Option(help="Picture of the mark; a shield by default.")] = None,
     where: Annotated[str, typer.Option(help="anywhere, outside or inside the lesions of masks/.")] = "anywhere",
+    segmenter: Annotated[
+        str | None,
+        typer.Option(
+            "--segmenter",
+            help="METHOD:WEIGHTS, e.g. unet:FILE: a network that finds the lesions of images without a mask.",
+        ),
+    ] = None,
     owner: Annotated[str, typer.Option(help="Whose marks these are; `privmed verify` says it.")] = "",
     recipient: Recipients = None,
     identity: Identities = None,
@@ -80,6 +87,7 @@ def command(
     import hashlib
     import os
 
+    from privmed.data.lesions import make_segmenter
     from privmed.data.marking import WHERE, Marker, Marking, Models, SecretMark
     from privmed.data.release import Release, check_apart
     from privmed.data.studies import StudyFolder
@@ -93,6 +101,10 @@ def command(
     from privmed.oracles import fingerprint
     from privmed.settings import structure, unstructure
 
+    if segmenter is not None and where == "anywhere":
+        raise SettingsError(
+            "--segmenter: finds lesions, which --where anywhere does not ask for. Give --where outside or inside."
+        )
     if where not in WHERE:
         raise SettingsError(f"--where must be one of {', '.join(WHERE)}, got {where!r}.{did_you_mean(where, WHERE)}")
     source = StudyFolder(dataset, lenient=True)
@@ -133,6 +145,7 @@ def command(
         raise SettingsError(f"{watermarker}: needs a model to mislead. Give --model.")
     if seed is not None and isinstance(locker.config, LogoConfig) and locker.config.jitter:
         raise SettingsError("--seed would make the jitter no secret. Leave one of them out.")
+    network = None if segmenter is None else make_segmenter(segmenter, pick_device(device))
     mark = draw_logo(512) if logo is None else read_logo(logo)
     items = source.items(split)[:limit]
     about = {
@@ -144,6 +157,8 @@ def command(
         "model": [f"{m.stem}:{fingerprint(m)}" for m in model],
         "logo": hashlib.sha256(mark.numpy().tobytes()).hexdigest()[:16],
     }
+    if network is not None:
+        about["segmenter"] = f"{network.method.name}:{(network.method.card or {}).get('sha256', '')[:12]}"
     studies.of_secret(b"")  # what the manifest says of it is known before the secret is
     about |= studies.about
     reporter.unlisted(source)
@@ -165,6 +180,7 @@ def command(
         classes=oracle.classes if oracle else [],
         secret=secret,
         where=where,
+        segmenter=network,
         keep_out=keep_out,
         together=together,
         identity=studies.of_secret(secret),
@@ -264,6 +280,13 @@ def report(reporter: Reporter, release, key: Path, figures: list[dict], outcome,
     rows = [("images", str(images) + (f" ({outcome.kept} from before)" if outcome.kept else ""))]
     if right:
         rows.append(("misled", f"{misled} of {len(right)} that the model had right ({misled / len(right):.0%})"))
+    unfound = sum(f.get("lesion") == "none found" for f in figures)
+    if by := sum(f.get("lesion") == "network" for f in figures) + unfound:
+        rows.append(("lesions by the network", f"{by - unfound} of {by}"))
+    if unfound:
+        reporter.warn(
+            f"on {unfound} images the network found no lesion, so their marks may cover one. Look at them, or give them masks."
+        )
     if figures:
         rows.append(("queries", f"{queries:.0f} an image"))
     rows.append(("key", f"{key} ({key.stat().st_size / 1024:.0f} kB). Without it the originals cannot be restored."))
@@ -277,6 +300,7 @@ def report(reporter: Reporter, release, key: Path, figures: list[dict], outcome,
             "right_before": len(right),
             "misled": misled,
             "queries": round(queries, 1),
+            "no_lesion_found": unfound,
             "failed": [{"file": name, "reason": why} for name, why in carried.failed],
             **tell(reporter, release, carried.left),
         }

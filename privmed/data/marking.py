@@ -16,6 +16,7 @@ from torch import Tensor
 
 from privmed.data.folders import Item
 from privmed.data.keyring import look_of
+from privmed.data.lesions import Segmenter
 from privmed.data.masks import read_mask
 from privmed.data.release import marks_of
 from privmed.errors import InputError, KeyFileError, VerificationError
@@ -46,6 +47,7 @@ class Marking:
     classes: list[str]  # in the order of the oracle's answers
     secret: bytes = field(repr=False)  # where the randomness of every image comes from
     where: str = "anywhere"
+    segmenter: Segmenter | None = field(default=None, repr=False)  # says where lesions are that no mask shows
     keep_out: KeepOut = Factory(KeepOut)
     together: int = 8  # images whose candidates share batches; they are in memory together
     identity: Identity | None = field(default=None, repr=False)  # of DICOM files
@@ -97,6 +99,13 @@ class Target(NamedTuple):
     known: dict[str, Any] | None
 
 
+class Lesion(NamedTuple):
+    """Where the lesions of an image are, (H, W), and who says so: ``"mask"``, ``"network"``, or ``"none found"`` by the network."""
+
+    mask: np.ndarray
+    source: str
+
+
 class Marked(NamedTuple):
     """A written draft: its entry for the key, whether the key has it already, the digests of source and draft, notes for all."""
 
@@ -126,6 +135,8 @@ class Marker:
             marking = evolve(marking, oracle=self.models.load(place.device))
         if place.device is not None:
             marking = evolve(marking, locker=marking.locker.to(place.device))
+            if marking.segmenter is not None:
+                marking.segmenter.method.to(place.device)
         return lambda group: mark_group(group, marking)
 
 
@@ -135,14 +146,14 @@ def mark_group(group: list[Target], marking: Marking) -> list[Made]:
     Returns:
         What became of each image, in order.
     """
-    opened: list[tuple[Canvas, Task] | InputError] = []
+    opened: list[tuple[Canvas, Task, Lesion | None] | InputError] = []
     for target in group:
         try:
             opened.append(_task(target.item, target.label, marking, target.name))
         except InputError as error:
             opened.append(error)
     good = [pair for pair in opened if not isinstance(pair, InputError)]
-    found = iter(marking.locker.place([task for _, task in good], marking.logo, marking.oracle) if good else ())
+    found = iter(marking.locker.place([task for _, task, _ in good], marking.logo, marking.oracle) if good else ())
     made: list[Made] = []
     for pair, target in zip(opened, group):
         if isinstance(pair, InputError):
@@ -153,13 +164,13 @@ def mark_group(group: list[Target], marking: Marking) -> list[Made]:
             made.append(InputError(f"{target.item.image}: {placed}"))
             continue
         try:
-            made.append(_write(target, pair[0], placed, pair[1].label, marking))
+            made.append(_write(target, pair[0], placed, pair[1].label, marking, pair[2]))
         except (InputError, VerificationError) as error:
             made.append(error)
     return made
 
 
-def _task(item: Item, label: str | None, marking: Marking, name: str) -> tuple[Canvas, Task]:
+def _task(item: Item, label: str | None, marking: Marking, name: str) -> tuple[Canvas, Task, Lesion | None]:
     if marking.oracle and label is None:
         raise InputError(f"{item.image}: has no class. {CLASSES}")
     if marking.oracle and label not in marking.classes:
@@ -167,31 +178,46 @@ def _task(item: Item, label: str | None, marking: Marking, name: str) -> tuple[C
     canvas = Canvas(read(item.image))
     if canvas.picture.lossy:
         raise InputError(f"{item.image}: {canvas.picture.lossy}")
-    region = None
+    region = lesion = None
     if marking.where != "anywhere":
-        if item.mask is None:
-            raise InputError(
-                f"{item.image}: has no mask, so it is not known where its lesion is. Mark anywhere, or add masks/."
-            )
-        mask = read_mask(item.mask, canvas.picture.size)[0, 0].numpy()
-        boxes = lesion_boxes(mask, marking.keep_out)
+        lesion = _lesion(item, canvas, marking)
+        boxes = lesion_boxes(lesion.mask, marking.keep_out)
         if not boxes and marking.where == "inside":
-            raise InputError(f"{item.mask}: no lesion is marked in it, so nothing can lie inside.")
-        region = torch.from_numpy(paint(boxes, mask.shape).astype(np.float32))[None, None]
+            raise InputError(f"{item.mask or item.image}: no lesion is marked in it, so nothing can lie inside.")
+        region = torch.from_numpy(paint(boxes, lesion.mask.shape).astype(np.float32))[None, None]
     seed, jitter = (  # the words are part of what a key stands for, so they stay
         hmac.new(marking.secret, what + os.fsencode(name), hashlib.sha256).digest() for what in (b"", b"veil ")
     )
-    return canvas, Task(
-        image=canvas.picture.tensor(),
-        label=marking.classes.index(label) if marking.oracle else None,
-        forbidden=region if marking.where == "outside" else None,
-        target=region if marking.where == "inside" else None,
-        generator=int.from_bytes(seed[:7], "big"),
-        secret=jitter,
+    return (
+        canvas,
+        Task(
+            image=canvas.picture.tensor(),
+            label=marking.classes.index(label) if marking.oracle else None,
+            forbidden=region if marking.where == "outside" else None,
+            target=region if marking.where == "inside" else None,
+            generator=int.from_bytes(seed[:7], "big"),
+            secret=jitter,
+        ),
+        lesion,
     )
 
 
-def _write(target: Target, canvas: Canvas, placed: Placement, label: int | None, marking: Marking) -> Marked:
+def _lesion(item: Item, canvas: Canvas, marking: Marking) -> Lesion:
+    """Where the lesions of an image are: its mask says it, or a network where there is none."""
+    there = item.mask is not None and (marking.segmenter is None or not item.mask.missing)
+    if there:
+        return Lesion(read_mask(item.mask, canvas.picture.size)[0, 0].numpy(), "mask")
+    if marking.segmenter is None:
+        raise InputError(
+            f"{item.image}: has no mask, so it is not known where its lesion is. Mark anywhere, add masks/, or give a --segmenter."
+        )
+    mask = marking.segmenter(canvas.picture.tensor())
+    return Lesion(mask, "network" if mask.any() else "none found")
+
+
+def _write(
+    target: Target, canvas: Canvas, placed: Placement, label: int | None, marking: Marking, lesion: Lesion | None
+) -> Marked:
     """Write one draft, and lift its mark from the written file with its entry, as a proof."""
     item, original, entry = target.item, canvas.picture, target.known
     known = entry is not None and entry["record"]["original"] == fingerprint(original.pixels)
@@ -200,7 +226,9 @@ def _write(target: Target, canvas: Canvas, placed: Placement, label: int | None,
     else:
         picture = canvas.draw(placed.overlay)
         entry = _entry(target.name, canvas, picture, placed, label, marking)
-        _check_lesion(item, original, picture, marking)
+        if lesion is not None:
+            entry["figures"]["lesion"] = lesion.source
+            _check_lesion(item, original, picture, marking, lesion.mask)
     with_identity(picture, marking.identity).save(target.draft, overwrite=True)
     try:
         restored = use_record(read(target.draft).pixels, entry["record"])
@@ -237,11 +265,11 @@ def _entry(
     return entry
 
 
-def _check_lesion(item: Item, original: Picture, picture: Picture, marking: Marking) -> None:
+def _check_lesion(item: Item, original: Picture, picture: Picture, marking: Marking, mask: np.ndarray) -> None:
     """A mark that was to lie outside the lesions covers no pixel of them."""
     if marking.where == "outside" and marking.keep_out.smallest == 0:
         changed = (original.pixels != picture.pixels).reshape(*original.pixels.shape[:2], -1).any(2)
-        if (changed & (read_mask(item.mask, original.size)[0, 0].numpy() > 0)).any():
+        if (changed & (mask > 0)).any():
             raise AssertionError(f"{item.image}: the mark covers a part of the lesion")
 
 
