@@ -39,7 +39,7 @@ def command(
         result = run(
             recipe, overrides=set_ or [], out=output, resume=resume, device=device, seed=seed, quiet=quiet, **how_many
         )
-    if not speaks():
+    if not speaks(devices, nodes):
         return
     reporter = Reporter(json, quiet)
     reporter.table(

@@ -48,10 +48,15 @@ class Batched:
         together = (Unit(batch[0].id, batch) for batch in batches)
         for result in self.executor.run(Together(task), together):
             batch, seconds = result.unit.payload, result.seconds / len(result.unit.payload)
-            values = [result.error] * len(batch) if result.error is not None else result.value
+            values = result.value if result.error is None else [named(result.error, batch[0], unit) for unit in batch]
             for unit, value in zip(batch, values, strict=True):
                 wrong = isinstance(value, PrivmedError)
                 yield Result(unit, None if wrong else value, value if wrong else None, seconds)
+
+
+def named(error: PrivmedError, first: Unit, unit: Unit) -> PrivmedError:
+    """What befell a batch, which an executor says of its first unit, said of one of its units."""
+    return type(error)(str(error).replace(first.id, unit.id, 1))
 
 
 @frozen

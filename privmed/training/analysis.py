@@ -128,7 +128,9 @@ class Covert(Bare, CoverTask):
         weight, how = self.recipe.loss, {"clamp": False, "check_values": False}
         batch = self.recipe.data.batch
         cover = self.draw_covers(batch, images.shape[-1], np.random.default_rng([self.recipe.seed, step, 1]))
-        cover, empty = self.team.part(cover), self.team.part(self.left_empty(step, batch))
+        every = self.left_empty(step, batch)
+        cover, empty = self.team.part(cover), self.team.part(every)
+        share = float((~empty).sum() * self.team.size / (~every).sum().clamp(min=1))
         with torch.set_grad_enabled(self.recipe.joint):
             hidden = self.hider.hide(images, cover, generator=self.latent_draw(step), **how)
         sent = torch.where(empty.view(-1, 1, 1, 1), cover, hidden)
@@ -138,7 +140,7 @@ class Covert(Bare, CoverTask):
         recovered = self.hider.recover(wire, generator=self.latent_draw(step), **how)
         logits = self.method.decode(recovered, logits=True, check_values=False)
         percept = F.mse_loss(response, cover)
-        loss = weight.task * self.told(logits, recovered, truth, empty) + weight.response * percept
+        loss = weight.task * self.told(logits, recovered, truth, empty, share) + weight.response * percept
         if self.recipe.joint:  # nothing in the printed objective keeps the stego near the cover
             loss = loss + weight.stego * F.mse_loss(hidden, cover)
         seen = {"response": logged(percept)}
@@ -151,10 +153,13 @@ class Covert(Bare, CoverTask):
         rng = np.random.default_rng([self.recipe.seed, step, 2])
         return torch.from_numpy(rng.random(n) < self.recipe.data.nothing).to(self.device)
 
-    def told(self, logits: Tensor, recovered: Tensor, truth: Tensor, empty: Tensor) -> Tensor:
-        """The loss of what the client reads: where nothing was hidden an empty mask, no class, and that it was not, if it is told."""
+    def told(self, logits: Tensor, recovered: Tensor, truth: Tensor, empty: Tensor, share: float = 1.0) -> Tensor:
+        """The loss of what the client reads: where nothing was hidden an empty mask, no class, and that it was not, if it is told.
+
+        Classes are a mean over scans, of which a part of a batch may have more or fewer than others: ``share`` of the team's mean.
+        """
         if self.classes:
-            loss = task_loss(logits[~empty], truth[~empty]) if not empty.all() else 0 * logits.sum()
+            loss = share * task_loss(logits[~empty], truth[~empty]) if not empty.all() else 0 * logits.sum()
         else:
             loss = task_loss(logits, torch.where(empty.view(-1, 1, 1, 1), torch.zeros_like(truth), truth))
         if self.tells:

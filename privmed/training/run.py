@@ -46,8 +46,9 @@ def run(
         out: folder for checkpoint, metrics and weights; ``runs/NAME`` by default.
         resume: go on from the checkpoint in ``out``; the result equals that of an uninterrupted run on the same machine.
         device: ``"auto"``, ``"cpu"``, ``"cuda"`` ...
-        devices: that train together on this machine, each a part of every batch (extra ``privmed[fabric]``); the weights are those of one
-            device but for rounding, and the statistics of batch normalisation, which each takes of its own part.
+        devices: that train together on this machine, each a part of every batch (extra ``privmed[fabric]``). The weights are those of one
+            device but for rounding, for what dropout and latents draw, and for the statistics of batch normalisation, which each takes of
+            its own part.
         nodes: machines that do, started by torchrun or Slurm.
         seed: replaces the recipe's.
         quiet: no progress bar.

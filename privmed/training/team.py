@@ -21,11 +21,7 @@ from privmed import errors
 from privmed.errors import MissingDependencyError, PrivmedError, SettingsError, TrainingError
 
 T = TypeVar("T")
-OUTSIDE = (
-    "TORCHELASTIC_RUN_ID",
-    "SLURM_JOB_ID",
-    "KUBEFLOW_TRAINING",
-)  # set by what starts the processes of a team itself
+TORCHRUN, SRUN = "TORCHELASTIC_RUN_ID", "SLURM_STEP_NUM_TASKS"  # set by what starts the processes of a team itself
 RANKS = ("RANK", "SLURM_PROCID")  # which of them this one is
 
 # What Fabric announces about its processes is of no use here. At import, as each process says it before it gets to any function of ours.
@@ -100,24 +96,26 @@ class FabricTeam(Team):
         return self.fabric.all_reduce(tensor, reduce_op="mean")
 
 
-def started_outside() -> bool:
-    """Whether torchrun, Slurm or another launcher has started this process as one of several."""
-    return (
-        any(name in os.environ for name in OUTSIDE)
-        and int(os.environ.get("WORLD_SIZE") or os.environ.get("SLURM_NTASKS") or 1) > 1
-    )
+def started_outside() -> int:
+    """How many processes torchrun or ``srun`` has started, of which this is one; 1 where none of them has."""
+    if TORCHRUN in os.environ:
+        return int(os.environ.get("WORLD_SIZE", 1))
+    return int(os.environ.get(SRUN, 1))  # of the step; tasks of a job that srun has not started are none yet
 
 
-def speaks() -> bool:
+def speaks(devices: int, nodes: int) -> bool:
     """Whether this process is the one of its team, if it is in one, that tells people how it went."""
-    return not started_outside() or next((os.environ[name] for name in RANKS if name in os.environ), "0") == "0"
+    if devices * nodes == 1 or started_outside() == 1:
+        return True
+    return next((os.environ[name] for name in RANKS if name in os.environ), "0") == "0"
 
 
 def check(batch: int, devices: int, nodes: int) -> None:
     """Refuse what a team cannot do.
 
     Raises:
-        SettingsError: for fewer than one device, or a batch that does not go into equal parts.
+        SettingsError: for fewer than one device, a batch that does not go into equal parts, or another number of processes than a launcher
+            has started.
     """
     if devices < 1 or nodes < 1:
         raise SettingsError("devices and nodes are whole numbers from 1.")
@@ -125,6 +123,14 @@ def check(batch: int, devices: int, nodes: int) -> None:
         raise SettingsError(
             f"data.batch of {batch} does not go into {devices * nodes} equal parts, one a device. Take other --devices, or another "
             "data.batch."
+        )
+    there = started_outside()
+    if devices * nodes == 1 and TORCHRUN not in os.environ:
+        return  # tasks of Slurm may well be trainings of their own
+    if there not in (1, devices * nodes):
+        raise SettingsError(
+            f"{there} processes were started, but {devices} devices on each of {nodes} nodes are {devices * nodes}. Make them equal "
+            "(--devices, --nodes)."
         )
 
 
@@ -148,14 +154,26 @@ def together(work: Callable[[Team, str], T], *, device: str, devices: int, nodes
     """
     try:
         from lightning_fabric import Fabric
+        from lightning_fabric.plugins.environments import (
+            LightningEnvironment,
+            SLURMEnvironment,
+            TorchElasticEnvironment,
+        )
     except ImportError as error:
         raise MissingDependencyError("several devices need lightning-fabric: pip install 'privmed[fabric]'.") from error
     accelerator = _accelerator(device, devices)
-    outside = started_outside()
+    outside = started_outside() > 1
     if nodes > 1 and not outside:
-        raise SettingsError("several nodes: start the command on each with torchrun or as tasks of a Slurm job.")
+        raise SettingsError("several nodes: start the command on each with torchrun, or on all of them with srun.")
+    # Said outright: a job of Slurm in which nothing was started by srun would be taken for one.
+    kind = (
+        LightningEnvironment if not outside else TorchElasticEnvironment if TORCHRUN in os.environ else SLURMEnvironment
+    )
     strategy = "ddp" if outside else "ddp_spawn"
-    fabric = Fabric(accelerator=accelerator, devices=devices, num_nodes=nodes, strategy=strategy)
+    try:
+        fabric = Fabric(accelerator=accelerator, devices=devices, num_nodes=nodes, strategy=strategy, plugins=[kind()])
+    except (RuntimeError, ValueError) as error:
+        raise SettingsError(f"this team cannot be started: {' '.join(str(error).split())}") from error
     with tempfile.TemporaryDirectory(prefix="privmed-team-") as notes:
         try:
             return fabric.launch(_member, work, notes)

@@ -49,6 +49,7 @@ def test_a_worker_that_dies_costs_its_batch(tasks):
     units = [Unit(str(n), n) for n in (1, 2, "die", 4, 5, 6)]
     found = {r.unit.id: r for r in Batched(Processes(1), 2).run(tasks.Square(), units)}
     assert {id_ for id_, r in found.items() if isinstance(r.error, LostItem)} == {"die", "4"}
+    assert str(found["4"].error).startswith("4: its worker ended")
     assert [found[n].value[0] for n in "1256"] == [1, 4, 25, 36]
 
 
