@@ -54,12 +54,12 @@ class PluginError(PrivmedError):
     """A plugin is installed but cannot be used; the message holds the reason.
 
     Example:
-        >>> import privmed
         >>> from privmed.errors import PluginError
         >>> try:
-        ...     hider = privmed.hider("lightih")
+        ...     raise PluginError("plugin 'mine' cannot be loaded: no module named 'torchvision'.")
         ... except PluginError as error:  # what privmed plugins check lists as broken
-        ...     print(error)
+        ...     print(error.exit_code, error)
+        2 plugin 'mine' cannot be loaded: no module named 'torchvision'.
     """
 
     exit_code = 2
@@ -70,11 +70,11 @@ class MissingDependencyError(PrivmedError):
 
     Example:
         >>> from privmed.errors import MissingDependencyError
-        >>> from privmed.locks import need_cryptography
         >>> try:
-        ...     need_cryptography()
+        ...     raise MissingDependencyError("a SEG needs highdicom: pip install 'privmed[seg]'.")
         ... except MissingDependencyError as error:  # names the command that installs it
-        ...     print(error)
+        ...     print(error.exit_code, error)
+        2 a SEG needs highdicom: pip install 'privmed[seg]'.
     """
 
     exit_code = 2
@@ -153,13 +153,12 @@ class TrainingError(PrivmedError):
     """A training that cannot go on, such as one that diverged; the message says what to change.
 
     Example:
-        >>> from privmed.errors import TrainingError
-        >>> from privmed.training.run import train
-        >>> def attempt(recipe, **options):
-        ...     try:
-        ...         train(recipe, **options)
-        ...     except TrainingError as error:  # says which setting to change
-        ...         print(error)
+        >>> import torch
+        >>> from privmed.training.fitting import optimizer_step
+        >>> weight = torch.nn.Parameter(torch.zeros(1))
+        >>> optimizer_step(weight.sum() * float("nan"), torch.optim.SGD([weight], lr=0.1))
+        Traceback (most recent call last):
+        privmed.errors.TrainingError: the surrogate diverged (its loss or the gradient is not finite). Lower its learning rate ...
     """
 
 

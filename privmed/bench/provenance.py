@@ -6,6 +6,7 @@ import datetime
 import functools
 import os
 import platform
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -32,12 +33,18 @@ def provenance(data: dict[str, str] | None = None, weights: dict[str, str] | Non
 
 
 def command() -> str:
-    """The command line without the paths of this machine."""
+    """The command line without the paths of this machine, as a shell takes it."""
     program = Path(sys.argv[0]).name if sys.argv[0] else "python"
     if program.endswith(".py"):
         near = os.path.relpath(sys.argv[0])
         program = f"python {near if not near.startswith('..') else program}"
-    words = [Path(a).name.upper() if os.path.isabs(a) or a.startswith("..") else a for a in sys.argv[1:]]
+    words, before = [], ""
+    for word in sys.argv[1:]:
+        if os.path.isabs(word) or word.startswith(".."):
+            words.append("OUT" if before in ("-o", "--out", "--output") else Path(word).name.upper())
+        else:
+            words.append(shlex.quote(word))
+        before = word
     return " ".join([program, *words])
 
 
