@@ -172,7 +172,7 @@ def command(
     ids = [i.image.relative_to(source.path).as_posix() for i in items]
     groups = job.part(groups_of(items, together), [*ids, *studies.ids()])
     items = [item for group in groups for item in group]
-    release = Release(source, output, about, resume=resume, mark_of=SecretMark(secret), job=job)
+    release = Release(source, output, about, resume=resume, mark_of=SecretMark(secret), job=job, identities=True)
     marking = Marking(
         locker=locker,
         logo=mark,

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from attrs import Factory, define, field, frozen
 
-from privmed.data.folders import PICTURES, ImageFolder, Item
+from privmed.data.folders import MAYBE, PICTURES, ImageFolder, Item, is_dicom, may_be_dicom
 from privmed.data.release import MANIFEST, Release, Tick
 from privmed.data.tables import TABLES
 from privmed.errors import InputError
@@ -20,10 +20,10 @@ from privmed.files import inside
 from privmed.imaging.dicom_identity import Identity, bytes_of, copy_dicom
 from privmed.jobs.contracts import Place
 
+MASK = "is a mask"  # what stands for it in manifests
 NO_PICTURE = "is no picture"
 INDEX = "is a DICOMDIR, an index that would be wrong for the copy; make a new one"
 ELSEWHERE = "is a link that leads out of the data set"
-MAYBE = PICTURES - {".dcm"}  # what is believed by its ending
 
 
 class Other(NamedTuple):
@@ -134,17 +134,6 @@ def _has_pixels(path: Path) -> bool:
     return bool(seen)
 
 
-def is_dicom(path: Path) -> bool:
-    """Whether a file begins as DICOM does; one that cannot be read does not, and a pipe is not waited for."""
-    if not path.is_file():
-        return False
-    try:
-        with path.open("rb") as file:
-            return file.read(132)[128:] == b"DICM"
-    except OSError:
-        return False
-
-
 def can_be_copied(other: Other, deidentify: bool) -> bool:
     """Whether a file that is no image can go into a release as it is, or with another identity."""
     return other.reason not in (INDEX, ELSEWHERE) and (not deidentify or is_dicom(other.image))
@@ -165,7 +154,7 @@ class Copying:
 
     def _copy(self, other: Other, draft: Path) -> dict[str, Any]:
         figures = {"copied": other.reason}
-        if is_dicom(other.image):
+        if is_dicom(other.image) or (other.reason == MASK and may_be_dicom(other.image)):
             seen = copy_dicom(other.image, draft, self.identity)
             return figures | ({"burnt_in": seen} if seen else {})
         if self.identity.deidentify:
@@ -222,15 +211,33 @@ def carry(
         if name in unusable:
             todo.append(Other(item.image, _public(reasons[name], item, release.source.path)))
         if item.mask is not None and (name not in reasons or name in unusable):
-            todo += [Other(path, "is a mask") for path in item.mask.files if is_dicom(path)]
+            todo += [Other(path, MASK) for path in item.mask.files if may_be_dicom(path)]
     job.failed = []
     outcome = release.run(todo, Copying(identity), tick)  # type: ignore[arg-type]
     lost, others = dict(outcome.failed), {release.name(other) for other in rest}
+    for name in lost.keys() & others:  # a copy that was wanted costs no exit code, so it must not hold up a merge
+        job.note(name, "left", reason=lost[name])
     failed = [(name, why) for name, why in failed if name not in unusable or name in lost]
-    return Carried(
-        failed + [pair for pair in outcome.failed if pair[0] not in reasons and pair[0] not in others],
-        sorted(left + [pair for pair in outcome.failed if pair[0] in others]),
-    )
+    failed += _without_masks(release, items, {name for name, _ in failed}, lost)
+    return Carried(failed, sorted(left + [pair for pair in outcome.failed if pair[0] in others]))
+
+
+def _without_masks(
+    release: Release, items: Sequence[Item], gone: set[str], lost: dict[str, str]
+) -> list[tuple[str, str]]:
+    """Take out images one of whose masks could not be written, with their other masks; names and reasons."""
+    failed = []
+    for item in items:
+        name = release.name(item)
+        masks = [path.relative_to(release.source.path).as_posix() for path in item.mask.files] if item.mask else []
+        bad = next((mask for mask in masks if mask in lost), None)
+        if bad is None or name in gone:
+            continue
+        for file in (name, *masks):
+            release.withdraw(file)
+        failed.append((name, f"its mask cannot be published: {lost[bad]}"))
+        release.job.note(name, "failed", reason=failed[-1][1])
+    return failed
 
 
 def _why(other: Other, copy: bool) -> str:

@@ -182,6 +182,50 @@ def test_a_dicom_mask_is_of_the_set_too(study, tmp_path):
     assert lines(out)[f"masks/jane/ct/{SLICES[0]}.dcm"]["copied"] == "is a mask"
 
 
+def bad_mask(study: Path, how: str) -> str:
+    """The mask of the first slice as a DICOM file whose header cannot be changed; its name."""
+    name = f"masks/jane/ct/{SLICES[0]}.dcm"
+    (study / name).with_suffix(".png").unlink()
+    dicom_mask(study / name, SLICES[0])
+    if how == "no preamble":
+        (study / name).write_bytes((study / name).read_bytes()[132:])
+        return name
+    ds = pydicom.dcmread(study / name)
+    with pydicom.config.disable_value_validation():
+        ds.StudyDate = "yesterday"
+        ds.save_as(study / name)
+    return name
+
+
+def test_shards_that_were_killed_before_their_masks_are_not_whole(study, tmp_path, monkeypatch, capsys):
+    from privmed.cli import studies as module
+
+    (study / CLIP).unlink()
+    mask = bad_mask(study, "a date")
+    dicom_mask(study / mask, SLICES[0])
+
+    def kill(*_, **__):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(module.Studies, "carry", kill)
+        for n in (1, 2):
+            assert protect(study, tmp_path / "out", "-q", "--shard", f"{n}/2") == 130
+    capsys.readouterr()
+    assert run(["jobs", "merge", str(tmp_path / "out"), "--json"]) == 1
+    assert told(capsys)["missing"] == [mask]
+
+
+def test_a_copy_that_failed_holds_up_no_merge(study, tmp_path, capsys):
+    (study / CLIP).unlink()
+    (study / "images/gone").symlink_to("nowhere")
+    one, two = tmp_path / "one", tmp_path / "two"
+    assert protect(study, one, "--copy-rest", "-q") == 0
+    assert [protect(study, two, "--copy-rest", "-q", "--shard", f"{n}/2") for n in (1, 2)] == [0, 0]
+    assert run(["jobs", "merge", str(two), "-q"]) == 0
+    assert tree(one) == tree(two)
+
+
 def test_a_link_that_leads_out_is_never_copied(study, tmp_path, capsys):
     (tmp_path / "private.txt").write_text("private")
     (study / "images/link.txt").symlink_to(tmp_path / "private.txt")
@@ -282,6 +326,38 @@ class TestDeidentified:
         assert run(["jobs", "merge", str(tmp_path / "two"), "-q"]) == 0
         assert protect(study, tmp_path / "one", *more) == 0
         assert tree(tmp_path / "one") == tree(tmp_path / "two")
+
+    @pytest.mark.parametrize("how", ["a date", "no preamble"])
+    def test_a_mask_that_keeps_the_name_costs_its_image(self, study, tmp_path, capsys, how):
+        (study / CLIP).unlink()
+        bad = bad_mask(study, how)
+        key = shared_key(tmp_path / "key")
+        out, parts = tmp_path / "out", tmp_path / "parts"
+        more = ["--protector", "noise", "--set", "where=image", "--deidentify", "--secret", key]
+        assert run(["protect", str(study), "-o", str(out), *more, "--json"]) == 1
+        failed = {line["file"]: line["reason"] for line in told(capsys)["failed"]}
+        assert failed.keys() == {CTS[0]}
+        assert "mask" in failed[CTS[0]]
+        assert lines(out).keys() == {CTS[1], SCAN}
+        assert not (out / CTS[0]).exists()
+        assert not (out / bad).exists()
+        assert NAME.encode() not in words(out)
+        for n in (1, 2):
+            run(["protect", str(study), "-o", str(parts), *more, "-q", "--shard", f"{n}/2"])
+        assert run(["jobs", "merge", str(parts), "-q"]) == 1
+        assert not (parts / "manifest.jsonl").exists()
+        assert run(["jobs", "merge", str(parts), "-q", "--leave-out"]) == 1
+        assert tree(parts) == tree(out)
+        dicom_mask(study / bad, SLICES[0])
+        assert run(["protect", str(study), "-o", str(out), *more, "--resume", "-q"]) == 0
+        assert lines(out).keys() == {*CTS, SCAN, bad}
+
+    def test_a_set_that_lost_all_its_masks_is_not_there(self, study, tmp_path):
+        for name in (CTS[1], SCAN, CLIP):
+            (study / name).unlink()
+        bad_mask(study, "a date")
+        assert protect(study, tmp_path / "out", "--deidentify", "-q") == 1
+        assert [p.name for p in tmp_path.iterdir()] == ["set"]
 
     def test_a_damaged_date_costs_its_file(self, study, tmp_path, capsys):
         ds = pydicom.dcmread(study / SCAN)
