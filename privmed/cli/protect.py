@@ -182,6 +182,7 @@ def command(
             fitted.unlink(missing_ok=True)
         elif fitted.is_file():
             reporter.say(f"The fit is kept in {fitted} for --resume. Delete it if nothing is to be mended.")
+        studies.forget(release, failed, reporter)
     report(reporter, release, carried, outcome, judged)
     if failed:
         raise typer.Exit(1)

@@ -132,6 +132,10 @@ def command(
         raise SettingsError(
             "--shard: all parts need the same new UIDs. Make a key (privmed keygen --shared -o KEY), and give --secret KEY."
         )
+    if deidentify and seed is not None and secret_key is None:
+        raise SettingsError(
+            "--seed: who guesses it can trace the new names. Make a key (privmed keygen --shared -o KEY), and give --secret KEY, too."
+        )
     people = sorted(fingerprint_of(r) for r in recipient or [])
     begun = unfinished(key) if resume else None
     model = model or []

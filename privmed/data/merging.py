@@ -123,7 +123,8 @@ def join(out: Path, data: Path | None = None) -> Joined:
         raise InputError(f"{out}: has no shards; they are made with --shard.")
     check_same(out, headers)
     first, header = next(iter(headers.items()))
-    source = StudyFolder(data or header["dataset"], lenient=True)
+    kind = ImageFolder if header.get("suffix") else StudyFolder  # as the command itself looks at its input
+    source = kind(data or header["dataset"], lenient=True)
     every = source.present() if header["job"] == "unlock" else source.items(header.get("split"))
     items, names = every[: header.get("limit")], {}
     if header["about"].get("copy_rest"):

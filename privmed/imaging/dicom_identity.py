@@ -19,8 +19,11 @@ from privmed.errors import InputError, MissingDependencyError, PrivmedError, Ver
 from privmed.limits import read_bytes
 
 REGISTERED = "1.2.840.10008."  # UIDs of the standard itself, which mean the same everywhere
-KINDS = ("ClassUID", "TransferSyntaxUID", "ContextUID", "CodingSchemeUID", "MappingResourceUID", "CreatorUID")
+KINDS = ("ClassUID", "TransferSyntaxUID", "ContextUID", "CodingSchemeUID", "MappingResourceUID")
 """Ends of the keywords of UIDs that say what kind of thing something is, and not which one (PS3.6)."""
+CREATOR = "CreatorUID"  # of what says which device or firm made something: stays where names stay
+SENDERS = (0x00020016, 0x00020017, 0x00020018, 0x00020026, 0x00020027, 0x00020028, 0x00020100, 0x00020102)
+"""Tags of the file meta information that say who sent a file to whom, and what they add for themselves (PS3.10, 7.1)."""
 PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 ULTRASOUND = "Ultrasound"
 
@@ -68,6 +71,8 @@ class Identity:
         try:
             if self.deidentify:
                 self._anonymizer.anonymize(dataset)
+                for tag in SENDERS:
+                    dataset.file_meta.pop(tag, None)
                 dataset.preamble = bytes(128)  # of free use
             else:
                 dataset.file_meta.walk(self._element)
@@ -91,7 +96,7 @@ class Identity:
         """Change an element if it is a UID; whether it was one, also one that stays."""
         if element.VR != "UI":
             return False
-        if element.value and not element.keyword.endswith(KINDS):
+        if element.value and not element.keyword.endswith(KINDS if self.deidentify else (*KINDS, CREATOR)):
             several = not isinstance(element.value, str)
             old = element.value if several else [element.value]
             new = [v if v.startswith(REGISTERED) else self.uid(v) for v in old]

@@ -318,6 +318,35 @@ class TestDeidentified:
         assert len({pydicom.dcmread(out / name).StudyInstanceUID for name in (*CTS, SCAN)}) == 1
         assert len({str(pydicom.dcmread(out / name).PatientName) for name in (*CTS, SCAN)}) == 1
 
+    def test_a_run_that_was_killed_while_judging_goes_on(self, study, tmp_path, monkeypatch):
+        from privmed.cli import protect as module
+
+        (study / CLIP).unlink()
+        out = tmp_path / "out"
+
+        def stop(*_):
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patched:
+            patched.setattr(module, "check_judge", lambda *_: None)
+            patched.setattr(module, "judge_release", stop)
+            assert protect(study, out, "--deidentify", "--judge", "quick", "-q") == 130
+        before = (out / SCAN).read_bytes()
+        assert protect(study, out, "--deidentify", "--resume", "-q") == 0
+        assert (out / SCAN).read_bytes() == before
+        assert not work_of(out).exists()
+
+    def test_what_names_are_made_from_is_for_its_owner_alone(self, study, tmp_path, capsys, monkeypatch):
+        assert protect(study, tmp_path / "out", "--deidentify") == 1  # the clip
+        kept = work_of(tmp_path / "out") / "identity"
+        assert kept.stat().st_mode & 0o777 == 0o600
+        assert str(kept) in capsys.readouterr().out.replace("\n", "")
+        (tmp_path / "mount").mkdir()
+        monkeypatch.setattr(os.path, "ismount", lambda path: Path(path) == tmp_path / "mount")
+        assert protect(study, tmp_path / "mount", "--deidentify", "-q") == 2
+        assert "--secret KEY" in capsys.readouterr().err
+        assert list((tmp_path / "mount").iterdir()) == []
+
     def test_shards_need_a_secret(self, study, tmp_path, capsys):
         assert protect(study, tmp_path / "out", "--deidentify", "-q", "--shard", "1/2") == 2
         assert "--secret KEY" in capsys.readouterr().err
@@ -419,6 +448,15 @@ class TestMarked:
         (study / SCAN).write_bytes(good)
         assert self.mark(study, *runs["parts"], "--seed", "3", "--copy-rest", "-q", "--resume") == 0
         assert tree(runs["whole"][0]) == tree(runs["parts"][0])
+
+    def test_new_names_do_not_come_from_a_seed(self, study, tmp_path, capsys):
+        pytest.importorskip("dicognito", reason="needs privmed[deidentify]")
+        (study / CLIP).unlink()
+        given = [study, tmp_path / "out", tmp_path / "k.key", "--seed", "3", "--deidentify", "-q"]
+        assert self.mark(*given) == 2
+        assert "--secret KEY" in capsys.readouterr().err
+        assert not (tmp_path / "out").exists()
+        assert self.mark(*given, "--secret", shared_key(tmp_path / "key")) == 0
 
     def test_shards_need_a_secret(self, study, tmp_path, capsys):
         (study / CLIP).unlink()

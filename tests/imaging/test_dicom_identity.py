@@ -69,6 +69,22 @@ def test_instances_are_renamed_at_any_depth_and_kinds_are_kept():
     assert ds.PatientName == "Doe^Jane"
 
 
+def test_who_made_and_sent_a_file_is_not_told_when_names_go():
+    pytest.importorskip("dicognito", reason="needs privmed[deidentify]")
+    for deidentify in (False, True):
+        ds = made(InstanceCreatorUID="1.2.98.1", CreatorVersionUID="1.2.98.2")
+        meta = ds.file_meta
+        meta.SourceApplicationEntityTitle = meta.SendingApplicationEntityTitle = "WARD7"
+        meta.ReceivingApplicationEntityTitle = "WARD7"
+        meta.SourcePresentationAddress = meta.ReceivingPresentationAddress = "ward7.example"
+        meta.PrivateInformationCreatorUID, meta.PrivateInformation = "1.2.98.3", b"WARD7 "
+        Identity(b"a", deidentify).apply(ds, "a.dcm")
+        told = f"{meta}{ds}"
+        for word in ("1.2.98", "WARD7", "ward7"):
+            assert (word in told) != deidentify, word
+        assert ds.SOPClassUID == meta.MediaStorageSOPClassUID == CTImageStorage
+
+
 @pytest.mark.parametrize(
     ("tags", "words"),
     [
