@@ -170,7 +170,7 @@ def tell(reporter: Reporter, release: Release, left: list[tuple[str, str]]) -> d
     if burnt:
         first = f"{burnt[0]['file']} ({burnt[0]['burnt_in']})"
         reporter.warn(
-            f"look at these before you publish, their pixels may show names: {len(burnt)}, the first of them {first}."
+            f"look at these before you publish, their pixels or texts may hold names: {len(burnt)}, the first of them {first}."
         )
     return {
         "left": [{"file": name, "reason": why} for name, why in left],

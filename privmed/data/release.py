@@ -90,7 +90,9 @@ class Release:
         try:
             self._check_empty(resume)
             self.tables = [
-                Table(path) for name in TABLES if not beside and (path := inside(source.path, name)).is_file()
+                Table(path, bare=bool(about.get("deidentified")))
+                for name in TABLES
+                if not beside and (path := inside(source.path, name)).is_file()
             ]
             self.lines = {line["file"]: line for line in self._read()} if resume else {}
         except BaseException:

@@ -152,7 +152,7 @@ def test_names_in_the_pixels_are_warned_of(study, tmp_path, capsys):
     said = capsys.readouterr()
     burnt = {line["file"]: line["reason"] for line in json.loads(said.out)["burnt_in"]}
     assert burnt == {SCAN: "ultrasound without BurnedInAnnotation", CLIP: "BurnedInAnnotation is YES"}
-    assert "their pixels may show names: 2, the first" in said.err
+    assert "their pixels or texts may hold names: 2, the first" in said.err
     ds = pydicom.dcmread(study / SCAN)
     ds.BurnedInAnnotation = "NO"
     ds.save_as(study / SCAN)
@@ -380,6 +380,26 @@ class TestDeidentified:
         dicom_mask(study / bad, SLICES[0])
         assert run(["protect", str(study), "-o", str(out), *more, "--resume", "-q"]) == 0
         assert lines(out).keys() == {*CTS, SCAN, bad}
+
+    def test_tables_and_documents_tell_nothing_of_the_patient(self, study, tmp_path, capsys):
+        one, two = (f"{name.removeprefix('images/')}" for name in CTS)
+        (study / "groups.csv").write_text(f'file,group,who\n{one},"Doe, Jane",PAT-4711\n{two},"Doe, Jane",PAT-4711\n')
+        (study / "labels.csv").write_text(f"\ufefffile;name;label\n{one};Doe^Jane;benign\n{two};Doe^Jane;benign\n")
+        film = pydicom.dcmread(study / REPORT)
+        film.SOPClassUID = film.file_meta.MediaStorageSOPClassUID = pydicom.uid.EncapsulatedPDFStorage
+        film.EncapsulatedDocument = b"%PDF Doe^Jane "
+        film.save_as(study / REPORT)
+        out = tmp_path / "out"
+        assert protect(study, out, "--deidentify", "--copy-rest", "--json") == 0
+        assert "document" in {line["file"]: line["reason"] for line in told(capsys)["left"]}[REPORT]
+        assert not (out / REPORT).exists()
+        for word in (b"Doe", b"Jane", NUMBER.encode()):
+            assert word not in words(out)
+        assert (out / "groups.csv").read_text() == f"file,group\n{one},1\n{two},1\n"
+        assert (out / "labels.csv").read_text() == f"file;label\n{one};benign\n{two};benign\n"
+        (study / "labels.csv").write_text(f"file,name\n{one},Doe^Jane\n")
+        assert protect(study, tmp_path / "two", "--deidentify", "-q") == 3
+        assert "columns file and label" in capsys.readouterr().err
 
     def test_a_set_that_lost_all_its_masks_is_not_there(self, study, tmp_path):
         for name in (CTS[1], SCAN, CLIP):
