@@ -165,7 +165,9 @@ def tell(reporter: Reporter, release: Release, left: list[tuple[str, str]]) -> d
     copied = [line for line in lines if line.get("copied", MASK) != MASK]
     if copied:
         first = f"{copied[0]['file']} ({copied[0]['copied']})"
-        reporter.warn(f"copied into {release.out} as they were, unprotected: {len(copied)}, the first of them {first}.")
+        reporter.warn(
+            f"copied into {release.out} with their pixels as they were, unprotected: {len(copied)}, the first of them {first}."
+        )
     burnt = [line for line in lines if line.get("burnt_in")]
     if burnt:
         first = f"{burnt[0]['file']} ({burnt[0]['burnt_in']})"

@@ -125,7 +125,7 @@ def join(out: Path, data: Path | None = None) -> Joined:
     first, header = next(iter(headers.items()))
     kind = ImageFolder if header.get("suffix") else StudyFolder  # as the command itself looks at its input
     source = kind(data or header["dataset"], lenient=True)
-    every = source.present() if header["job"] == "unlock" else source.items(header.get("split"))
+    every = source.marked() if header["job"] == "unlock" else source.items(header.get("split"))  # type: ignore[attr-defined]
     items, names = every[: header.get("limit")], {}
     if header["about"].get("copy_rest"):
         hidden = bool(header["about"].get("deidentified"))

@@ -27,7 +27,8 @@ from privmed.limits import read_bytes, read_text
 Change = Callable[[tuple[Item, Path]], dict[str, Any]]
 Tick = Callable[..., None]
 MANIFEST = "manifest.jsonl"
-CHOICES = ("deidentified", "identity", "copy_rest")  # what a release says only where it was chosen
+CHOICES = {"deidentified": "--deidentify", "identity": "--secret", "copy_rest": "--copy-rest"}
+"""What a release says only where it was chosen, and the option that chooses it."""
 
 
 @define
@@ -309,9 +310,12 @@ class Release:
             about = {**dict.fromkeys(CHOICES), **self.about}
             other = next((k for k, v in about.items() if line.get(k) != v), None)
             if other is not None:
+                begun = f"with {other} {line.get(other)!r}, now it is {about[other]!r}"
+                if other in CHOICES:
+                    begun = f"{'with' if about[other] is None else 'without'} {CHOICES[other]}"
+                    begun = begun if None in (about[other], line.get(other)) else f"with another {CHOICES[other]}"
                 raise SettingsError(
-                    f"{self.out}: was begun with {other} {line.get(other)!r}, now it is {about[other]!r}. "
-                    "Go on with the same settings, or choose another folder."
+                    f"{self.out}: was begun {begun}. Go on with the same settings, or choose another folder."
                 )
             if (self.out / line["file"]).is_file():  # it has its line before it is moved in
                 yield line

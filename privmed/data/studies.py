@@ -5,6 +5,7 @@ A tree holds files without an ending, files without pixels (reports, plans, an i
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -13,12 +14,13 @@ from typing import Any, NamedTuple
 from attrs import Factory, define, field, frozen
 
 from privmed.data.folders import MAYBE, PICTURES, ImageFolder, Item, is_dicom, may_be_dicom
-from privmed.data.release import MANIFEST, Release, Tick
+from privmed.data.release import MANIFEST, Release, Tick, digest
 from privmed.data.tables import TABLES
-from privmed.errors import InputError
+from privmed.errors import InputError, PrivmedError
 from privmed.files import inside
 from privmed.imaging.dicom_identity import Identity, bytes_of, copy_dicom
 from privmed.jobs.contracts import Place
+from privmed.limits import read_text
 
 MASK = "is a mask"  # what stands for it in manifests
 NO_PICTURE = "is no picture"
@@ -81,6 +83,33 @@ class StudyFolder(ImageFolder):
                     found[path] = Other(path, reason if self._is_inside(path) else ELSEWHERE)
         return [found[path] for path in sorted(found)]
 
+    @cached_property
+    def copied(self) -> set[Path]:
+        """What the manifest of a published set calls copied, and is still as it was copied; damaged lines count for nothing."""
+        found: set[Path] = set()
+        manifest = self.path / MANIFEST
+        try:
+            lines = read_text(manifest, "table_bytes").splitlines() if manifest.is_file() else []
+        except (OSError, ValueError, PrivmedError):  # of a stranger, and in any state
+            return found
+        for text in lines:
+            try:
+                line = json.loads(text)
+                path = inside(self.path, line["file"]) if "copied" in line else None
+                if path is not None and path.is_file() and digest(path) == line["sha256"]:
+                    found.add(path)
+            except (ValueError, KeyError, TypeError, PrivmedError):
+                continue
+        return found
+
+    def marked(self) -> list[Item]:
+        """As :meth:`present`, without what was only copied.
+
+        Raises:
+            InputError: as :meth:`present`.
+        """
+        return [item for item in self.present() if item.image not in self.copied]
+
     def _is_inside(self, path: Path) -> bool:
         folder = self.root if self.root in path.parents else self.path
         try:
@@ -110,7 +139,7 @@ def no_image(path: Path) -> str:
     if keyword == "MediaStorageDirectoryStorage":
         return INDEX
     if keyword:
-        return "" if "Image" in keyword else f"is a DICOM file without an image ({kind.name})"
+        return "" if "Image" in keyword else f"is a DICOM file that is no picture of a patient ({kind.name})"
     if syntax == DeflatedExplicitVRLittleEndian or _has_pixels(path):  # a deflated one is not unpacked here
         return ""
     return "is a DICOM file without pixels, of a kind that is not in the standard"
