@@ -119,6 +119,16 @@ def test_a_copy_keeps_the_bytes_of_its_pixels(tmp_path, name, deidentify):
         assert {e.tag for e in before if e.VR not in ("UI", "SQ") and after[e.tag].value != e.value} == set()
 
 
+def test_what_the_documentation_says_that_stays_does_stay():
+    pytest.importorskip("dicognito", reason="needs privmed[deidentify]")
+    stays = {"DeviceSerialNumber": "SN77", "PatientAge": "049Y", "PatientSex": "F", "DetectorID": "D9", "AdmissionID": "A1"}
+    stays |= {"PatientComments": "likes tea", "StudyDescription": "chest", "EthnicGroup": "x", "MedicalAlerts": "none"}
+    ds = made(PatientName="Doe^Jane", **stays)
+    Identity(b"a", True).apply(ds, "a.dcm")
+    assert {name: ds[name].value for name in stays} == stays
+    assert ds.PatientName != "Doe^Jane"
+
+
 def saved(path, ds, syntax=ExplicitVRLittleEndian) -> bytes:
     ds.file_meta.TransferSyntaxUID = syntax
     ds.save_as(path, enforce_file_format=True)
