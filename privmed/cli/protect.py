@@ -135,7 +135,7 @@ def command(
         job.unusable.add(unread[-1][0])
 
     mark_of = SecretMark(identity.secret) if deidentify else None  # who has an original cannot tell its copy
-    release = Release(source, output, about, resume=resume, job=job, mark_of=mark_of)
+    release = Release(source, output, about, resume=resume, job=job, mark_of=mark_of, identities=True)
     items = job.part(items, [*map(release.name, items), *studies.ids()])
     if dry_run:
         return preview(reporter, job, output, *release.preview(items))
@@ -182,6 +182,7 @@ def command(
             fitted.unlink(missing_ok=True)
         elif fitted.is_file():
             reporter.say(f"The fit is kept in {fitted} for --resume. Delete it if nothing is to be mended.")
+        studies.forget(release, failed, reporter)
     report(reporter, release, carried, outcome, judged)
     if failed:
         raise typer.Exit(1)

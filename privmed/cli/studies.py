@@ -89,6 +89,10 @@ class Studies:
                 "--shard: all parts need the same new names. Make a key (privmed keygen --shared -o KEY), and give --secret KEY."
             )
         self._kept = work_of(output) / KEPT
+        if output.resolve() in self._kept.parents:
+            raise SettingsError(
+                f"{output}: what new names are made from would be kept in it, as nothing can be written beside it. Give --secret KEY."
+            )
         self._drawn = self._kept.read_bytes() if resume and self._kept.is_file() else secrets.token_bytes(32)
         if resume and not self._kept.is_file() and (output / MANIFEST).is_file():
             raise SettingsError(
@@ -120,10 +124,11 @@ class Studies:
             from privmed.files import whole_file
 
             with whole_file(release.work.folder() / KEPT) as temporary:
+                temporary.touch(0o600)
                 temporary.write_bytes(self._drawn)
 
     def carry(self, release: Release, items: list, failed: list[tuple[str, str]], reporter: Reporter) -> Carried:
-        """Copy what is to be copied; when nothing is left to be done, new names cannot be traced any more."""
+        """Copy what is to be copied."""
         from privmed.cli.common import bar
         from privmed.data.studies import carry
 
@@ -131,10 +136,18 @@ class Studies:
         rest = self.source.rest()
         rest = self.job.shard.of(rest) if self.job.shard else rest
         with bar(reporter, "copying") as tick:
-            carried = carry(release, items, failed, rest, self.identity, copy=self.copy, tick=tick)
-        if self._kept is not None and not (carried.failed and release.lines):
+            return carry(release, items, failed, rest, self.identity, copy=self.copy, tick=tick)
+
+    def forget(self, release: Release, failed: list[tuple[str, str]], reporter: Reporter) -> None:
+        """The last step: when nothing is left to be done, new names cannot be traced any more."""
+        if self._kept is None:
+            return
+        if failed and release.lines:
+            reporter.say(
+                f"What new names were made from is kept in {self._kept} for --resume. Delete it if nothing is to be mended."
+            )
+        else:
             self._kept.unlink(missing_ok=True)
-        return carried
 
 
 def changed(release: Release) -> list[dict[str, Any]]:
@@ -152,12 +165,14 @@ def tell(reporter: Reporter, release: Release, left: list[tuple[str, str]]) -> d
     copied = [line for line in lines if line.get("copied", MASK) != MASK]
     if copied:
         first = f"{copied[0]['file']} ({copied[0]['copied']})"
-        reporter.warn(f"copied into {release.out} as they were, unprotected: {len(copied)}, the first of them {first}.")
+        reporter.warn(
+            f"copied into {release.out} with their pixels as they were, unprotected: {len(copied)}, the first of them {first}."
+        )
     burnt = [line for line in lines if line.get("burnt_in")]
     if burnt:
         first = f"{burnt[0]['file']} ({burnt[0]['burnt_in']})"
         reporter.warn(
-            f"look at these before you publish, their pixels may show names: {len(burnt)}, the first of them {first}."
+            f"look at these before you publish, their pixels or texts may hold names: {len(burnt)}, the first of them {first}."
         )
     return {
         "left": [{"file": name, "reason": why} for name, why in left],

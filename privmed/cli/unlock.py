@@ -60,7 +60,7 @@ def command(
         raise SettingsError("--shard: a part of the images does not tell copies apart. Leave out --restore-names.")
     openers = openers_from(passphrase_file, identity, reporter)
     keys = Keyring([(str(path), read_key(path, openers)) for path in key])
-    items = source.present()[:limit]
+    items = source.marked()[:limit]
     names, copies = true_names(source, items, keys) if restore_names else ({}, {})
 
     resume = resume or retry_failed
@@ -72,9 +72,11 @@ def command(
         with bar(reporter, "unlocking") as tick:
             outcome = release.run(items, Lifting(source, keys, names, copies), tick)
         release.finish(items, outcome.failed)
-    reporter.table(f"originals in {output}", [("images", str(len(release.lines)))])
+    copied = sum(item.image in source.copied for item in source.present())
+    rows = [("images", str(len(release.lines)))] + ([("not marked, copied", str(copied))] if copied else [])
+    reporter.table(f"originals in {output}", rows)
     reporter.left_out(outcome.failed)
     failed = [{"file": name, "reason": why} for name, why in outcome.failed]
-    reporter.finish({"output": str(output), "images": len(release.lines), "failed": failed})
+    reporter.finish({"output": str(output), "images": len(release.lines), "copied": copied, "failed": failed})
     if failed:
         raise typer.Exit(1)

@@ -16,6 +16,7 @@ WORDS = {
     "moved": "marked, pixels untouched, but under another name",
     "altered": "marked or taken from a marked image, altered since",
     "original": "an original, its mark is off",
+    "copied": "not marked, copied",
     "unknown": "not in the key",
     "unreadable": "cannot be read",
 }
@@ -61,6 +62,10 @@ def command(
         done = iter(range(1, len(units) + 1))
         job.run(Looking(folder, Keyring(keys)), units, keep, tick=lambda: tick(next(done), len(units)))
     told |= dict.fromkeys((name for name, _ in job.failed), ("unreadable", "", ""))
+    copied = {u.id for u in units if u.payload.image in folder.copied}
+    for name in copied:
+        if told[name][0] in ("unknown", "unreadable"):  # what a key knows is told as ever, whatever a manifest says
+            told[name] = ("copied", "", "")
     found = [{"file": u.id, **dict(zip(("state", "owner", "name"), told[u.id]))} for u in units]
     at_home = {line["name"] for line in found if line["state"] == "untouched"}
     for line in found:

@@ -132,6 +132,10 @@ def command(
         raise SettingsError(
             "--shard: all parts need the same new UIDs. Make a key (privmed keygen --shared -o KEY), and give --secret KEY."
         )
+    if deidentify and seed is not None and secret_key is None:
+        raise SettingsError(
+            "--seed: who guesses it can trace the new names. Make a key (privmed keygen --shared -o KEY), and give --secret KEY, too."
+        )
     people = sorted(fingerprint_of(r) for r in recipient or [])
     begun = unfinished(key) if resume else None
     model = model or []
@@ -172,7 +176,7 @@ def command(
     ids = [i.image.relative_to(source.path).as_posix() for i in items]
     groups = job.part(groups_of(items, together), [*ids, *studies.ids()])
     items = [item for group in groups for item in group]
-    release = Release(source, output, about, resume=resume, mark_of=SecretMark(secret), job=job)
+    release = Release(source, output, about, resume=resume, mark_of=SecretMark(secret), job=job, identities=True)
     marking = Marking(
         locker=locker,
         logo=mark,

@@ -25,6 +25,7 @@ from privmed.limits import read_bytes
 
 NO_MASKS = "none"  # what stands for the folder of masks of images that have nothing to outline
 PICTURES = {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".dcm"}
+MAYBE = PICTURES - {".dcm"}  # what is believed by its ending
 ENDINGS = PICTURES | {".dicom", ".ima"}  # what is an ending, and not the last number of a UID
 BESIDE = re.compile(r"(.+)_mask(?:_\d+)?")  # the stem of a mask that lies beside its image
 PARTS = {"train": "train", "val": "train", "valid": "train", "validation": "train", "test": "test"}
@@ -225,6 +226,22 @@ class ImageFolder:
         found = (ELSEWHERE[p.suffix] for p in sorted(self.path.rglob("*")) if p.suffix in ELSEWHERE)
         what = next(found, "")
         return f", but {what}, which only privmed bench reads" if what else ""
+
+
+def is_dicom(path: Path) -> bool:
+    """Whether a file begins as DICOM does; one that cannot be read does not, and a pipe is not waited for."""
+    if not path.is_file():
+        return False
+    try:
+        with path.open("rb") as file:
+            return file.read(132)[128:] == b"DICM"
+    except OSError:
+        return False
+
+
+def may_be_dicom(path: Path) -> bool:
+    """Whether a file that is there is DICOM, or has neither its beginning nor the ending of another picture: damaged, or of an old kind."""
+    return path.is_file() and (path.suffix.lower() not in MAYBE or is_dicom(path))
 
 
 def stem_of(name: str) -> str:

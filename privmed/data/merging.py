@@ -11,7 +11,7 @@ from typing import Any
 from attrs import Factory, define
 
 from privmed.data.exchange import files_of
-from privmed.data.folders import ImageFolder, Item
+from privmed.data.folders import ImageFolder, Item, may_be_dicom
 from privmed.data.release import Release
 from privmed.data.studies import StudyFolder, can_be_copied
 from privmed.data.workplace import work_of
@@ -60,8 +60,21 @@ class Joined:
 
     def release(self, job: Job) -> Release:
         """The release of a job in the output folder."""
-        about, beside = self.header["about"], bool(self.header.get("suffix"))
-        return Release(self.source, self.out, about, resume=True, names=self.names, job=job, beside=beside)
+        return Release(
+            self.source,
+            self.out,
+            self.header["about"],
+            resume=True,
+            names=self.names,
+            job=job,
+            beside=bool(self.header.get("suffix")),
+            identities=self.identities,
+        )
+
+    @property
+    def identities(self) -> bool:
+        """Whether DICOM masks were written, and are not to be copied."""
+        return self.header["job"] in ("protect", "watermark")
 
     def leave(self) -> None:
         """Let the shards be run again."""
@@ -110,8 +123,9 @@ def join(out: Path, data: Path | None = None) -> Joined:
         raise InputError(f"{out}: has no shards; they are made with --shard.")
     check_same(out, headers)
     first, header = next(iter(headers.items()))
-    source = StudyFolder(data or header["dataset"], lenient=True)
-    every = source.present() if header["job"] == "unlock" else source.items(header.get("split"))
+    kind = ImageFolder if header.get("suffix") else StudyFolder  # as the command itself looks at its input
+    source = kind(data or header["dataset"], lenient=True)
+    every = source.marked() if header["job"] == "unlock" else source.items(header.get("split"))  # type: ignore[attr-defined]
     items, names = every[: header.get("limit")], {}
     if header["about"].get("copy_rest"):
         hidden = bool(header["about"].get("deidentified"))
@@ -134,6 +148,7 @@ def join(out: Path, data: Path | None = None) -> Joined:
 
 def _collect(joined: Joined, headers: dict[Shard, dict[str, Any]], found: dict[Shard, Path]) -> None:
     failed: dict[str, str] = {}
+    left: set[str] = set()
     written: Counter[str] = Counter()
     for shard in headers:
         job = Job(joined.header["job"], shard=shard)
@@ -143,10 +158,15 @@ def _collect(joined: Joined, headers: dict[Shard, dict[str, Any]], found: dict[S
         written.update(part.lines.keys())
         states = read_log(found[shard] / NAME)[1].values()
         failed |= {line["id"]: line.get("reason", "") for line in states if line["state"] == "failed"}
+        left |= {line["id"] for line in states if line["state"] == "left"}
     names = [joined.names.get(item.image) or name_in(joined.source, item) for item in joined.items]
     joined.doubled = [name for name in names if written[name] > 1]
     joined.failed = [(name, failed[name]) for name in names if name in failed and name not in joined.lines]
-    joined.missing = [name for name in names if name not in failed and name not in joined.lines]
+    joined.missing = [name for name in names if name not in failed and name not in left and name not in joined.lines]
+    if joined.identities:  # a shard that was killed before it came to its masks
+        masks = (p for i, n in zip(joined.items, names) if n in joined.lines and i.mask for p in i.mask.files)
+        dicom = {p.relative_to(joined.source.path).as_posix() for p in masks if may_be_dicom(p)}
+        joined.missing += sorted(dicom - joined.lines.keys())
 
 
 def check_same(out: Path, headers: dict[Shard, dict[str, Any]]) -> None:

@@ -7,12 +7,13 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from attrs import Factory, define, frozen
 
-from privmed.data.folders import ImageFolder, Item, stem_of
+from privmed.data.folders import ImageFolder, Item, may_be_dicom, stem_of
 from privmed.data.tables import TABLES, Table
 from privmed.data.workplace import Workplace
 from privmed.errors import InputError, OutputError, PrivmedError, SettingsError
@@ -26,7 +27,8 @@ from privmed.limits import read_bytes, read_text
 Change = Callable[[tuple[Item, Path]], dict[str, Any]]
 Tick = Callable[..., None]
 MANIFEST = "manifest.jsonl"
-CHOICES = ("deidentified", "identity", "copy_rest")  # what a release says only where it was chosen
+CHOICES = {"deidentified": "--deidentify", "identity": "--secret", "copy_rest": "--copy-rest"}
+"""What a release says only where it was chosen, and the option that chooses it."""
 
 
 @define
@@ -52,6 +54,7 @@ class Release:
         mark_of: what the manifest says of a source file; its SHA-256, unless that would help to guess what is secret.
         names: other names of images in the release than those they have in the data set.
         beside: put the manifest beside the folder (``out.jsonl``), and no mask or table into it.
+        identities: its DICOM files say something else of who and what they are: no mask that may be DICOM is copied as it is.
         job: how the work is run. With a shard, ``out`` is shared with other shards, and the manifest stays in the work folder for
             ``privmed jobs merge``.
 
@@ -72,6 +75,7 @@ class Release:
         names: dict[Path, str] | None = None,
         job: Job | None = None,
         beside: bool = False,
+        identities: bool = False,
     ) -> None:
         self.job = job or Job()
         self.mark_of, self.names = mark_of or digest, names or {}
@@ -81,13 +85,15 @@ class Release:
         check_apart(source, self.out)
         check_folder(self.out)
         self.work = Workplace(self.out, resume=resume, shard=self.job.shard)
-        self.beside = beside
+        self.beside, self.identities = beside, identities
         self.published = self.out.with_name(f"{self.out.name}.jsonl") if beside else self.out / MANIFEST
         self.manifest = self.work.path / MANIFEST if self.job.shard else self.published
         try:
             self._check_empty(resume)
             self.tables = [
-                Table(path) for name in TABLES if not beside and (path := inside(source.path, name)).is_file()
+                Table(path, bare=bool(about.get("deidentified")))
+                for name in TABLES
+                if not beside and (path := inside(source.path, name)).is_file()
             ]
             self.lines = {line["file"]: line for line in self._read()} if resume else {}
         except BaseException:
@@ -178,6 +184,18 @@ class Release:
         self.lines[line["file"]] = line
         return line
 
+    def withdraw(self, name: str) -> None:
+        """Take a file out again that :meth:`add` put in; without it, its line counts for nothing."""
+        if self.lines.pop(name, None) is not None:
+            path = inside(self.out, name)
+            with writing(path):
+                path.unlink(missing_ok=True)
+                if not self.lines:
+                    self.manifest.unlink(missing_ok=True)
+            with suppress(OSError):  # other files are in it
+                for folder in (f for f in path.parents if self.out in f.parents or f == self.out):
+                    folder.rmdir()
+
     def run(
         self, items: list[Item], change: Task | Callable[[Item, Path], dict], tick: Tick = lambda *_: None
     ) -> Outcome:
@@ -255,13 +273,12 @@ class Release:
         if not self.lines:
             return
         left_out = {name for name, _ in failed}
-        for item in (
-            () if self.job.shard or self.beside else items
-        ):  # what belongs to all images comes when all shards are there
+        # what belongs to all images comes when all shards are there
+        for item in () if self.job.shard or self.beside else items:
             if item.mask is not None and not item.mask.missing and self.name(item) not in left_out:
                 for path in item.mask.files:
                     name = path.relative_to(self.source.path).as_posix()
-                    if name not in self.lines:  # a DICOM mask, which was written with other UIDs
+                    if name not in self.lines and not (self.identities and may_be_dicom(path)):
                         copy(path, inside(self.out, name), self.work.drafts())
         published = {name for name in self.lines if name not in left_out}
         there = {(self.source.root / name).relative_to(self.source.path).as_posix() for name in self.source.names()}
@@ -293,9 +310,12 @@ class Release:
             about = {**dict.fromkeys(CHOICES), **self.about}
             other = next((k for k, v in about.items() if line.get(k) != v), None)
             if other is not None:
+                begun = f"with {other} {line.get(other)!r}, now it is {about[other]!r}"
+                if other in CHOICES:
+                    begun = f"{'with' if about[other] is None else 'without'} {CHOICES[other]}"
+                    begun = begun if None in (about[other], line.get(other)) else f"with another {CHOICES[other]}"
                 raise SettingsError(
-                    f"{self.out}: was begun with {other} {line.get(other)!r}, now it is {about[other]!r}. "
-                    "Go on with the same settings, or choose another folder."
+                    f"{self.out}: was begun {begun}. Go on with the same settings, or choose another folder."
                 )
             if (self.out / line["file"]).is_file():  # it has its line before it is moved in
                 yield line

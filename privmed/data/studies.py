@@ -5,6 +5,7 @@ A tree holds files without an ending, files without pixels (reports, plans, an i
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -12,18 +13,19 @@ from typing import Any, NamedTuple
 
 from attrs import Factory, define, field, frozen
 
-from privmed.data.folders import PICTURES, ImageFolder, Item
-from privmed.data.release import MANIFEST, Release, Tick
+from privmed.data.folders import MAYBE, PICTURES, ImageFolder, Item, is_dicom, may_be_dicom
+from privmed.data.release import MANIFEST, Release, Tick, digest
 from privmed.data.tables import TABLES
-from privmed.errors import InputError
+from privmed.errors import InputError, PrivmedError
 from privmed.files import inside
 from privmed.imaging.dicom_identity import Identity, bytes_of, copy_dicom
 from privmed.jobs.contracts import Place
+from privmed.limits import read_text
 
+MASK = "is a mask"  # what stands for it in manifests
 NO_PICTURE = "is no picture"
 INDEX = "is a DICOMDIR, an index that would be wrong for the copy; make a new one"
 ELSEWHERE = "is a link that leads out of the data set"
-MAYBE = PICTURES - {".dcm"}  # what is believed by its ending
 
 
 class Other(NamedTuple):
@@ -81,6 +83,33 @@ class StudyFolder(ImageFolder):
                     found[path] = Other(path, reason if self._is_inside(path) else ELSEWHERE)
         return [found[path] for path in sorted(found)]
 
+    @cached_property
+    def copied(self) -> set[Path]:
+        """What the manifest of a published set calls copied, and is still as it was copied; damaged lines count for nothing."""
+        found: set[Path] = set()
+        manifest = self.path / MANIFEST
+        try:
+            lines = read_text(manifest, "table_bytes").splitlines() if manifest.is_file() else []
+        except (OSError, ValueError, PrivmedError):  # of a stranger, and in any state
+            return found
+        for text in lines:
+            try:
+                line = json.loads(text)
+                path = inside(self.path, line["file"]) if "copied" in line else None
+                if path is not None and path.is_file() and digest(path) == line["sha256"]:
+                    found.add(path)
+            except (ValueError, KeyError, TypeError, PrivmedError):
+                continue
+        return found
+
+    def marked(self) -> list[Item]:
+        """As :meth:`present`, without what was only copied.
+
+        Raises:
+            InputError: as :meth:`present`.
+        """
+        return [item for item in self.present() if item.image not in self.copied]
+
     def _is_inside(self, path: Path) -> bool:
         folder = self.root if self.root in path.parents else self.path
         try:
@@ -110,7 +139,7 @@ def no_image(path: Path) -> str:
     if keyword == "MediaStorageDirectoryStorage":
         return INDEX
     if keyword:
-        return "" if "Image" in keyword else f"is a DICOM file without an image ({kind.name})"
+        return "" if "Image" in keyword else f"is a DICOM file that is no picture of a patient ({kind.name})"
     if syntax == DeflatedExplicitVRLittleEndian or _has_pixels(path):  # a deflated one is not unpacked here
         return ""
     return "is a DICOM file without pixels, of a kind that is not in the standard"
@@ -134,17 +163,6 @@ def _has_pixels(path: Path) -> bool:
     return bool(seen)
 
 
-def is_dicom(path: Path) -> bool:
-    """Whether a file begins as DICOM does; one that cannot be read does not, and a pipe is not waited for."""
-    if not path.is_file():
-        return False
-    try:
-        with path.open("rb") as file:
-            return file.read(132)[128:] == b"DICM"
-    except OSError:
-        return False
-
-
 def can_be_copied(other: Other, deidentify: bool) -> bool:
     """Whether a file that is no image can go into a release as it is, or with another identity."""
     return other.reason not in (INDEX, ELSEWHERE) and (not deidentify or is_dicom(other.image))
@@ -165,7 +183,7 @@ class Copying:
 
     def _copy(self, other: Other, draft: Path) -> dict[str, Any]:
         figures = {"copied": other.reason}
-        if is_dicom(other.image):
+        if is_dicom(other.image) or (other.reason == MASK and may_be_dicom(other.image)):
             seen = copy_dicom(other.image, draft, self.identity)
             return figures | ({"burnt_in": seen} if seen else {})
         if self.identity.deidentify:
@@ -222,15 +240,33 @@ def carry(
         if name in unusable:
             todo.append(Other(item.image, _public(reasons[name], item, release.source.path)))
         if item.mask is not None and (name not in reasons or name in unusable):
-            todo += [Other(path, "is a mask") for path in item.mask.files if is_dicom(path)]
+            todo += [Other(path, MASK) for path in item.mask.files if may_be_dicom(path)]
     job.failed = []
     outcome = release.run(todo, Copying(identity), tick)  # type: ignore[arg-type]
     lost, others = dict(outcome.failed), {release.name(other) for other in rest}
+    for name in lost.keys() & others:  # a copy that was wanted costs no exit code, so it must not hold up a merge
+        job.note(name, "left", reason=lost[name])
     failed = [(name, why) for name, why in failed if name not in unusable or name in lost]
-    return Carried(
-        failed + [pair for pair in outcome.failed if pair[0] not in reasons and pair[0] not in others],
-        sorted(left + [pair for pair in outcome.failed if pair[0] in others]),
-    )
+    failed += _without_masks(release, items, {name for name, _ in failed}, lost)
+    return Carried(failed, sorted(left + [pair for pair in outcome.failed if pair[0] in others]))
+
+
+def _without_masks(
+    release: Release, items: Sequence[Item], gone: set[str], lost: dict[str, str]
+) -> list[tuple[str, str]]:
+    """Take out images one of whose masks could not be written, with their other masks; names and reasons."""
+    failed = []
+    for item in items:
+        name = release.name(item)
+        masks = [path.relative_to(release.source.path).as_posix() for path in item.mask.files] if item.mask else []
+        bad = next((mask for mask in masks if mask in lost), None)
+        if bad is None or name in gone:
+            continue
+        for file in (name, *masks):
+            release.withdraw(file)
+        failed.append((name, f"its mask cannot be published: {lost[bad]}"))
+        release.job.note(name, "failed", reason=failed[-1][1])
+    return failed
 
 
 def _why(other: Other, copy: bool) -> str:

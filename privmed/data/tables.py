@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 from pathlib import Path, PurePosixPath
 
 from privmed.errors import InputError
@@ -10,6 +11,8 @@ from privmed.files import local_name, whole_file
 from privmed.limits import check_file, read_bytes
 
 TABLES = ("split.csv", "groups.csv", "labels.csv")
+GROUPS = "groups.csv"
+SAYS = {"split.csv": "split", "groups.csv": "group", "labels.csv": "label"}  # the column that counts
 
 
 def read_table(path: Path, column: str) -> dict[str, str]:
@@ -48,11 +51,16 @@ class Table:
     The name of the image is in the column ``file``, or in the first one if there is none of that name. Columns are parted by commas,
     semicolons or tabs; what is kept stays byte for byte, in whatever encoding.
 
+    Args:
+        path: the table.
+        bare: it is published without other columns than its own two, and with numbers for groups, which may be called as patients are.
+
     Raises:
-        InputError: when it cannot be read, or its column ``file`` names something outside the data set.
+        InputError: when it cannot be read, its column ``file`` names something outside the data set, or it is to be bare and has no such
+            columns.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, bare: bool = False) -> None:
         self.path = path
         try:
             text = read_bytes(path, "table_bytes").decode("utf-8", "surrogateescape")
@@ -63,6 +71,7 @@ class Table:
         self.delimiter = max(",;\t", key=head.count)
         names = self._cells(head)
         self.column = names.index("file") if "file" in names else 0
+        self.bare = self._bare(text.lstrip("\ufeff")) if bare else None
         if "file" in names:
             for line in self.lines[1:]:
                 if name := self._name(line):
@@ -70,9 +79,34 @@ class Table:
 
     def copy(self, target: Path, absent: set[str], work: Path) -> None:
         """Write it without the lines that name one of ``absent``; ``work`` is for the temporary file."""
-        kept = [line for n, line in enumerate(self.lines) if n == 0 or self._name(line) not in absent]
+        if self.bare is not None:
+            rows = [row for n, row in enumerate(self.bare) if n == 0 or str(PurePosixPath(row[0])) not in absent]
+            kept = [f"{self.delimiter.join(map(self._quoted, row))}\n" for row in rows]
+        else:
+            kept = [line for n, line in enumerate(self.lines) if n == 0 or self._name(line) not in absent]
         with whole_file(target, overwrite=True, work=work) as temporary:
             temporary.write_bytes("".join(kept).encode("utf-8", "surrogateescape"))
+
+    def _bare(self, text: str) -> list[list[str]]:
+        """Its rows with two cells each: the name of the file, and what the table says of it."""
+        wanted = ["file", SAYS[self.path.name]]
+        try:
+            rows = list(csv.DictReader(io.StringIO(text, newline=""), delimiter=self.delimiter))
+        except csv.Error as error:
+            raise InputError(f"{self.path}: cannot be read ({error}).") from error
+        if not set(wanted) <= set(self._cells(self.lines[0].lstrip("\ufeff")) if self.lines else ()):
+            raise InputError(
+                f"{self.path}: must have the columns {wanted[0]} and {wanted[1]}, as nothing else of it is published with --deidentify."
+            )
+        pairs = [[(row[name] or "").strip() for name in wanted] for row in rows if (row["file"] or "").strip()]
+        if self.path.name == GROUPS:
+            numbers = {group: str(n) for n, group in enumerate(dict.fromkeys(group for _, group in pairs), 1)}
+            pairs = [[name, numbers[group]] for name, group in pairs]
+        return [wanted, *pairs]
+
+    def _quoted(self, cell: str) -> str:
+        special = any(c in cell for c in (self.delimiter, '"', "\n", "\r"))
+        return '"' + cell.replace('"', '""') + '"' if special else cell
 
     def _name(self, line: str) -> str:
         cells = self._cells(line)

@@ -16,12 +16,17 @@ from uuid import UUID
 from attrs import define, field
 
 from privmed.errors import InputError, MissingDependencyError, PrivmedError, VerificationError
+from privmed.imaging.dicom_whole import PIXELS, check_whole
 from privmed.limits import read_bytes
 
 REGISTERED = "1.2.840.10008."  # UIDs of the standard itself, which mean the same everywhere
-KINDS = ("ClassUID", "TransferSyntaxUID", "ContextUID", "CodingSchemeUID", "MappingResourceUID", "CreatorUID")
+KINDS = ("ClassUID", "TransferSyntaxUID", "ContextUID", "CodingSchemeUID", "MappingResourceUID")
 """Ends of the keywords of UIDs that say what kind of thing something is, and not which one (PS3.6)."""
-PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
+CREATOR = "CreatorUID"  # of what says which device or firm made something: stays where names stay
+SENDERS = (0x00020016, 0x00020017, 0x00020018, 0x00020026, 0x00020027, 0x00020028, 0x00020100, 0x00020102)
+"""Tags of the file meta information that say who sent a file to whom, and what they add for themselves (PS3.10, 7.1)."""
+TEXTS = ("TextValue", "UnformattedTextValue")  # of reports, and of notes on images
+DOCUMENT = "EncapsulatedDocument"
 ULTRASOUND = "Ultrasound"
 
 
@@ -63,11 +68,16 @@ class Identity:
         """Change a dataset in place: all its UIDs and references, and, if so wanted, what it says of patient and hospital.
 
         Raises:
-            InputError: when a value in its header is damaged, so that it could not be changed.
+            InputError: when a value in its header is damaged, so that it could not be changed; when a document is in it that says of
+                the patient what it likes.
         """
         try:
             if self.deidentify:
+                if any(element.keyword == DOCUMENT for element in dataset.iterall()):
+                    raise InputError(f"{source}: holds a whole document (as PDF), which cannot be de-identified.")
                 self._anonymizer.anonymize(dataset)
+                for tag in SENDERS:
+                    dataset.file_meta.pop(tag, None)
                 dataset.preamble = bytes(128)  # of free use
             else:
                 dataset.file_meta.walk(self._element)
@@ -91,7 +101,7 @@ class Identity:
         """Change an element if it is a UID; whether it was one, also one that stays."""
         if element.VR != "UI":
             return False
-        if element.value and not element.keyword.endswith(KINDS):
+        if element.value and not element.keyword.endswith(KINDS if self.deidentify else (*KINDS, CREATOR)):
             several = not isinstance(element.value, str)
             old = element.value if several else [element.value]
             new = [v if v.startswith(REGISTERED) else self.uid(v) for v in old]
@@ -121,11 +131,21 @@ def burnt_in(dataset: Any) -> str:
     return "ultrasound without BurnedInAnnotation" if ultrasound and not said else ""
 
 
+def free_text(dataset: Any) -> str:
+    """Why names may be in what somebody wrote, which nothing replaces; empty where there is no such text."""
+    written = any(element.keyword in TEXTS and element.value for element in dataset.iterall())
+    return "free text, which is not de-identified" if written else ""
+
+
+def _pixels_of(dataset: Any) -> list[bytes]:
+    return [bytes(dataset[name].value or b"") for name in PIXELS if name in dataset]
+
+
 def copy_dicom(path: Path, target: Path, identity: Identity) -> str:
     """Write a DICOM file with another identity; its pixels stay as they are, byte for byte, compressed ones too.
 
     Returns:
-        What :func:`burnt_in` says of it.
+        What :func:`burnt_in` says of it, and when it was de-identified :func:`free_text`.
 
     Raises:
         InputError: when it is damaged.
@@ -137,14 +157,17 @@ def copy_dicom(path: Path, target: Path, identity: Identity) -> str:
     except ImportError as error:
         raise MissingDependencyError(f"{path}: reading DICOM needs pydicom: pip install 'privmed[dicom]'.") from error
     try:
-        dataset = pydicom.dcmread(io.BytesIO(bytes_of(path)), force=False)
+        data = bytes_of(path)
+        dataset = pydicom.dcmread(io.BytesIO(data), force=False)
     except PrivmedError:
         raise
     except Exception as error:  # pydicom raises many kinds on damaged files
         raise InputError(f"{path}: the DICOM file is cut off or damaged ({error}).") from error
-    _check_whole(path, dataset)
-    before = [bytes(dataset[name].value) for name in PIXELS if name in dataset]
+    check_whole(path, data, dataset)
+    before = _pixels_of(dataset)
     seen = burnt_in(dataset) if before else ""
+    if identity.deidentify:
+        seen = seen or free_text(dataset)
     identity.apply(dataset, path)
     try:
         dataset.save_as(target, enforce_file_format=True)
@@ -154,7 +177,7 @@ def copy_dicom(path: Path, target: Path, identity: Identity) -> str:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(f"{path}: its header cannot be written back ({reason}). Repair the file first.") from error
     written = pydicom.dcmread(target)
-    if before != [bytes(written[name].value) for name in PIXELS if name in written]:
+    if before != _pixels_of(written):
         raise VerificationError(f"{path}: what was written holds other pixels, so it was left out.")
     return seen
 
@@ -169,17 +192,3 @@ def bytes_of(path: Path) -> bytes:
         return read_bytes(path)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}).") from error
-
-
-def _check_whole(path: Path, dataset: Any) -> None:
-    """Refuse pixels that were cut off, which pydicom reads without a word."""
-    from pydicom.pixels.utils import get_expected_length
-
-    if "PixelData" not in dataset or dataset.file_meta.TransferSyntaxUID.is_encapsulated:
-        return
-    try:
-        short = len(dataset.PixelData) < get_expected_length(dataset)
-    except (AttributeError, TypeError, ValueError) as error:
-        raise InputError(f"{path}: the DICOM header is incomplete or damaged ({error}).") from error
-    if short:
-        raise InputError(f"{path}: the DICOM file is cut off; its pixels are not all there.")

@@ -131,7 +131,9 @@ def test_what_is_copied_keeps_its_pixels_and_says_that_it_is_not_protected(study
     before = tree(out)
     assert protect(study, out, "--copy-rest", "--resume", "-q") == 0
     assert tree(out) == before
+    capsys.readouterr()
     assert protect(study, out, "--resume", "-q") == 2  # would leave copies behind
+    assert "was begun with --copy-rest. Go on" in capsys.readouterr().err
 
 
 def test_what_was_copied_is_protected_when_it_can_be(study, tmp_path):
@@ -152,7 +154,7 @@ def test_names_in_the_pixels_are_warned_of(study, tmp_path, capsys):
     said = capsys.readouterr()
     burnt = {line["file"]: line["reason"] for line in json.loads(said.out)["burnt_in"]}
     assert burnt == {SCAN: "ultrasound without BurnedInAnnotation", CLIP: "BurnedInAnnotation is YES"}
-    assert "their pixels may show names: 2, the first" in said.err
+    assert "their pixels or texts may hold names: 2, the first" in said.err
     ds = pydicom.dcmread(study / SCAN)
     ds.BurnedInAnnotation = "NO"
     ds.save_as(study / SCAN)
@@ -180,6 +182,50 @@ def test_a_dicom_mask_is_of_the_set_too(study, tmp_path):
     mask, scan = pydicom.dcmread(out / f"masks/jane/ct/{SLICES[0]}.dcm"), pydicom.dcmread(out / CTS[0])
     assert mask.SourceImageSequence[0].ReferencedSOPInstanceUID == scan.SOPInstanceUID
     assert lines(out)[f"masks/jane/ct/{SLICES[0]}.dcm"]["copied"] == "is a mask"
+
+
+def bad_mask(study: Path, how: str) -> str:
+    """The mask of the first slice as a DICOM file whose header cannot be changed; its name."""
+    name = f"masks/jane/ct/{SLICES[0]}.dcm"
+    (study / name).with_suffix(".png").unlink()
+    dicom_mask(study / name, SLICES[0])
+    if how == "no preamble":
+        (study / name).write_bytes((study / name).read_bytes()[132:])
+        return name
+    ds = pydicom.dcmread(study / name)
+    with pydicom.config.disable_value_validation():
+        ds.StudyDate = "yesterday"
+        ds.save_as(study / name)
+    return name
+
+
+def test_shards_that_were_killed_before_their_masks_are_not_whole(study, tmp_path, monkeypatch, capsys):
+    from privmed.cli import studies as module
+
+    (study / CLIP).unlink()
+    mask = bad_mask(study, "a date")
+    dicom_mask(study / mask, SLICES[0])
+
+    def kill(*_, **__):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(module.Studies, "carry", kill)
+        for n in (1, 2):
+            assert protect(study, tmp_path / "out", "-q", "--shard", f"{n}/2") == 130
+    capsys.readouterr()
+    assert run(["jobs", "merge", str(tmp_path / "out"), "--json"]) == 1
+    assert told(capsys)["missing"] == [mask]
+
+
+def test_a_copy_that_failed_holds_up_no_merge(study, tmp_path, capsys):
+    (study / CLIP).unlink()
+    (study / "images/gone").symlink_to("nowhere")
+    one, two = tmp_path / "one", tmp_path / "two"
+    assert protect(study, one, "--copy-rest", "-q") == 0
+    assert [protect(study, two, "--copy-rest", "-q", "--shard", f"{n}/2") for n in (1, 2)] == [0, 0]
+    assert run(["jobs", "merge", str(two), "-q"]) == 0
+    assert tree(one) == tree(two)
 
 
 def test_a_link_that_leads_out_is_never_copied(study, tmp_path, capsys):
@@ -274,6 +320,35 @@ class TestDeidentified:
         assert len({pydicom.dcmread(out / name).StudyInstanceUID for name in (*CTS, SCAN)}) == 1
         assert len({str(pydicom.dcmread(out / name).PatientName) for name in (*CTS, SCAN)}) == 1
 
+    def test_a_run_that_was_killed_while_judging_goes_on(self, study, tmp_path, monkeypatch):
+        from privmed.cli import protect as module
+
+        (study / CLIP).unlink()
+        out = tmp_path / "out"
+
+        def stop(*_):
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patched:
+            patched.setattr(module, "check_judge", lambda *_: None)
+            patched.setattr(module, "judge_release", stop)
+            assert protect(study, out, "--deidentify", "--judge", "quick", "-q") == 130
+        before = (out / SCAN).read_bytes()
+        assert protect(study, out, "--deidentify", "--resume", "-q") == 0
+        assert (out / SCAN).read_bytes() == before
+        assert not work_of(out).exists()
+
+    def test_what_names_are_made_from_is_for_its_owner_alone(self, study, tmp_path, capsys, monkeypatch):
+        assert protect(study, tmp_path / "out", "--deidentify") == 1  # the clip
+        kept = work_of(tmp_path / "out") / "identity"
+        assert kept.stat().st_mode & 0o777 == 0o600
+        assert str(kept) in capsys.readouterr().out.replace("\n", "")
+        (tmp_path / "mount").mkdir()
+        monkeypatch.setattr(os.path, "ismount", lambda path: Path(path) == tmp_path / "mount")
+        assert protect(study, tmp_path / "mount", "--deidentify", "-q") == 2
+        assert "--secret KEY" in capsys.readouterr().err
+        assert list((tmp_path / "mount").iterdir()) == []
+
     def test_shards_need_a_secret(self, study, tmp_path, capsys):
         assert protect(study, tmp_path / "out", "--deidentify", "-q", "--shard", "1/2") == 2
         assert "--secret KEY" in capsys.readouterr().err
@@ -282,6 +357,58 @@ class TestDeidentified:
         assert run(["jobs", "merge", str(tmp_path / "two"), "-q"]) == 0
         assert protect(study, tmp_path / "one", *more) == 0
         assert tree(tmp_path / "one") == tree(tmp_path / "two")
+
+    @pytest.mark.parametrize("how", ["a date", "no preamble"])
+    def test_a_mask_that_keeps_the_name_costs_its_image(self, study, tmp_path, capsys, how):
+        (study / CLIP).unlink()
+        bad = bad_mask(study, how)
+        key = shared_key(tmp_path / "key")
+        out, parts = tmp_path / "out", tmp_path / "parts"
+        more = ["--protector", "noise", "--set", "where=image", "--deidentify", "--secret", key]
+        assert run(["protect", str(study), "-o", str(out), *more, "--json"]) == 1
+        failed = {line["file"]: line["reason"] for line in told(capsys)["failed"]}
+        assert failed.keys() == {CTS[0]}
+        assert "mask" in failed[CTS[0]]
+        assert lines(out).keys() == {CTS[1], SCAN}
+        assert not (out / CTS[0]).exists()
+        assert not (out / bad).exists()
+        assert NAME.encode() not in words(out)
+        for n in (1, 2):
+            run(["protect", str(study), "-o", str(parts), *more, "-q", "--shard", f"{n}/2"])
+        assert run(["jobs", "merge", str(parts), "-q"]) == 1
+        assert not (parts / "manifest.jsonl").exists()
+        assert run(["jobs", "merge", str(parts), "-q", "--leave-out"]) == 1
+        assert tree(parts) == tree(out)
+        dicom_mask(study / bad, SLICES[0])
+        assert run(["protect", str(study), "-o", str(out), *more, "--resume", "-q"]) == 0
+        assert lines(out).keys() == {*CTS, SCAN, bad}
+
+    def test_tables_and_documents_tell_nothing_of_the_patient(self, study, tmp_path, capsys):
+        one, two = (f"{name.removeprefix('images/')}" for name in CTS)
+        (study / "groups.csv").write_text(f'file,group,who\n{one},"Doe, Jane",PAT-4711\n{two},"Doe, Jane",PAT-4711\n')
+        (study / "labels.csv").write_text(f"\ufefffile;name;label\n{one};Doe^Jane;benign\n{two};Doe^Jane;benign\n")
+        film = pydicom.dcmread(study / REPORT)
+        film.SOPClassUID = film.file_meta.MediaStorageSOPClassUID = pydicom.uid.EncapsulatedPDFStorage
+        film.EncapsulatedDocument = b"%PDF Doe^Jane "
+        film.save_as(study / REPORT)
+        out = tmp_path / "out"
+        assert protect(study, out, "--deidentify", "--copy-rest", "--json") == 0
+        assert "document" in {line["file"]: line["reason"] for line in told(capsys)["left"]}[REPORT]
+        assert not (out / REPORT).exists()
+        for word in (b"Doe", b"Jane", NUMBER.encode()):
+            assert word not in words(out)
+        assert (out / "groups.csv").read_text() == f"file,group\n{one},1\n{two},1\n"
+        assert (out / "labels.csv").read_text() == f"file;label\n{one};benign\n{two};benign\n"
+        (study / "labels.csv").write_text(f"file,name\n{one},Doe^Jane\n")
+        assert protect(study, tmp_path / "two", "--deidentify", "-q") == 3
+        assert "columns file and label" in capsys.readouterr().err
+
+    def test_a_set_that_lost_all_its_masks_is_not_there(self, study, tmp_path):
+        for name in (CTS[1], SCAN, CLIP):
+            (study / name).unlink()
+        bad_mask(study, "a date")
+        assert protect(study, tmp_path / "out", "--deidentify", "-q") == 1
+        assert [p.name for p in tmp_path.iterdir()] == ["set"]
 
     def test_a_damaged_date_costs_its_file(self, study, tmp_path, capsys):
         ds = pydicom.dcmread(study / SCAN)
@@ -296,8 +423,9 @@ class TestDeidentified:
 
 
 def test_what_is_missing_for_de_identification_is_said_first(study, phantoms, tmp_path, capsys, monkeypatch):
+    pytest.importorskip("dicognito", reason="needs privmed[deidentify]")
     assert protect(phantoms(tmp_path / "plain"), tmp_path / "out", "--deidentify", "-q") == 2
-    assert "there is no DICOM image" in capsys.readouterr().err or "dicognito" in capsys.readouterr().err
+    assert "there is no DICOM image" in capsys.readouterr().err
     monkeypatch.setitem(sys.modules, "dicognito.anonymizer", None)
     assert protect(study, tmp_path / "out", "--deidentify", "-q") == 2
     assert "pip install 'privmed[deidentify]'" in capsys.readouterr().err
@@ -327,11 +455,31 @@ class TestMarked:
         assert len({ds.StudyInstanceUID for ds in marked}) == 1
         assert not {ds.StudyInstanceUID for ds in marked} & {STUDY}
         assert all((ds.PatientName == NAME) != bool(more) for ds in marked)
-        (out / CLIP).unlink()
-        assert run(["verify", str(out), "--key", str(key), "-q"]) == 0
-        assert run(["unlock", str(out), "-o", str(back), "--key", str(key), "-q"]) == 0
+        capsys.readouterr()
+        assert run(["verify", str(out), "--key", str(key), "--json"]) == 0
+        summary = told(capsys)
+        assert {line["file"]: line["state"] for line in summary["images"] if line["state"] != "untouched"} == {
+            CLIP: "copied"
+        }
+        assert run(["unlock", str(out), "-o", str(back), "--key", str(key), "--json"]) == 0
+        assert (told(capsys)["copied"], (back / CLIP).exists()) == (1, False)
         for name in (*CTS, SCAN):
             assert pydicom.dcmread(back / name) == pydicom.dcmread(study / name), name
+
+    def test_a_manifest_cannot_talk_an_altered_image_out_of_its_mark(self, study, tmp_path, capsys):
+        from hashlib import sha256
+
+        (study / CLIP).unlink()
+        out, key = tmp_path / "out", tmp_path / "k.key"
+        assert self.mark(study, out, key, "-q") == 0
+        ds = pydicom.dcmread(out / SCAN)
+        ds.PixelData = bytes(48) + ds.PixelData[48:]
+        ds.save_as(out / SCAN)
+        altered = lines(out)[SCAN] | {"copied": "x", "sha256": sha256((out / SCAN).read_bytes()).hexdigest()}
+        (out / "manifest.jsonl").write_text("{]\n7\n" + json.dumps(altered) + "\n")
+        assert run(["verify", str(out), "--key", str(key), "-q"]) == 6
+        (out / "manifest.jsonl").write_bytes(b"\xff\n")
+        assert run(["verify", str(out), "--key", str(key), "-q"]) == 6
 
     def test_a_resumed_run_equals_a_whole_one(self, study, tmp_path):
         (study / CLIP).unlink()
@@ -343,6 +491,15 @@ class TestMarked:
         (study / SCAN).write_bytes(good)
         assert self.mark(study, *runs["parts"], "--seed", "3", "--copy-rest", "-q", "--resume") == 0
         assert tree(runs["whole"][0]) == tree(runs["parts"][0])
+
+    def test_new_names_do_not_come_from_a_seed(self, study, tmp_path, capsys):
+        pytest.importorskip("dicognito", reason="needs privmed[deidentify]")
+        (study / CLIP).unlink()
+        given = [study, tmp_path / "out", tmp_path / "k.key", "--seed", "3", "--deidentify", "-q"]
+        assert self.mark(*given) == 2
+        assert "--secret KEY" in capsys.readouterr().err
+        assert not (tmp_path / "out").exists()
+        assert self.mark(*given, "--secret", shared_key(tmp_path / "key")) == 0
 
     def test_shards_need_a_secret(self, study, tmp_path, capsys):
         (study / CLIP).unlink()

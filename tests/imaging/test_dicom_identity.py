@@ -69,6 +69,22 @@ def test_instances_are_renamed_at_any_depth_and_kinds_are_kept():
     assert ds.PatientName == "Doe^Jane"
 
 
+def test_who_made_and_sent_a_file_is_not_told_when_names_go():
+    pytest.importorskip("dicognito", reason="needs privmed[deidentify]")
+    for deidentify in (False, True):
+        ds = made(InstanceCreatorUID="1.2.98.1", CreatorVersionUID="1.2.98.2")
+        meta = ds.file_meta
+        meta.SourceApplicationEntityTitle = meta.SendingApplicationEntityTitle = "WARD7"
+        meta.ReceivingApplicationEntityTitle = "WARD7"
+        meta.SourcePresentationAddress = meta.ReceivingPresentationAddress = "ward7.example"
+        meta.PrivateInformationCreatorUID, meta.PrivateInformation = "1.2.98.3", b"WARD7 "
+        Identity(b"a", deidentify).apply(ds, "a.dcm")
+        told = f"{meta}{ds}"
+        for word in ("1.2.98", "WARD7", "ward7"):
+            assert (word in told) != deidentify, word
+        assert ds.SOPClassUID == meta.MediaStorageSOPClassUID == CTImageStorage
+
+
 @pytest.mark.parametrize(
     ("tags", "words"),
     [
@@ -103,16 +119,141 @@ def test_a_copy_keeps_the_bytes_of_its_pixels(tmp_path, name, deidentify):
         assert {e.tag for e in before if e.VR not in ("UI", "SQ") and after[e.tag].value != e.value} == set()
 
 
-def test_what_is_damaged_is_not_copied(tmp_path):
-    pixels = np.zeros((8, 8), np.uint16)
+def test_what_the_documentation_says_that_stays_does_stay():
+    pytest.importorskip("dicognito", reason="needs privmed[deidentify]")
+    stays = {"DeviceSerialNumber": "SN77", "PatientAge": "049Y", "PatientSex": "F", "DetectorID": "D9", "AdmissionID": "A1"}
+    stays |= {"PatientComments": "likes tea", "StudyDescription": "chest", "EthnicGroup": "x", "MedicalAlerts": "none"}
+    ds = made(PatientName="Doe^Jane", **stays)
+    Identity(b"a", True).apply(ds, "a.dcm")
+    assert {name: ds[name].value for name in stays} == stays
+    assert ds.PatientName != "Doe^Jane"
+
+
+def saved(path, ds, syntax=ExplicitVRLittleEndian) -> bytes:
+    ds.file_meta.TransferSyntaxUID = syntax
+    ds.save_as(path, enforce_file_format=True)
+    return path.read_bytes()
+
+
+def image(**tags) -> Dataset:
     ds = made(Rows=8, Columns=8, SamplesPerPixel=1, BitsAllocated=16, BitsStored=16, HighBit=15, PixelRepresentation=0)
     ds.PhotometricInterpretation = "MONOCHROME2"
-    ds.PixelData = pixels.tobytes()
+    ds.PixelData = np.arange(64, dtype=np.uint16).tobytes()
     ds["PixelData"].VR = "OW"
+    for name, value in tags.items():
+        setattr(ds, name, value)
+    return ds
+
+
+def report() -> Dataset:
+    inner, outer = Dataset(), Dataset()
+    inner.ReferencedSOPClassUID, inner.ReferencedSOPInstanceUID = CTImageStorage, HERS
+    outer.ReferencedSOPSequence = Sequence([inner, inner])
+    ds = made(PatientName="Doe^Jane", CurrentRequestedProcedureEvidenceSequence=Sequence([outer]))
+    ds.SOPClassUID = ds.file_meta.MediaStorageSOPClassUID = pydicom.uid.BasicTextSRStorage
+    return ds
+
+
+def uncopied(tmp_path, data: bytes, cuts) -> list[int]:
+    """The cuts that make a file that is copied all the same."""
+    wrong = []
+    for kept in cuts:
+        (tmp_path / "cut.dcm").write_bytes(data[:kept])
+        try:
+            copy_dicom(tmp_path / "cut.dcm", tmp_path / "copy.dcm", Identity(b"a"))
+        except InputError:
+            assert not (tmp_path / "copy.dcm").exists()
+        else:
+            (tmp_path / "copy.dcm").unlink()
+            wrong.append(kept)
+    return wrong
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # of what pydicom reads half
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, pydicom.uid.ImplicitVRLittleEndian])
+@pytest.mark.parametrize("kind", [CTImageStorage, pydicom.uid.SegmentationStorage])
+def test_an_image_that_is_cut_off_is_not_copied(tmp_path, syntax, kind):
+    ds = image(SOPClassUID=kind)
+    ds.file_meta.MediaStorageSOPClassUID = kind
+    data = saved(tmp_path / "a.dcm", ds, syntax)
+    last = len(data)
+    # before the pixels there are cuts between elements, too
+    assert uncopied(tmp_path, data, [*range(134, last - 128, 2), last - 100, last - 2, last - 1]) == []
+    assert uncopied(tmp_path, data, [last]) == [last]
+
+
+@pytest.mark.parametrize("undefined", [False, True])
+def test_a_report_that_is_cut_off_within_an_element_is_not_copied(tmp_path, undefined):
+    ds = report()
+    for element in ds.iterall():
+        if element.VR == "SQ":
+            element.is_undefined_length = undefined
+    data = saved(tmp_path / "a.dcm", ds)
+    start = data.index(b"\x40\x00\x75\xa3SQ")
+    assert uncopied(tmp_path, data, range(start + 1, len(data))) == []
+    assert uncopied(tmp_path, data, [len(data)]) == [len(data)]
+    assert uncopied(tmp_path, data + bytes(6), [len(data) + 6]) == [len(data) + 6]  # padding
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_a_compressed_image_without_its_last_fragment_is_not_copied(tmp_path):
+    ds = image(PixelData=pydicom.encaps.encapsulate([b"\x01\x02" * 20]))
+    ds["PixelData"].VR = "OB"
+    ds["PixelData"].is_undefined_length = True
+    data = saved(tmp_path / "a.dcm", ds, pydicom.uid.RLELossless)
+    assert uncopied(tmp_path, data, range(len(data) - 60, len(data) - 8)) == []
+
+
+@pytest.mark.parametrize(
+    ("how", "words"),
+    [
+        ("no transfer syntax", "no transfer syntax of the standard"),
+        ("a private transfer syntax", "no transfer syntax of the standard"),
+        ("empty float pixels", "not all there"),
+        ("an image without pixels", "without pixels"),
+        ("no rows", "incomplete or damaged"),
+    ],
+)
+def test_what_is_damaged_is_one_sentence(tmp_path, how, words):
+    ds = image()
+    if how == "empty float pixels":
+        del ds.PixelData
+        ds.FloatPixelData = None
+        ds.BitsAllocated = 32
+    elif how == "an image without pixels":
+        del ds.PixelData
+    elif how == "no rows":
+        del ds.Rows
     ds.save_as(tmp_path / "a.dcm", enforce_file_format=True)
     data = (tmp_path / "a.dcm").read_bytes()
-    for kept in (len(data) - 10, 200):
-        (tmp_path / "cut.dcm").write_bytes(data[:kept])
-        with pytest.raises(InputError, match=r"cut off|damaged"):
-            copy_dicom(tmp_path / "cut.dcm", tmp_path / "copy.dcm", Identity(b"a"))
-    assert not (tmp_path / "copy.dcm").exists()
+    tag, value = b"\x02\x00\x10\x00UI", b"\x14\x001.2.840.10008.1.2.1\x00"
+    assert tag + value in data
+    if how == "no transfer syntax":
+        data = data.replace(tag + value, b"\x02\x00\x16\x00AE" + value[:-1] + b" ")
+    elif how == "a private transfer syntax":
+        data = data.replace(value, b"\x14\x001.2.826.0.1.99.8.100")
+    (tmp_path / "a.dcm").write_bytes(data)
+    with pytest.raises(InputError, match=words):
+        copy_dicom(tmp_path / "a.dcm", tmp_path / "copy.dcm", Identity(b"a"))
+
+
+def test_documents_are_not_de_identified_and_texts_are_told_of(tmp_path):
+    pytest.importorskip("dicognito", reason="needs privmed[deidentify]")
+    ds = made(EncapsulatedDocument=b"%PDF Jane Doe ")
+    ds.SOPClassUID = ds.file_meta.MediaStorageSOPClassUID = pydicom.uid.EncapsulatedPDFStorage
+    saved(tmp_path / "a.dcm", ds)
+    copy_dicom(tmp_path / "a.dcm", tmp_path / "copy.dcm", Identity(b"a"))
+    with pytest.raises(InputError, match="whole document"):
+        copy_dicom(tmp_path / "a.dcm", tmp_path / "two.dcm", Identity(b"a", True))
+    assert not (tmp_path / "two.dcm").exists()
+    ds, said = report(), Dataset()
+    assert copy_dicom_of(tmp_path, ds, True) == ""
+    said.TextValue = "Jane Doe has a nodule"
+    ds.ContentSequence = Sequence([said])
+    assert copy_dicom_of(tmp_path, ds, False) == ""  # her name stays everywhere
+    assert "free text" in copy_dicom_of(tmp_path, ds, True)
+
+
+def copy_dicom_of(tmp_path, ds, deidentify) -> str:
+    saved(tmp_path / "a.dcm", ds)
+    return copy_dicom(tmp_path / "a.dcm", tmp_path / "copy.dcm", Identity(b"a", deidentify))

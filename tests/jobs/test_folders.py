@@ -75,6 +75,19 @@ def test_shards_and_workers_hide_as_one_process_does(scans, capsys):
     assert {p.name for p in scans.iterdir() if p.name.startswith(".")} == set()
 
 
+def test_shards_take_the_files_of_a_folder_that_a_whole_run_takes(scans):
+    pydicom = pytest.importorskip("pydicom", reason="needs privmed[dicom]")
+    path = pydicom.data.get_testdata_file("CT_small.dcm", download=False)
+    for name in ("a.dcm", "b.dcm", "IM0001"):
+        (scans / "scans" / name).write_bytes(Path(path).read_bytes())
+    for name in ("0.png", "1.tif", "b/0.png"):
+        (scans / "scans" / name).unlink()
+    assert hide(scans, "one", "--allow-lossy") == 0
+    assert [hide(scans, "two", "--allow-lossy", "--shard", f"{n}/2") for n in (1, 2)] == [0, 0]
+    assert run(["jobs", "merge", str(scans / "two"), "-q"]) == 0
+    assert tree(scans / "two") == tree(scans / "one")
+
+
 @pytest.mark.slow
 def test_the_analyzer_answers_a_folder(scans):
     pytest.importorskip("privmed_analyzers", reason="needs the plugin privmed-analyzers")
