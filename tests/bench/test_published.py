@@ -19,6 +19,7 @@ PLANS = sorted((ROOT / "benchmarks").glob("*.yaml"))
 DOCUMENTS = ("README.md", "docs/results.md", "plugins/privmed-watermarkers/README.md")
 NEW = (
     "hiding-sets",
+    "hiding-groups",
     "hiding-key",
     "protection-busi-waves",
     "protection-busi-cls",
