@@ -121,7 +121,13 @@ def test_a_copy_keeps_the_bytes_of_its_pixels(tmp_path, name, deidentify):
 
 def test_what_the_documentation_says_that_stays_does_stay():
     pytest.importorskip("dicognito", reason="needs privmed[deidentify]")
-    stays = {"DeviceSerialNumber": "SN77", "PatientAge": "049Y", "PatientSex": "F", "DetectorID": "D9", "AdmissionID": "A1"}
+    stays = {
+        "DeviceSerialNumber": "SN77",
+        "PatientAge": "049Y",
+        "PatientSex": "F",
+        "DetectorID": "D9",
+        "AdmissionID": "A1",
+    }
     stays |= {"PatientComments": "likes tea", "StudyDescription": "chest", "EthnicGroup": "x", "MedicalAlerts": "none"}
     ds = made(PatientName="Doe^Jane", **stays)
     Identity(b"a", True).apply(ds, "a.dcm")
