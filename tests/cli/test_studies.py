@@ -218,6 +218,20 @@ def test_shards_that_were_killed_before_their_masks_are_not_whole(study, tmp_pat
     assert told(capsys)["missing"] == [mask]
 
 
+@pytest.mark.parametrize("identities", [True, False])
+def test_a_release_of_other_identities_copies_no_dicom_mask(study, tmp_path, identities):
+    from privmed.data.release import Release
+
+    (study / CLIP).unlink()
+    bad, out = bad_mask(study, "a date"), tmp_path / "out"
+    source = StudyFolder(study, lenient=True)
+    with Release(source, out, {}, identities=identities) as release:
+        release.run(source.items(), lambda item, draft: {"size": draft.write_bytes(b"x")})
+        release.finish(source.items(), [])
+    assert (out / bad).exists() != identities
+    assert (out / f"masks/jane/ct/{SLICES[1]}.png").exists()
+
+
 def test_a_copy_that_failed_holds_up_no_merge(study, tmp_path, capsys):
     (study / CLIP).unlink()
     (study / "images/gone").symlink_to("nowhere")
