@@ -23,6 +23,7 @@ NEW = (
     "hiding-key",
     "protection-busi-waves",
     "protection-busi-cls",
+    "jobs",
     "detection",
     "detection-network",
     "covert-pairs",
