@@ -11,7 +11,7 @@ from PIL import Image
 
 from privmed import locks, registry
 from privmed.cli import run
-from privmed.data.lesions import Segmenter, make_segmenter
+from privmed.data.lesions import make_segmenter
 from privmed.errors import SettingsError
 from privmed.keyfile import read_key
 from privmed.locks import Passphrase
@@ -166,4 +166,3 @@ def test_networks_of_classes_are_refused(monkeypatch):
     monkeypatch.setattr(registry, "create", lambda *_: method)
     with pytest.raises(SettingsError, match="tells classes"):
         make_segmenter("unet:x", "cpu")
-    assert isinstance(Segmenter(method), Segmenter)

@@ -200,15 +200,13 @@ def test_unpacking_stops_at_the_length_that_was_promised():
 def test_values_move_by_one_in_texture_both_ways_and_few_of_them(hider, rng):
     cover = photograph(rng, 128, 128)
     data = rng.bytes(600)
-    change = pixels_of(hider.hide_file(data, cover, KEY)).astype(int) - pixels_of(cover)
+    change = pixels_of(hider.hide_file(data, cover, KEY, generator=0)).astype(int) - pixels_of(cover)
     assert set(np.unique(change)) == {-1, 0, 1}
     moved = change != 0
     assert moved[:, 64:].sum() > 5 * moved[:, :64].sum()
     ups, count = (change > 0).sum(), moved.sum()
     assert abs(ups / count - 0.5) < 0.1
-    # 308 for half the bits of salt and head. The code costs a third of a change a bit, and 0.4
-    # for the one salt in thirty that needs a second try.
-    assert count - 308 < 0.43 * 8 * len(data)
+    assert count - 308 < 0.35 * 8 * len(data)  # 308 for half the bits of salt and head
 
 
 def test_last_bits_look_random_however_flat_the_photograph_is(hider, rng):
