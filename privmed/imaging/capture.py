@@ -12,7 +12,7 @@ import numpy as np
 from torch import Tensor
 
 from privmed.imaging.picture import Picture
-from privmed.imaging.segmentation import check_described, of_mask, write_made
+from privmed.imaging.segmentation import check_described, in_own_series, of_mask, write_made
 
 DESCRIPTION = "Lesion mask, white; not for measurement"
 
@@ -53,14 +53,7 @@ def _capture(picture: Picture, pixels: np.ndarray, method: str, version: str, fr
         bits_allocated=8,
         coordinate_system="PATIENT",
         patient_orientation=("L", "P"),  # highdicom asks for one; that of the scan stands below
-        series_instance_uid=hd.UID(),
-        series_number=int(scan.get("SeriesNumber") or 0) + 1001,
-        sop_instance_uid=hd.UID(),
-        instance_number=1,
-        manufacturer="privmed",
-        manufacturer_model_name="privmed",
-        software_versions=version,
-        device_serial_number="0",
+        **in_own_series(picture, 1001, version),
         transfer_syntax_uid="1.2.840.10008.1.2.1",
     )
     made.PatientOrientation = scan.get("PatientOrientation") or None  # unknown is empty

@@ -96,6 +96,22 @@ def write_made(path: str | Path, picture: Picture, pixels: np.ndarray, make: Cal
     return Path(path)
 
 
+def in_own_series(picture: Picture, after: int, version: str) -> dict[str, Any]:
+    """What an object made from a scan says of itself: new, in a series of its own, numbered ``after`` the scan's, by this program."""
+    import highdicom as hd
+
+    return {
+        "series_instance_uid": hd.UID(),
+        "series_number": int(picture.extra["dataset"].get("SeriesNumber") or 0) + after,
+        "sop_instance_uid": hd.UID(),
+        "instance_number": 1,
+        "manufacturer": "privmed",
+        "manufacturer_model_name": "privmed",
+        "software_versions": version,
+        "device_serial_number": "0",
+    }
+
+
 def _segmentation(picture: Picture, pixels: np.ndarray, method: str, version: str):
     import highdicom as hd
     from pydicom.sr.codedict import codes
@@ -114,13 +130,6 @@ def _segmentation(picture: Picture, pixels: np.ndarray, method: str, version: st
         pixel_array=pixels[None],
         segmentation_type=hd.seg.SegmentationTypeValues.BINARY,
         segment_descriptions=[segment],
-        series_instance_uid=hd.UID(),
-        series_number=int(picture.extra["dataset"].get("SeriesNumber") or 0) + 1000,
-        sop_instance_uid=hd.UID(),
-        instance_number=1,
-        manufacturer="privmed",
-        manufacturer_model_name="privmed",
-        software_versions=version,
-        device_serial_number="0",
+        **in_own_series(picture, 1000, version),
         omit_empty_frames=False,
     )

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
+import pydicom
 from PIL import Image
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.sequence import Sequence
@@ -17,6 +19,8 @@ from pydicom.uid import (
     UltrasoundImageStorage,
     UltrasoundMultiFrameImageStorage,
 )
+
+from privmed.cli import run
 
 STUDY, SERIES, FRAME = "1.2.826.0.1.99.1", "1.2.826.0.1.99.2", "1.2.826.0.1.99.3"
 SLICES = ("1.2.826.0.1.99.4.1", "1.2.826.0.1.99.4.2")
@@ -112,3 +116,44 @@ def words(root: Path) -> bytes:
     """All that is written in a folder, names included."""
     files = [p for p in sorted(root.rglob("*")) if p.is_file()]
     return b"\n".join(data for p in files for data in (p.name.encode(), p.read_bytes()))
+
+
+NOISE = ["--protector", "noise", "--set", "where=roi"]
+UIDS = (STUDY, SERIES, FRAME, *SLICES)
+
+
+def protect(source, out, *more) -> int:
+    return run(["protect", str(source), "-o", str(out), *NOISE, *more])
+
+
+def told(capsys) -> dict:
+    return json.loads(capsys.readouterr().out)
+
+
+def tree(root: Path) -> dict[str, bytes]:
+    return {p.relative_to(root).as_posix(): p.read_bytes() for p in root.rglob("*") if p.is_file()}
+
+
+def lines(out: Path) -> dict[str, dict]:
+    found = [json.loads(line) for line in (out / "manifest.jsonl").read_text().splitlines()]
+    return {line["file"]: line for line in found}
+
+
+def shared_key(path: Path) -> str:
+    assert run(["keygen", "--shared", "-o", str(path), "-q"]) == 0
+    return str(path)
+
+
+def bad_mask(study: Path, how: str) -> str:
+    """The mask of the first slice as a DICOM file whose header cannot be changed; its name."""
+    name = f"masks/jane/ct/{SLICES[0]}.dcm"
+    (study / name).with_suffix(".png").unlink()
+    dicom_mask(study / name, SLICES[0])
+    if how == "no preamble":
+        (study / name).write_bytes((study / name).read_bytes()[132:])
+        return name
+    ds = pydicom.dcmread(study / name)
+    with pydicom.config.disable_value_validation():
+        ds.StudyDate = "yesterday"
+        ds.save_as(study / name)
+    return name

@@ -19,18 +19,20 @@ sys.path.insert(0, str(Path(__file__).parent))
 from studytree import (  # noqa: E402
     CLIP,
     CTS,
-    FRAME,
     INDEX,
     NAME,
     NOTE,
-    NUMBER,
     REPORT,
     SCAN,
-    SERIES,
     SLICES,
-    STUDY,
+    UIDS,
+    bad_mask,
     dicom_mask,
+    lines,
+    protect,
     study_tree,
+    told,
+    tree,
     words,
 )
 
@@ -38,35 +40,10 @@ from privmed.cli import run  # noqa: E402
 from privmed.data.studies import StudyFolder  # noqa: E402
 from privmed.data.workplace import work_of  # noqa: E402
 
-NOISE = ["--protector", "noise", "--set", "where=roi"]
-UIDS = (STUDY, SERIES, FRAME, *SLICES)
-
 
 @pytest.fixture
 def study(tmp_path):
     return study_tree(tmp_path / "set")
-
-
-def protect(source, out, *more) -> int:
-    return run(["protect", str(source), "-o", str(out), *NOISE, *more])
-
-
-def told(capsys) -> dict:
-    return json.loads(capsys.readouterr().out)
-
-
-def tree(root: Path) -> dict[str, bytes]:
-    return {p.relative_to(root).as_posix(): p.read_bytes() for p in root.rglob("*") if p.is_file()}
-
-
-def lines(out: Path) -> dict[str, dict]:
-    found = [json.loads(line) for line in (out / "manifest.jsonl").read_text().splitlines()]
-    return {line["file"]: line for line in found}
-
-
-def shared_key(path: Path) -> str:
-    assert run(["keygen", "--shared", "-o", str(path), "-q"]) == 0
-    return str(path)
 
 
 def test_images_are_told_by_content_and_the_rest_is_listed_with_its_reason(study, tmp_path, capsys):
@@ -184,21 +161,6 @@ def test_a_dicom_mask_is_of_the_set_too(study, tmp_path):
     assert lines(out)[f"masks/jane/ct/{SLICES[0]}.dcm"]["copied"] == "is a mask"
 
 
-def bad_mask(study: Path, how: str) -> str:
-    """The mask of the first slice as a DICOM file whose header cannot be changed; its name."""
-    name = f"masks/jane/ct/{SLICES[0]}.dcm"
-    (study / name).with_suffix(".png").unlink()
-    dicom_mask(study / name, SLICES[0])
-    if how == "no preamble":
-        (study / name).write_bytes((study / name).read_bytes()[132:])
-        return name
-    ds = pydicom.dcmread(study / name)
-    with pydicom.config.disable_value_validation():
-        ds.StudyDate = "yesterday"
-        ds.save_as(study / name)
-    return name
-
-
 def test_shards_that_were_killed_before_their_masks_are_not_whole(study, tmp_path, monkeypatch, capsys):
     from privmed.cli import studies as module
 
@@ -260,182 +222,6 @@ def test_what_cannot_be_read_is_not_waited_for_and_costs_itself(study, tmp_path,
     assert "cannot be read" in left["images/gone"]
 
 
-class TestDeidentified:
-    @pytest.fixture(autouse=True)
-    def needs(self):
-        pytest.importorskip("dicognito", reason="needs privmed[deidentify]")
-
-    def test_nothing_tells_of_the_patient(self, study, tmp_path, capsys):
-        (study / f"masks/jane/ct/{SLICES[0]}.png").unlink()
-        dicom_mask(study / f"masks/jane/ct/{SLICES[0]}.dcm", SLICES[0])
-        out = tmp_path / "out"
-        assert protect(study, out, "--deidentify", "--copy-rest", "--json") == 0
-        left = {line["file"]: line["reason"] for line in told(capsys)["left"]}
-        assert "cannot be de-identified" in left[NOTE]
-        assert "cannot be de-identified" not in left[INDEX]
-        inside = b"".join(data for name, data in tree(out).items() if name != "manifest.jsonl")
-        for word in (*UIDS, NAME, NUMBER, "20200102", "19701231", "S-0815"):
-            assert word.encode() not in inside, word
-        new = [pydicom.dcmread(out / name) for name in (*CTS, SCAN, CLIP, REPORT)]
-        assert len({str(ds.PatientName) for ds in new}) == len({ds.StudyInstanceUID for ds in new}) == 1
-        assert {ds.DeidentificationMethod for ds in new} == {"DICOGNITO"}
-        assert protect(study, out, "--copy-rest", "--resume", "-q") == 2  # not with names from here on
-        named = new[-1].CurrentRequestedProcedureEvidenceSequence[0].ReferencedSeriesSequence[0].ReferencedSOPSequence
-        assert [item.ReferencedSOPInstanceUID for item in named] == [ds.SOPInstanceUID for ds in new[:2]]
-        assert not work_of(out).exists()  # the secret is gone
-
-    def test_new_names_are_drawn_anew_unless_a_secret_is_given(self, study, tmp_path):
-        key = shared_key(tmp_path / "key")
-        for name, more in (("a", []), ("b", []), ("c", ["--secret", key]), ("d", ["--secret", key, "--workers", "2"])):
-            assert protect(study, tmp_path / name, "--deidentify", "--copy-rest", "-q", *more) == 0
-        names = [str(pydicom.dcmread(tmp_path / n / SCAN).PatientName) for n in "abc"]
-        uids = [pydicom.dcmread(tmp_path / n / SCAN).StudyInstanceUID for n in "abc"]
-        assert len(set(uids)) == 3
-        assert len(set(names)) > 1
-        assert tree(tmp_path / "c") == tree(tmp_path / "d")
-
-    def test_a_resumed_run_goes_on_with_the_same_names(self, study, tmp_path, capsys):
-        good = (study / CTS[1]).read_bytes()
-        (study / CTS[1]).write_bytes(good[:-100])
-        (study / CLIP).unlink()
-        out = tmp_path / "out"
-        assert protect(study, out, "--deidentify", "-q") == 1
-        first = (out / CTS[0]).read_bytes()
-        (study / CTS[1]).write_bytes(good)
-        assert protect(study, out, "--deidentify", "-q", "--resume") == 0
-        assert (out / CTS[0]).read_bytes() == first
-        assert len({pydicom.dcmread(out / name).SeriesInstanceUID for name in CTS}) == 1
-        assert not work_of(out).exists()
-        assert protect(study, out, "--deidentify", "-q", "--resume") == 2
-        assert "is gone" in capsys.readouterr().err
-
-    def test_a_run_that_wrote_nothing_leaves_nothing(self, study, tmp_path):
-        shutil.rmtree(study / "masks")
-        (study / "masks").mkdir()
-        assert protect(study, tmp_path / "out", "--deidentify", "-q") == 1
-        assert [p.name for p in tmp_path.iterdir()] == ["set"]
-
-    def test_a_run_that_was_killed_goes_on_with_the_same_names(self, study, tmp_path, monkeypatch):
-        from privmed.data.release import Release
-
-        (study / CLIP).unlink()
-        out, add, added = tmp_path / "out", Release.add, []
-
-        def stop(release, *given, **more):
-            if added:
-                raise KeyboardInterrupt
-            added.append(add(release, *given, **more))
-            return added[-1]
-
-        with monkeypatch.context() as patched:
-            patched.setattr(Release, "add", stop)
-            assert protect(study, out, "--deidentify", "-q") == 130
-        assert protect(study, out, "--deidentify", "-q", "--resume") == 0
-        assert len({pydicom.dcmread(out / name).StudyInstanceUID for name in (*CTS, SCAN)}) == 1
-        assert len({str(pydicom.dcmread(out / name).PatientName) for name in (*CTS, SCAN)}) == 1
-
-    def test_a_run_that_was_killed_while_judging_goes_on(self, study, tmp_path, monkeypatch):
-        from privmed.cli import protect as module
-
-        (study / CLIP).unlink()
-        out = tmp_path / "out"
-
-        def stop(*_):
-            raise KeyboardInterrupt
-
-        with monkeypatch.context() as patched:
-            patched.setattr(module, "check_judge", lambda *_: None)
-            patched.setattr(module, "judge_release", stop)
-            assert protect(study, out, "--deidentify", "--judge", "quick", "-q") == 130
-        before = (out / SCAN).read_bytes()
-        assert protect(study, out, "--deidentify", "--resume", "-q") == 0
-        assert (out / SCAN).read_bytes() == before
-        assert not work_of(out).exists()
-
-    def test_what_names_are_made_from_is_for_its_owner_alone(self, study, tmp_path, capsys, monkeypatch):
-        assert protect(study, tmp_path / "out", "--deidentify") == 1  # the clip
-        kept = work_of(tmp_path / "out") / "identity"
-        assert kept.stat().st_mode & 0o777 == 0o600
-        assert str(kept) in capsys.readouterr().out.replace("\n", "")
-        (tmp_path / "mount").mkdir()
-        monkeypatch.setattr(os.path, "ismount", lambda path: Path(path) == tmp_path / "mount")
-        assert protect(study, tmp_path / "mount", "--deidentify", "-q") == 2
-        assert "--secret KEY" in capsys.readouterr().err
-        assert list((tmp_path / "mount").iterdir()) == []
-
-    def test_shards_need_a_secret(self, study, tmp_path, capsys):
-        assert protect(study, tmp_path / "out", "--deidentify", "-q", "--shard", "1/2") == 2
-        assert "--secret KEY" in capsys.readouterr().err
-        more = ["--deidentify", "--copy-rest", "-q", "--secret", shared_key(tmp_path / "key")]
-        assert [protect(study, tmp_path / "two", *more, "--shard", f"{n}/2") for n in (1, 2)] == [0, 0]
-        assert run(["jobs", "merge", str(tmp_path / "two"), "-q"]) == 0
-        assert protect(study, tmp_path / "one", *more) == 0
-        assert tree(tmp_path / "one") == tree(tmp_path / "two")
-
-    @pytest.mark.parametrize("how", ["a date", "no preamble"])
-    def test_a_mask_that_keeps_the_name_costs_its_image(self, study, tmp_path, capsys, how):
-        (study / CLIP).unlink()
-        bad = bad_mask(study, how)
-        key = shared_key(tmp_path / "key")
-        out, parts = tmp_path / "out", tmp_path / "parts"
-        more = ["--protector", "noise", "--set", "where=image", "--deidentify", "--secret", key]
-        assert run(["protect", str(study), "-o", str(out), *more, "--json"]) == 1
-        failed = {line["file"]: line["reason"] for line in told(capsys)["failed"]}
-        assert failed.keys() == {CTS[0]}
-        assert "mask" in failed[CTS[0]]
-        assert lines(out).keys() == {CTS[1], SCAN}
-        assert not (out / CTS[0]).exists()
-        assert not (out / bad).exists()
-        assert NAME.encode() not in words(out)
-        for n in (1, 2):
-            run(["protect", str(study), "-o", str(parts), *more, "-q", "--shard", f"{n}/2"])
-        assert run(["jobs", "merge", str(parts), "-q"]) == 1
-        assert not (parts / "manifest.jsonl").exists()
-        assert run(["jobs", "merge", str(parts), "-q", "--leave-out"]) == 1
-        assert tree(parts) == tree(out)
-        dicom_mask(study / bad, SLICES[0])
-        assert run(["protect", str(study), "-o", str(out), *more, "--resume", "-q"]) == 0
-        assert lines(out).keys() == {*CTS, SCAN, bad}
-
-    def test_tables_and_documents_tell_nothing_of_the_patient(self, study, tmp_path, capsys):
-        one, two = (f"{name.removeprefix('images/')}" for name in CTS)
-        (study / "groups.csv").write_text(f'file,group,who\n{one},"Doe, Jane",PAT-4711\n{two},"Doe, Jane",PAT-4711\n')
-        (study / "labels.csv").write_text(f"\ufefffile;name;label\n{one};Doe^Jane;benign\n{two};Doe^Jane;benign\n")
-        film = pydicom.dcmread(study / REPORT)
-        film.SOPClassUID = film.file_meta.MediaStorageSOPClassUID = pydicom.uid.EncapsulatedPDFStorage
-        film.EncapsulatedDocument = b"%PDF Doe^Jane "
-        film.save_as(study / REPORT)
-        out = tmp_path / "out"
-        assert protect(study, out, "--deidentify", "--copy-rest", "--json") == 0
-        assert "document" in {line["file"]: line["reason"] for line in told(capsys)["left"]}[REPORT]
-        assert not (out / REPORT).exists()
-        for word in (b"Doe", b"Jane", NUMBER.encode()):
-            assert word not in words(out)
-        assert (out / "groups.csv").read_text() == f"file,group\n{one},1\n{two},1\n"
-        assert (out / "labels.csv").read_text() == f"file;label\n{one};benign\n{two};benign\n"
-        (study / "labels.csv").write_text(f"file,name\n{one},Doe^Jane\n")
-        assert protect(study, tmp_path / "two", "--deidentify", "-q") == 3
-        assert "columns file and label" in capsys.readouterr().err
-
-    def test_a_set_that_lost_all_its_masks_is_not_there(self, study, tmp_path):
-        for name in (CTS[1], SCAN, CLIP):
-            (study / name).unlink()
-        bad_mask(study, "a date")
-        assert protect(study, tmp_path / "out", "--deidentify", "-q") == 1
-        assert [p.name for p in tmp_path.iterdir()] == ["set"]
-
-    def test_a_damaged_date_costs_its_file(self, study, tmp_path, capsys):
-        ds = pydicom.dcmread(study / SCAN)
-        with pydicom.config.disable_value_validation():
-            ds.StudyDate = "yesterday"
-            ds.save_as(study / SCAN)
-        (study / CLIP).unlink()
-        assert protect(study, tmp_path / "out", "--deidentify", "--json") == 1
-        failed = told(capsys)["failed"]
-        assert [f["file"] for f in failed] == [SCAN]
-        assert "cannot be de-identified" in failed[0]["reason"]
-
-
 def test_what_is_missing_for_de_identification_is_said_first(study, phantoms, tmp_path, capsys, monkeypatch):
     pytest.importorskip("dicognito", reason="needs privmed[deidentify]")
     assert protect(phantoms(tmp_path / "plain"), tmp_path / "out", "--deidentify", "-q") == 2
@@ -444,86 +230,6 @@ def test_what_is_missing_for_de_identification_is_said_first(study, phantoms, tm
     assert protect(study, tmp_path / "out", "--deidentify", "-q") == 2
     assert "pip install 'privmed[deidentify]'" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
-
-
-class TestMarked:
-    @pytest.fixture(autouse=True)
-    def cheap(self, monkeypatch):
-        pytest.importorskip("privmed_watermarkers", reason="needs the plugin privmed-watermarkers")
-        pytest.importorskip("cryptography", reason="needs privmed[keys]")
-        from privmed import locks
-
-        monkeypatch.setattr(locks, "SCRYPT", {"n": 2**10, "r": 8, "p": 1})
-        monkeypatch.setenv("PRIVMED_PASSPHRASE", "correct horse")
-
-    def mark(self, source, out, key, *more) -> int:
-        return run(["watermark", str(source), "-o", str(out), "--key", str(key), "--watermarker", "plain", *more])
-
-    @pytest.mark.parametrize("more", [[], ["--deidentify"]])
-    def test_unlock_gives_back_pixels_and_every_tag(self, study, tmp_path, capsys, more):
-        if more:
-            pytest.importorskip("dicognito", reason="needs privmed[deidentify]")
-        out, key, back = tmp_path / "out", tmp_path / "k.key", tmp_path / "back"
-        assert self.mark(study, out, key, "--copy-rest", "-q", *more) == 0
-        marked = [pydicom.dcmread(out / name) for name in (*CTS, SCAN)]
-        assert len({ds.StudyInstanceUID for ds in marked}) == 1
-        assert not {ds.StudyInstanceUID for ds in marked} & {STUDY}
-        assert all((ds.PatientName == NAME) != bool(more) for ds in marked)
-        capsys.readouterr()
-        assert run(["verify", str(out), "--key", str(key), "--json"]) == 0
-        summary = told(capsys)
-        assert {line["file"]: line["state"] for line in summary["images"] if line["state"] != "untouched"} == {
-            CLIP: "copied"
-        }
-        assert run(["unlock", str(out), "-o", str(back), "--key", str(key), "--json"]) == 0
-        assert (told(capsys)["copied"], (back / CLIP).exists()) == (1, False)
-        for name in (*CTS, SCAN):
-            assert pydicom.dcmread(back / name) == pydicom.dcmread(study / name), name
-
-    def test_a_manifest_cannot_talk_an_altered_image_out_of_its_mark(self, study, tmp_path, capsys):
-        from hashlib import sha256
-
-        (study / CLIP).unlink()
-        out, key = tmp_path / "out", tmp_path / "k.key"
-        assert self.mark(study, out, key, "-q") == 0
-        ds = pydicom.dcmread(out / SCAN)
-        ds.PixelData = bytes(48) + ds.PixelData[48:]
-        ds.save_as(out / SCAN)
-        altered = lines(out)[SCAN] | {"copied": "x", "sha256": sha256((out / SCAN).read_bytes()).hexdigest()}
-        (out / "manifest.jsonl").write_text("{]\n7\n" + json.dumps(altered) + "\n")
-        assert run(["verify", str(out), "--key", str(key), "-q"]) == 6
-        (out / "manifest.jsonl").write_bytes(b"\xff\n")
-        assert run(["verify", str(out), "--key", str(key), "-q"]) == 6
-
-    def test_a_resumed_run_equals_a_whole_one(self, study, tmp_path):
-        (study / CLIP).unlink()
-        good = (study / SCAN).read_bytes()
-        runs = {name: (tmp_path / name, tmp_path / f"{name}.key") for name in ("whole", "parts")}
-        assert self.mark(study, *runs["whole"], "--seed", "3", "--copy-rest", "-q") == 0
-        (study / SCAN).write_bytes(good[:-100])
-        assert self.mark(study, *runs["parts"], "--seed", "3", "--copy-rest", "-q") == 1
-        (study / SCAN).write_bytes(good)
-        assert self.mark(study, *runs["parts"], "--seed", "3", "--copy-rest", "-q", "--resume") == 0
-        assert tree(runs["whole"][0]) == tree(runs["parts"][0])
-
-    def test_new_names_do_not_come_from_a_seed(self, study, tmp_path, capsys):
-        pytest.importorskip("dicognito", reason="needs privmed[deidentify]")
-        (study / CLIP).unlink()
-        given = [study, tmp_path / "out", tmp_path / "k.key", "--seed", "3", "--deidentify", "-q"]
-        assert self.mark(*given) == 2
-        assert "--secret KEY" in capsys.readouterr().err
-        assert not (tmp_path / "out").exists()
-        assert self.mark(*given, "--secret", shared_key(tmp_path / "key")) == 0
-
-    def test_shards_need_a_secret(self, study, tmp_path, capsys):
-        (study / CLIP).unlink()
-        assert self.mark(study, tmp_path / "out", tmp_path / "k.key", "--shard", "1/2", "-q") == 2
-        assert "--secret KEY" in capsys.readouterr().err
-        more = ["--secret", shared_key(tmp_path / "key"), "--together", "1", "-q"]
-        for n in (1, 2):
-            assert self.mark(study, tmp_path / "out", tmp_path / "k.key", "--shard", f"{n}/2", *more) == 0
-        assert run(["jobs", "merge", str(tmp_path / "out"), "-q"]) == 0
-        assert len({pydicom.dcmread(tmp_path / "out" / name).StudyInstanceUID for name in (*CTS, SCAN)}) == 1
 
 
 def test_a_worker_that_died_is_no_reason_to_publish_unprotected(study, tmp_path, monkeypatch, capsys):
