@@ -176,11 +176,31 @@ def run_plan(
         )
     if seeds:
         plan = evolve(plan, seeds=seeds, entries=[evolve(e, seeds=[]) for e in plan.entries])
-    suite = open_suite(plan, Path(root), out, device=device, models=models, trust=trust, progress=progress)
+    told = Told(progress)
+    suite = open_suite(plan, Path(root), out, device=device, models=models, trust=trust, progress=told.within)
     with _emptied_again(out):
         suite.prepare()
         task = Measuring(plan=plan, root=Path(root), out=out, device=device, models=models, trust=trust).of(suite)
-        return _finish(suite, out, only, collect, progress, task, job or Job("bench", strict=True))
+        return _finish(suite, out, only, collect, told, task, job or Job("bench", strict=True))
+
+
+@define
+class Told:
+    """Who is told how far a plan is: by its runs, and within one by what its suite counts."""
+
+    progress: Progress
+    total: int = 0
+    done: int = 0
+
+    def runs(self, more: int, words: str) -> None:
+        """So many more are there."""
+        self.done += more
+        self.progress(self.done, self.total, words)
+
+    def within(self, done: int, total: int, words: str) -> None:
+        """A suite tells how far it is in the run at hand."""
+        at = f"run {min(self.done + 1, self.total)} of {self.total}, " if self.total else ""
+        self.progress(done, total, f"{at}{words}")
 
 
 @contextmanager
@@ -199,28 +219,29 @@ def _emptied_again(out: Path) -> Iterator[None]:
 
 
 def _finish(
-    suite: Suite, out: Path, only: list[str] | None, collect: bool, progress: Progress, task: Measuring, job: Job
+    suite: Suite, out: Path, only: list[str] | None, collect: bool, told: Told, task: Measuring, job: Job
 ) -> Finished:
     """Run the cells that the log lacks, and gather."""
     log = RunLog(out / LOG)
     cells = list(suite.cells())
     keys = [key_of(suite, cell) for cell in cells]
     wanted = [(k, c) for k, c in zip(keys, cells) if not collect and (not only or c.entry.label in only)]
-    reached = 0
+    told.total = len(wanted)
 
     def units() -> Iterator[Unit]:
-        nonlocal reached
         for group in groups(wanted, together=job.executor.workers != 1):
             log.refresh()  # others may work in this folder
             lacking = [(key, cell) for key, cell in group if key not in log]
             if lacking:
-                progress(reached, len(wanted), words(lacking[0][1]))
+                told.runs(len(group) - len(lacking), words(lacking[0][1]))
                 yield Unit(words(lacking[0][1]), lacking)
-            reached += len(group)
+            else:
+                told.runs(len(group), "")
 
     def keep(unit: Unit, found: Measured) -> None:
         for (key, cell), (values, seconds) in zip(unit.payload, found):
             log.add(key, **entry_of(suite, cell, checked(cell, values)), seconds=round(seconds, 3))
+        told.runs(len(unit.payload), unit.id)
 
     job.run(task, units(), keep)
     return Finished(gather(suite, log, dict(zip(keys, cells))), suite.pictures())

@@ -23,7 +23,7 @@ from privmed.cli.common import (
     make,
 )
 from privmed.cli.engines import Batch
-from privmed.cli.folders import NONE, Several, about_of, for_folders, on_folder, refuse_force
+from privmed.cli.folders import NONE, Several, about_of, for_folders, on_folder, refuse_batch, refuse_force
 
 
 @for_folders
@@ -44,7 +44,6 @@ def command(
 ) -> None:
     """Analyse a hidden scan without extracting it."""
     from privmed.covert.files import Analysing
-    from privmed.errors import SettingsError
     from privmed.imaging import read_wire
 
     reporter = Reporter(json, quiet)
@@ -55,8 +54,7 @@ def command(
         task = Analysing(method=method, seed=seed)
         return on_folder("analyze", task, stego, output, several, reporter, device=device, about=about, batch=batch)
     several.check_unused(stego)
-    if batch != 1:
-        raise SettingsError(f"--batch: is for folders, and {stego} is none. Leave it out.")
+    refuse_batch(batch, stego)
     check_outputs([output], force, (stego,))
     read_wire(stego)  # refused before weights are loaded
     method = make("analyzer", analyzer, weights, device, set_)

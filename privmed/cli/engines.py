@@ -58,6 +58,7 @@ def job_of(
     address: str | None,
     device: str = "cpu",
     shard: str | None = None,
+    batch: int = 1,
     **more: Any,
 ) -> Job:
     """The job that the options of a command ask for.
@@ -67,6 +68,7 @@ def job_of(
         typer.Exit: when the commands of all shards were asked for, and were told.
     """
     from privmed.jobs import Job
+    from privmed.jobs.batches import Batched
     from privmed.jobs.engines import make_executor
     from privmed.jobs.shards import Shard, read_shard
 
@@ -75,7 +77,8 @@ def job_of(
         tell_shards(reporter, part)
         raise typer.Exit
     assert part is None or isinstance(part, Shard)
-    return Job(name, make_executor(engine, workers, device=device, address=address), shard=part, **more)
+    executor = make_executor(engine, workers, device=device, address=address)
+    return Job(name, executor if batch == 1 else Batched(executor, batch), shard=part, **more)
 
 
 def tell_shards(reporter: Reporter, count: int) -> None:

@@ -100,6 +100,18 @@ def refuse_force(force: bool) -> None:
         raise SettingsError("--force: is for single files. Choose another folder, or go on with --resume.")
 
 
+def refuse_batch(batch: int, path: Path) -> None:
+    """A single file makes no batch.
+
+    Raises:
+        SettingsError: when ``--batch`` was given.
+    """
+    from privmed.errors import SettingsError
+
+    if batch != 1:
+        raise SettingsError(f"--batch: is for folders, and {path} is none. Leave it out.")
+
+
 def on_folder(
     command: str,
     task: Any,
@@ -117,7 +129,6 @@ def on_folder(
     """Do a task of ``privmed.covert.files`` with every image of a folder."""
     from privmed.data.exchange import Each, exchange, photographs_for
     from privmed.devices import pick_device
-    from privmed.jobs.batches import Batched
 
     job = job_of(
         command,
@@ -129,10 +140,9 @@ def on_folder(
         shard=several.shard,
         max_failures=several.max_failures,
         retry_failed=several.retry_failed,
+        batch=batch,
         about={"suffix": suffix},
     )
-    if batch > 1:
-        job.executor = Batched(job.executor, batch)
     resume = several.resume or several.retry_failed
     release, items = exchange(folder, output, about, job=job, resume=resume, suffix=suffix)
     try:

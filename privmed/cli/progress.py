@@ -49,7 +49,7 @@ def _on_terminal(console: object, what: str) -> Iterator[Callable[[int, int, str
 
 
 class Lines:
-    """One line a minute, with the rate of that minute and the time left at it; nothing of what takes less.
+    """One line a minute, with the rate since the last and the time left at it; nothing of what takes less.
 
     Args:
         what: is done.
@@ -58,17 +58,25 @@ class Lines:
 
     def __init__(self, what: str, clock: Callable[[], float] = time.monotonic) -> None:
         self.what, self.clock = what, clock
-        self._since, self._done = clock(), 0
+        self._said = self._since = clock()
+        self._from = self._done = self._total = 0
 
     def tick(self, done: int, total: int, words: str = "") -> None:
-        """Say it, if it is time."""
-        passed = self.clock() - self._since
-        if passed < EVERY:
+        """Say it, if it is time. A rate is that of one count: where another begins, so does it."""
+        now = self.clock()
+        if self._total and (total != self._total or done < self._done):
+            self._since, self._from = now, done
+        self._done, self._total = done, total
+        if now - self._said < EVERY:
             return
-        rate = (done - self._done) / passed
-        left = f", about {in_time((total - done) / rate)} left" if rate > 0 and done <= total else ""
-        print(f"{self.what}: {done:,} of {total:,}, {rate:.3g} a second{left}", file=sys.stderr, flush=True)
-        self._since, self._done = self.clock(), max(done, 0)
+        passed = now - self._since
+        rate = (done - self._from) / passed if passed > 0 else 0.0
+        left = (
+            f", {rate:.3g} a second, about {in_time((total - done) / rate)} left" if rate > 0 and done <= total else ""
+        )
+        print(f"{self.what}: {f'{words}: ' if words else ''}{done:,} of {total:,}{left}", file=sys.stderr, flush=True)
+        self._said = self._since = now
+        self._from = done
 
 
 def in_time(seconds: float) -> str:

@@ -24,7 +24,7 @@ from privmed.cli.common import (
     resumable,
     settings,
 )
-from privmed.cli.engines import Address, DryRun, Engine, MaxFailures, Part, RetryFailed, Workers, job_of, preview
+from privmed.cli.engines import Address, Batch, DryRun, Engine, MaxFailures, Part, RetryFailed, Workers, job_of, preview
 from privmed.cli.studies import CopyRest, Deidentify, Secret, Studies, changed, tell
 
 
@@ -70,6 +70,7 @@ def command(
     max_failures: MaxFailures = None,
     retry_failed: RetryFailed = False,
     dry_run: DryRun = False,
+    batch: Batch = 1,
     device: Device = "auto",
     json: Json = False,
     quiet: Quiet = False,
@@ -96,6 +97,7 @@ def command(
         max_failures=max_failures,
         strict=strict,
         retry_failed=retry_failed,
+        batch=batch,
         about={"split": split},
     )
     source = StudyFolder(dataset, lenient=True)

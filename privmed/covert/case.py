@@ -101,7 +101,13 @@ def run_case(
 
 
 def verify(
-    run: Run, client: Hider, what: str, *, use: str = STRICTEST, strict: bool = False
+    run: Run,
+    client: Hider,
+    what: str,
+    *,
+    use: str = STRICTEST,
+    strict: bool = False,
+    recovered: Tensor | None = None,
 ) -> tuple[Tensor, dict[str, float], str]:
     """Recover the scan from a stego that arrived, and judge it.
 
@@ -110,6 +116,7 @@ def verify(
         client: the hider.
         what: the scan, for people.
         use, strict: see :func:`privmed.covert.fidelity.judge`.
+        recovered: what the hider recovers from this very stego, if that is known, (1, 3, H, W) in [0, 1].
 
     Returns:
         The recovered scan, figures of the stego and of it, and a warning or an empty string.
@@ -117,7 +124,8 @@ def verify(
     Raises:
         VerificationError: when the scan cannot be read out of the stego again.
     """
-    recovered = recover(client)(run).recovered.clamp(0, 1)
+    if recovered is None:
+        recovered = recover(client)(run).recovered.clamp(0, 1)
     figures = recovery(recovered, run.secret)
     warning = judge(client, figures, what, use=use, strict=strict)
     return recovered, run.similarity("stego") | figures, warning

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from json import dumps
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from attrs import field, frozen
@@ -14,15 +15,16 @@ from torch import Tensor
 from privmed.covert.case import verify
 from privmed.covert.fidelity import fidelity, recovery
 from privmed.covert.outcome import Outcome, map_picture, read_outcome
-from privmed.errors import PrivmedError, SettingsError
+from privmed.errors import SettingsError
 from privmed.files import whole_file
 from privmed.imaging import read, read_secret, read_wire, write_view, write_wire
-from privmed.interfaces import Analyzer, Hider
-from privmed.jobs.batches import attempt
+from privmed.imaging.quantise import quantise
+from privmed.interfaces import Analyzer, Hider, validation
+from privmed.jobs.batches import in_groups
 from privmed.jobs.contracts import Place, seed_of
 from privmed.metrics import psnr, ssim
-from privmed.pipeline import Pipeline, decode, hide, png, recover
-from privmed.refine import steps_of
+from privmed.pipeline import Pipeline, Run, decode, png, recover
+from privmed.refine import AUTO, steps_of
 
 
 @frozen(kw_only=True)
@@ -52,6 +54,22 @@ class Hiding:
             self.method.to(place.device)
         return lambda unit: self(*unit[1:], seed=seed_of(self.seed, unit[0]))
 
+    def open_batches(self, place: Place) -> Callable[[list[tuple[str, Path, Path, Path]]], list[Any]]:
+        """The work on batches: scans of one size are hidden, refined and recovered together."""
+        alone = self.open(place)
+
+        def together(units: list[tuple[str, Path, Path, Path]], pairs: list[Pair]) -> list[Hidden]:
+            return self._hide(pairs, seed_of(self.seed, units[0][0]))
+
+        return lambda units: in_groups(
+            units,
+            lambda unit: self._read(*unit[1:3]),
+            lambda pair: tuple(pair.secret.shape),
+            together,
+            lambda unit, pair, hidden: self._write(pair, hidden, *unit[1::2]),
+            alone,
+        )
+
     def __call__(
         self,
         secret: Path,
@@ -68,26 +86,76 @@ class Hiding:
             InputError: for a scan or photograph that cannot be used.
             VerificationError: when it falls short of the use, if ``strict``.
         """
-        wanted = fidelity(self.use)
+        pair = self._read(secret, cover)
+        (hidden,) = self._hide([pair], seed, progress)
+        return self._write(pair, hidden, secret, output, overwrite=overwrite)
+
+    def _read(self, secret: Path, cover: Path) -> Pair:
+        """A scan, and a photograph that is as large."""
         picture = read_secret(secret, frame=self.frame, allow_lossy=self.allow_lossy)
-        scan, photograph = picture.tensor(), read(cover, frame=0).tensor()  # of a cover, any picture will do
+        scan = validation.image("secret", picture.tensor())
+        photograph = validation.image("cover", read(cover, frame=0).tensor())  # of a cover, any picture will do
+        return Pair(scan, validation.fill(photograph, scan.shape[-2:]), picture.beyond_view)
+
+    def _hide(self, pairs: list[Pair], seed: int, progress: Callable[..., None] | None = None) -> list[Hidden]:
+        """Hide scans of one size, and recover each from what its file will hold; ``auto`` refines those that fall short."""
+        wanted, steps = fidelity(self.use), steps_of(self.refine)
+
+        def hide(some: list[Pair], refine: int) -> list[Hidden]:
+            secrets, covers = torch.cat([p.secret for p in some]), torch.cat([p.cover for p in some])
+            stegos = self.method.hide(secrets, covers, refine=refine, progress=progress, generator=seed)
+            recovered = self.method.recover(quantise(stegos), generator=seed)
+            return [Hidden(*one, refine, seed) for one in zip(stegos.split(1), recovered.split(1), strict=True)]
+
+        made = hide(pairs, steps or 0)
+        short = [
+            n
+            for n, pair in enumerate(pairs)
+            if steps is None and wanted.shortfalls(recovery(made[n].recovered, pair.secret))
+        ]
+        if short:
+            with suppress(SettingsError):  # no gradient, and nobody insisted on one
+                for n, better in zip(short, hide([pairs[n] for n in short], AUTO), strict=True):
+                    made[n] = better
+        return made
+
+    def _write(
+        self, pair: Pair, hidden: Hidden, source: Path, output: Path, *, overwrite: bool = True
+    ) -> dict[str, Any]:
+        """Write a stego, and judge what comes back from the file before it gets its name."""
         figures: dict[str, float] = {}
         warnings: list[str] = []
 
-        def falls_short(run: Any) -> bool:
-            recovered = recover(self.method)(run).recovered.clamp(0, 1)
-            return bool(wanted.shortfalls(recovery(recovered, run.secret)))
-
-        def check(run: Any) -> None:
-            _, found, warning = verify(run, self.method, str(secret), use=self.use, strict=self.strict)
+        def check(run: Run) -> None:
+            known = (
+                hidden.recovered
+            )  # of the rounded stego; a file that holds anything else is refused before this is called
+            _, found, warning = verify(run, self.method, str(source), use=self.use, strict=self.strict, recovered=known)
             figures.update(found)
             warnings.extend([warning] if warning else [])
 
-        more = {} if progress is None else {"progress": progress}
-        hiding = hide(self.method, refine=steps_of(self.refine), falls_short=falls_short, **more)
-        run = (hiding | png(output, overwrite=overwrite, check=check))(scan, photograph, seed=seed)
-        about = {"size": list(scan.shape[-2:]), "use": self.use, "refined": run.refined}
-        return {**about, "lost": picture.beyond_view or None, **figures, "warnings": warnings}
+        stego = hidden.stego
+        sent = Run(secret=pair.secret, cover=pair.cover, image=stego, stego=stego, seed=hidden.seed, last="stego")
+        png(output, overwrite=overwrite, check=check)(sent)
+        about = {"size": list(pair.secret.shape[-2:]), "use": self.use, "refined": hidden.refined}
+        return {**about, "lost": pair.lost or None, **figures, "warnings": warnings}
+
+
+class Pair(NamedTuple):
+    """A scan and a photograph of its size, (1, 3, H, W) both, and what of the scan a picture cannot show."""
+
+    secret: Tensor
+    cover: Tensor
+    lost: str
+
+
+class Hidden(NamedTuple):
+    """A stego, not yet rounded, and what is recovered from it once it is; the steps it was refined by, and the seed."""
+
+    stego: Tensor
+    recovered: Tensor
+    refined: int
+    seed: int
 
 
 @frozen(kw_only=True)
@@ -104,28 +172,20 @@ class Analysing:
         return lambda unit: self(*unit[1:], seed=seed_of(self.seed, unit[0]))
 
     def open_batches(self, place: Place) -> Callable[[list[tuple[str, Path, Path]]], list[Any]]:
-        """The work on batches."""
-        work = self.open(place)
-        return lambda units: self._together(units, work)
+        """The work on batches: stegos of one size are analysed together."""
+        alone = self.open(place)
 
-    def _together(self, units: list[tuple[str, Path, Path]], alone: Callable[[tuple], dict[str, Any]]) -> list[Any]:
-        """Analyse stegos of one size together; a batch that fails is done one by one, so that none suffers from another."""
-        made: list[Any] = [attempt(read_wire, stego) for _, stego, _ in units]
-        sizes: dict[tuple[int, ...], list[int]] = {}
-        for n, seen in enumerate(made):
-            if not isinstance(seen, PrivmedError):
-                sizes.setdefault(tuple(seen.shape), []).append(n)
-        for some in sizes.values():
-            seed = seed_of(self.seed, units[some[0]][0])
-            try:
-                responses = self.method.analyze(torch.cat([made[n] for n in some]), generator=seed).split(1)
-            except Exception:  # whatever a plugin raises, or a lack of memory; alone, it is told of whom
-                for n in some:
-                    made[n] = attempt(alone, units[n])
-                continue
-            for n, response in zip(some, responses, strict=True):
-                made[n] = attempt(lambda pair, to=units[n][2]: self._write(*pair, to), (made[n], response))
-        return made
+        def together(units: list[tuple[str, Path, Path]], stegos: list[Tensor]) -> tuple[Tensor, ...]:
+            return self.method.analyze(torch.cat(stegos), generator=seed_of(self.seed, units[0][0])).split(1)
+
+        return lambda units: in_groups(
+            units,
+            lambda unit: read_wire(unit[1]),
+            lambda seen: tuple(seen.shape),
+            together,
+            lambda unit, seen, response: self._write(seen, response, unit[2]),
+            alone,
+        )
 
     def __call__(self, stego: Path, output: Path, *, seed: int, overwrite: bool = True) -> dict[str, Any]:
         """Write the response to a stego, and say how far it is from it."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from attrs import field, frozen
@@ -21,6 +21,7 @@ from privmed.imaging.picture import Picture
 from privmed.interfaces import Protector
 from privmed.interfaces.fitting import Fitting, Report
 from privmed.interfaces.validation import MINIMUM_SIDE
+from privmed.jobs.batches import in_groups
 from privmed.jobs.contracts import Place
 from privmed.metrics import psnr, ssim
 
@@ -121,6 +122,31 @@ class Protecting:
         protector = self.protector if place.device is None else self.protector.to(place.device)
         return lambda payload: protect_file(protector, *payload, self.classes, self.identity)
 
+    def open_batches(self, place: Place) -> Callable[[list[tuple[Item, Path]]], list[Any]]:
+        """The work on batches: images of one size, and one number of grey levels, are protected together."""
+        alone = self.open(place)
+
+        def together(_: list[tuple[Item, Path]], read: list[Readable]) -> tuple[Tensor, ...]:
+            views, truths = torch.cat([one.view for one in read]), torch.cat([one.truth for one in read])
+            return self.protector.protect(views, truths, levels=max_value_of(read[0].picture)).split(1)
+
+        return lambda payloads: in_groups(
+            payloads,
+            lambda payload: readable(self.protector, payload[0], self.classes),
+            lambda one: (tuple(one.view.shape), max_value_of(one.picture)),
+            together,
+            lambda payload, one, protected: write_protected(self.protector, one, protected, *payload, self.identity),
+            alone,
+        )
+
+
+class Readable(NamedTuple):
+    """A picture, what is seen of it, (1, C, H, W), and what an exploiter would train on."""
+
+    picture: Picture
+    view: Tensor
+    truth: Tensor
+
 
 def protect_file(
     protector: Protector, item: Item, draft: Path, classes: list[str], identity: Identity | None = None
@@ -135,6 +161,17 @@ def protect_file(
         LossError: when its format cannot keep the change.
         VerificationError: when the written file breaks the bound, or equals its source; it must not be published then.
     """
+    one = readable(protector, item, classes)
+    protected = protector.protect(one.view, one.truth, levels=max_value_of(one.picture))
+    return write_protected(protector, one, protected, item, draft, identity)
+
+
+def readable(protector: Protector, item: Item, classes: list[str]) -> Readable:
+    """Read an image and its truth.
+
+    Raises:
+        InputError: when one of them cannot be used, or nothing in the image may be changed.
+    """
     picture = read(item.image)
     check_usable(picture)
     view, truth = picture.tensor(), truth_of(item, classes, picture.size)
@@ -142,7 +179,14 @@ def protect_file(
         raise InputError(
             f"{item.image}: {protector.name} has nothing to act on (an empty mask?), so it would be published unprotected."
         )
-    protected = protector.protect(view, truth, levels=max_value_of(picture))
+    return Readable(picture, view, truth)
+
+
+def write_protected(
+    protector: Protector, one: Readable, protected: Tensor, item: Item, draft: Path, identity: Identity | None = None
+) -> dict[str, Any]:
+    """Write a protected image, and prove the bound on the file; returns and raises as :func:`protect_file`."""
+    picture, view = one.picture, one.view
     with_identity(picture.within(protected, protector.reach), identity).save(draft, overwrite=True)
     written = read(draft).tensor()
     change = float((written - view).abs().max())

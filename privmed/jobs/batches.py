@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Iterator
-from typing import Any, Protocol, runtime_checkable
+from collections.abc import Callable, Hashable, Iterable, Iterator
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 from attrs import frozen
 
 from privmed.errors import PrivmedError
 from privmed.jobs.contracts import ITEM_ERRORS, Executor, Place, Result, Task, Unit
+
+Unitlike = TypeVar("Unitlike")
+Read = TypeVar("Read")
+Made = TypeVar("Made")
 
 
 @runtime_checkable
@@ -77,6 +81,44 @@ def batches_of(task: Task, place: Place) -> Callable[[list[Any]], list[Any]]:
         return task.open_batches(place)
     work = task.open(place)
     return lambda payloads: [attempt(work, payload) for payload in payloads]
+
+
+def in_groups(
+    units: list[Unitlike],
+    read: Callable[[Unitlike], Read],
+    kind_of: Callable[[Read], Hashable],
+    change: Callable[[list[Unitlike], list[Read]], Iterable[Made]],
+    write: Callable[[Unitlike, Read, Made], Any],
+    alone: Callable[[Unitlike], Any],
+) -> list[Any]:
+    """Work on those units of a batch together that a network can take together.
+
+    Args:
+        units: the batch.
+        read: what a unit is about.
+        kind_of: what those have in common that go together, such as their size.
+        change: the work on a group; it answers for each, in order.
+        write: what to do with the answer for a unit; returns its value.
+        alone: the work on one unit, whole. It is done for each of a group that fails together, so that none suffers from another.
+
+    Returns:
+        A value of each, in order, or what is wrong with it (``ITEM_ERRORS``).
+    """
+    made: list[Any] = [attempt(read, unit) for unit in units]
+    groups: dict[Hashable, list[int]] = {}
+    for n, seen in enumerate(made):
+        if not isinstance(seen, ITEM_ERRORS):
+            groups.setdefault(kind_of(seen), []).append(n)
+    for group in groups.values():
+        try:
+            answers = list(change([units[n] for n in group], [made[n] for n in group]))
+        except Exception:  # whatever a plugin raises, or a lack of memory; alone, it is told of whom
+            for n in group:
+                made[n] = attempt(alone, units[n])
+            continue
+        for n, answer in zip(group, answers, strict=True):
+            made[n] = attempt(lambda given: write(*given), (units[n], made[n], answer))
+    return made
 
 
 def attempt(work: Callable[[Any], Any], payload: Any) -> Any:

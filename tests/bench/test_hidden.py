@@ -119,6 +119,26 @@ def test_hiding_is_measured_after_the_file(toys):
     assert found["ssim", "faint", "secret-recovered", ""].value == pytest.approx(1, abs=1e-4)
 
 
+def test_how_far_a_plan_is_counts_runs_that_are_done(toys):
+    plain = {"suite": "hiding", "data": "scans", "entries": [{"label": "faint", "method": "faint"}]}
+    plan = make_plan({**plain, "grid": {"cover": ["photos"]}, "seeds": [0, 1], "settings": {"size": 64, "covers": 1}})
+    told = []
+    run_plan(plan, toys, toys / "out", progress=lambda *said: told.append(said))
+    first, second = (f"faint, scans, photos, all, 0, seed {seed}" for seed in (0, 1))
+    within = [f"run {n} of 2, faint on scans" for n in (1, 2)]
+    assert told == [
+        (0, 2, first),
+        *((n, 3, within[0]) for n in (1, 2, 3)),
+        (1, 2, first),
+        (1, 2, second),
+        *((n, 3, within[1]) for n in (1, 2, 3)),
+        (2, 2, second),
+    ]
+    told.clear()
+    run_plan(plan, toys, toys / "out", progress=lambda *said: told.append(said))
+    assert told[-1][:2] == (2, 2)
+
+
 def test_identical_images_have_no_finite_psnr_to_publish(toys):
     plain = {"suite": "hiding", "data": "scans", "entries": [{"label": "faint", "method": "faint"}]}
     plan = make_plan({**plain, "grid": {"cover": ["photos"]}, "settings": {"size": 64, "covers": 2}})

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
-from privmed import registry
+from privmed import Hider, registry
 from privmed.cli import run
-from privmed.covert.files import Analysing
-from privmed.errors import InputError
+from privmed.covert import files
+from privmed.covert.files import Analysing, Hiding
+from privmed.errors import InputError, VerificationError
 from privmed.jobs import LostItem, Unit
 from privmed.jobs.batches import Batched
 from privmed.jobs.contracts import Place
 from privmed.jobs.local import Local
 from privmed.jobs.pool import Processes
+from privmed.refine import AUTO
 
 SIZES = [(48, 64), (32, 32), (48, 64), (48, 64), (32, 32)]
 
@@ -114,3 +119,116 @@ def test_batches_are_for_folders(photographs, capsys):
     one = str(photographs / "stegos/0.png")
     assert run(["analyze", one, "-o", str(photographs / "r.png"), "--batch", "2"]) == 2
     assert "--batch" in capsys.readouterr().err
+
+
+def same_pictures(one, batch, tolerance=1):
+    """The names of the files of two folders, which hold the same pictures to the last bit of a float."""
+    names = sorted(p.name for p in one.iterdir())
+    assert names == sorted(p.name for p in batch.iterdir())
+    for name in names:
+        a, b = (np.asarray(Image.open(folder / name), int) for folder in (one, batch))
+        assert np.abs(a - b).max() <= tolerance, name
+    return names
+
+
+@pytest.fixture
+def scans(photographs):
+    rng = np.random.default_rng(1)
+    for folder in ("scans", "covers"):
+        (photographs / folder).mkdir()
+    for n, (height, width) in enumerate(SIZES):
+        smooth = Image.fromarray(rng.integers(0, 255, (4, 4, 3), dtype=np.uint8)).resize((width, height))
+        smooth.convert("L").save(photographs / f"scans/{n}.png")
+    (photographs / "scans/9.png").write_bytes(b"no picture")
+    for n in range(len(SIZES) + 1):  # of other sizes than the scans, and each of its own
+        noise = rng.integers(60, 190, (5 + n, 6, 3), dtype=np.uint8)
+        Image.fromarray(noise).resize((60 + 7 * n, 50)).save(photographs / f"covers/{n}.png")
+    return photographs
+
+
+def test_scans_hidden_in_batches_are_those_hidden_one_by_one(scans, capsys):
+    hide = ["hide", str(scans / "scans"), str(scans / "covers"), "--refine", "2", "-q", "-o"]
+    assert run([*hide, str(scans / "one")]) == 1
+    assert run([*hide, str(scans / "batches"), "--batch", "4"]) == 1
+    assert same_pictures(scans / "one", scans / "batches") == [f"{n}.png" for n in range(len(SIZES))]
+    lines = [[json.loads(x) for x in (scans / f"{w}.jsonl").read_text().splitlines()] for w in ("one", "batches")]
+    for a, b in zip(*lines, strict=True):
+        assert a.keys() == b.keys()
+        assert (a["source"], a["cover"], a["refined"]) == (b["source"], b["cover"], 2)
+        assert a["recovered_psnr"] == pytest.approx(b["recovered_psnr"], abs=0.05)
+
+
+def test_only_those_scans_of_a_batch_are_refined_that_fall_short(scans, monkeypatch):
+    method, hidden = registry.create("hider", "lightih"), []
+    hide = type(method).hide
+    monkeypatch.setattr(
+        type(method),
+        "hide",
+        lambda self, x, cover, **how: (hidden.append((len(x), how["refine"])), hide(self, x, cover, **how))[1],
+    )
+    units = [(f"{n}", scans / f"scans/{n}.png", scans / f"covers/{n}.png", scans / f"{n}.png") for n in (0, 2, 3)]
+    monkeypatch.setattr(files, "fidelity", lambda use: Short())
+    made = Hiding(method=method).open_batches(Place())(units)
+    assert [m["refined"] for m in made] == [0, AUTO, 0]
+    assert hidden == [(3, 0), (1, AUTO)]
+
+
+class Short:
+    """Finds the second scan too bad."""
+
+    def __init__(self):
+        self.asked = 0
+
+    def shortfalls(self, figures):
+        self.asked += 1
+        return ["short"] if self.asked == 2 else []
+
+
+def test_a_scan_that_is_refused_costs_its_batch_nothing(scans):
+    class Half(Hider):
+        name = "half"
+
+        def _hide(self, secret, cover, generator):
+            return torch.where(cover.mean((1, 2, 3), keepdim=True) > 0.99, cover, secret)
+
+        def _recover(self, stego, generator):
+            return stego
+
+    Image.new("RGB", (64, 48), "white").save(scans / "covers/2.png")
+    units = [(f"{n}", scans / f"scans/{n}.png", scans / f"covers/{n}.png", scans / f"{n}.png") for n in (0, 2, 3)]
+    made = Hiding(method=Half()).open_batches(Place())(units)
+    assert [isinstance(m, VerificationError) for m in made] == [False, True, False]
+    assert [output.is_file() for *_, output in units] == [True, False, True]
+
+
+@pytest.mark.parametrize(
+    "settings", [["em", "--set", "rounds=1", "--set", "batches=1", "--set", "step=1", "--set", "steps=3"], ["noise"]]
+)
+def test_images_protected_in_batches_are_those_protected_one_by_one(tmp_path, settings, capsys):
+    pytest.importorskip("privmed_protectors", reason="needs the plugin privmed-protectors")
+    rng = np.random.default_rng(2)
+    for folder in ("images", "masks"):
+        (tmp_path / "set" / folder).mkdir(parents=True)
+    for n, (height, width) in enumerate(SIZES):
+        deep = n == 3  # as large as its neighbours, and of other grey levels
+        values = rng.integers(0, 65535 if deep else 255, (height, width), dtype=np.uint16 if deep else np.uint8)
+        Image.fromarray(values).save(tmp_path / f"set/images/{n}.png")
+        mask = np.zeros((height, width), np.uint8)
+        mask[8:20, 8:24] = 0 if n == 4 else 255
+        Image.fromarray(mask).save(tmp_path / f"set/masks/{n}.png")
+    name, *more = settings
+    tiny = [] if name == "noise" else [*more, "--set", "size=32", "--set", "width=2"]
+    said = []
+    for where, batch in (("one", []), ("batches", ["--batch", "5"])):
+        out = str(tmp_path / where)
+        protect = ["protect", str(tmp_path / "set"), "--protector", name, "--set", "where=roi", *tiny, *batch]
+        assert run([*protect, "-o", out, "--json"]) == 1
+        said.append(capsys.readouterr().out.replace(out, ""))
+    assert said[0] == said[1]
+    assert [f["file"] for f in json.loads(said[0])["failed"]] == ["images/4.png"]
+    assert "nothing to act on" in said[0]
+    assert same_pictures(tmp_path / "one/images", tmp_path / "batches/images", tolerance=0) == [
+        f"{n}.png" for n in range(4)
+    ]
+    one, batch = ((tmp_path / where / "manifest.jsonl").read_text() for where in ("one", "batches"))
+    assert one == batch

@@ -148,6 +148,22 @@ def test_without_a_terminal_there_is_a_line_a_minute(capsys):
     ]
 
 
+def test_a_line_is_of_one_count_and_says_which(capsys):
+    """Where fits follow each other, the epochs of one are no progress of another."""
+    from privmed.cli.progress import Lines
+
+    now = [0.0]
+    lines = Lines("bench", clock=lambda: now[0])
+    for fit in "abc":
+        for done in range(1, 26):
+            now[0] += 2
+            lines.tick(done, 25, f"fit {fit}")
+    assert capsys.readouterr().err.splitlines() == [
+        "bench: fit b: 5 of 25, 0.5 a second, about 1 minute left",
+        "bench: fit c: 10 of 25, 0.5 a second, about 1 minute left",
+    ]
+
+
 def test_the_commands_of_all_shards_are_told(folder, tmp_path, capsys, monkeypatch):
     monkeypatch.delenv("SLURM_ARRAY_TASK_ID", raising=False)
     assert run(["protect", str(folder), "-o", "out", "--protector", "noise", "--shard", "2"]) == 0

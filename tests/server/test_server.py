@@ -166,6 +166,16 @@ def test_an_error_that_nobody_thought_of_is_not_told(serve, capfd):
     assert "Traceback" not in said
 
 
+def test_no_answer_waits_for_an_acknowledgement():
+    """Head and body are sent one after the other; with Nagle's algorithm a body waits for the client's TCP, some 40 ms."""
+    from privmed.server.run import listen
+
+    with listen("127.0.0.1", 0) as listening, socket.create_connection(listening.getsockname()):
+        taken, _ = listening.accept()
+        with taken:
+            assert taken.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
 def test_slow_clients_are_let_go(serve):
     server = serve(half, patience=0.2)
     whole = post(photo())
