@@ -8,15 +8,17 @@ import torch
 from PIL import Image
 from scipy.stats import mannwhitneyu
 
+from privmed import registry
 from privmed.bench.detectors import STRAIGHT, Cooccurrence, best_threshold, neighbours, triples
 from privmed.bench.engine import open_suite, run_plan
 from privmed.bench.plan import make_plan
-from privmed.bench.suites.detection import auc, auc_error, judged, spread
+from privmed.bench.suites.detection import auc, auc_error, judged, likenesses, spread
+from privmed.errors import SettingsError
 from privmed.testing import parametrize_with_checks
 
 TOYS = '''
 import torch
-from privmed import Hider, hookimpl
+from privmed import Analyzer, Hider, hookimpl
 from privmed.bench.contracts import NoSettings
 
 
@@ -49,10 +51,23 @@ class Shout(Nothing):
         return torch.where(rows.view(-1, 1, 1, 1) > 0.03, smooth, noise)
 
 
+class Loud(Analyzer):
+    """Answers to nothing with a shout."""
+
+    name, Config = "loud", NoSettings
+
+    def _analyze(self, stego, generator):
+        return Shout()._hide(stego, stego, generator)
+
+    def _decode(self, recovered):
+        return recovered[:, :1]
+
+
 @hookimpl
 def privmed_register(register):
     register(Nothing)
     register(Shout)
+    register(Loud)
 '''
 
 
@@ -92,7 +107,9 @@ def test_what_is_judged_by_hand():
     covers = torch.arange(100.0) - 90  # ten of them above 0
     stegos = torch.full((50,), 8.5)
     stegos[:5] = 0.5  # found at ten false alarms of a hundred, not at one
-    found = {v.metric: v.value for v in judged(covers, stegos, torch.tensor([40.0, 42.0, torch.inf]))}
+    found = {
+        v.metric: v.value for v in [*judged(covers, stegos), *likenesses("psnr", torch.tensor([40.0, 42.0, torch.inf]))]
+    }
     assert found["told"] == pytest.approx((0.91 + 1) / 2)
     assert found["found"] == pytest.approx(0.9)  # 99 of 100 photographs score at most 8
     assert found["psnr"] == 41
@@ -118,7 +135,9 @@ def test_a_sample_is_even():
 
 @pytest.fixture
 def toys(install, tmp_path):
-    install("acme", "hiders", {"nothing": "toys", "shout": "toys"}, {"toys": TOYS})
+    site = install("acme", "hiders", {"nothing": "toys", "shout": "toys"}, {"toys": TOYS})
+    path = site / "acme-1.0.dist-info/entry_points.txt"
+    path.write_text(path.read_text() + "[privmed.analyzers]\nloud = toys\n")
     rng = np.random.default_rng(0)
     for folder in ("scans/a", "scans/b", "beach/train", "beach/test"):
         (tmp_path / folder).mkdir(parents=True)
@@ -151,6 +170,53 @@ def test_the_suite_tells_what_is_found_from_what_is_not(toys):
     levels = {m.method: m.value for m in records.measurements if m.metric == "psnr"}
     assert levels["noise"] == pytest.approx(30, abs=0.5)
     assert "nothing" not in levels
+
+
+def test_responses_are_told_from_photographs_too(toys, monkeypatch):
+    made = registry.create
+
+    def create(kind, name, weights=None, device="cpu", **settings):
+        method = made(kind, name, None, device, **settings)
+        method.card = {"sha256": weights, "hider": {"name": "nothing"}} if kind == "analyzer" else None
+        return method
+
+    monkeypatch.setattr(registry, "create", create)
+    plan = {
+        "suite": "detection",
+        "data": "scans",
+        "entries": [{"label": "nothing", "method": "nothing"}, {"label": "noise", "method": "noise"}],
+        "grid": {"examples": ["beach"], "cover": ["beach"], "analyzer": ["none", "loud:w"]},
+        "settings": {"size": 64, "train": 6, "test": 6},
+    }
+    records = run_plan(make_plan(plan), toys, toys / "out").records
+    keys = {
+        (m.method, m.dimensions["analyzer"], m.dimensions["detector"]): m.value
+        for m in records.measurements
+        if m.metric == "auc"
+    }
+    assert keys == {
+        ("nothing", "none", "recover"): 0.5,
+        ("nothing", "none", "cooccurrence"): 0.5,
+        ("nothing", "loud:w", "recover"): 0.5,  # what the hider gives back is noise, whatever it is given
+        ("nothing", "loud:w", "cooccurrence"): 1.0,
+        ("noise", "none", "cooccurrence"): 1.0,
+    }
+    assert [m.dimensions["analyzer"] for m in records.measurements if m.metric == "response-psnr"] == ["loud:w"] * 2
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("hidemia:busi", "hidemia:busi: answers to stegos of lightih, and nothing is nothing"),
+        ("hidemia", "expected METHOD:WEIGHTS"),
+    ],
+)
+def test_an_analyzer_that_cannot_answer_is_refused(toys, name, words):
+    pytest.importorskip("privmed_analyzers", reason="needs the plugin privmed-analyzers")
+    plan = {"suite": "detection", "data": "scans", "entries": [{"label": "nothing", "method": "nothing"}]}
+    plan["grid"] = {"examples": ["beach"], "cover": ["beach"], "analyzer": [name]}
+    with pytest.raises(SettingsError, match=words):
+        run_plan(make_plan(plan), toys, toys / "out")
 
 
 def test_a_detector_learns_from_training_photographs_alone(toys, monkeypatch):

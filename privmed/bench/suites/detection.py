@@ -1,7 +1,8 @@
 """Detection: whether photographs with something in them can be told from those without, by detectors of increasing strength.
 
 Each detector is trained on photographs of one source, with scans of the training part hidden in them, and asked about test photographs of a
-source, with test scans in them. 0.5 is perfect for the hider; PSNR and SSIM, which say what people see, do not say this.
+source, with test scans in them; with the dimension ``analyzer``, about what a server answers to those. 0.5 is perfect for the hider; PSNR
+and SSIM, which say what people see, do not say this.
 """
 
 from __future__ import annotations
@@ -22,12 +23,13 @@ from privmed.bench.data import Sample, centre, picture
 from privmed.bench.fingerprint import fingerprint
 from privmed.errors import SettingsError, did_you_mean
 from privmed.imaging import quantise
-from privmed.interfaces import FileHider, Hider
+from privmed.interfaces import Analyzer, FileHider, Hider
 from privmed.settings import at_least, between, positive, setting, side
 from privmed.shared_key import SharedKey, with_key
 from privmed.weights import bundled
 
 NOISE = "noise"
+NOBODY = "none"  # analyses
 ANOTHER = 1  # seed of a key that is not the sender's
 FALSE = 0.01  # share of photographs that may be taken for stegos
 
@@ -50,13 +52,19 @@ class Detection(Suite):
     name = "detection"
     Config = DetectionConfig
     methods = "hider"
-    grid = {"detector": ["recover", "cooccurrence"], "examples": ["covers"], "cover": ["covers"]}  # noqa: RUF012
+    grid = {  # noqa: RUF012
+        "detector": ["recover", "cooccurrence"],
+        "examples": ["covers"],
+        "cover": ["covers"],
+        "analyzer": [NOBODY],
+    }
     baselines = (NOISE,)
     quantities = {  # noqa: RUF012
         "auc": Quantity(title="AUC of the detector", better="lower"),
         "told": Quantity(title="told apart", better="lower", share=True),
         "found": Quantity(title="found at 1 % false alarms", better="lower", share=True),
         "psnr": Quantity(title="stego PSNR", unit="dB"),
+        "response-psnr": Quantity(title="response PSNR", unit="dB"),
     }
 
     def prepare(self) -> None:
@@ -67,6 +75,7 @@ class Detection(Suite):
                 f"{did_you_mean(unused[0], used)}"
             )
         for cell in super().cells():
+            self.check_analyzer(cell.entry.label, cell.dimensions["analyzer"])
             self.detector(cell.dimensions["detector"], cell.seed)
             self.context.dataset(cell.dimensions["examples"]).part("train")
             self.context.dataset(cell.dimensions["cover"]).part("test")
@@ -74,8 +83,31 @@ class Detection(Suite):
     def cells(self) -> Iterator[Cell]:
         for cell in super().cells():
             asked = registry.load("detector", cell.dimensions["detector"])
-            if not asked.needs_public or isinstance(self.public(cell.entry.label), Hider):
+            needed = asked.needs_public or cell.dimensions["analyzer"] != NOBODY
+            if not needed or isinstance(self.public(cell.entry.label), Hider):
                 yield cell
+
+    def check_analyzer(self, label: str, name: str) -> None:
+        """Refuse an analyzer that cannot answer to an entry's stegos.
+
+        Raises:
+            SettingsError: when it follows another hider, or is not named ``METHOD:WEIGHTS``.
+        """
+        if name == NOBODY or not isinstance(self.hider(label), Hider):
+            return
+        follows = ((self.analyzer(name).card or {}).get("hider") or {}).get("name")
+        if follows != (method := self.context.plan.entry(label).method):
+            raise SettingsError(
+                f"analyzer {name}: answers to stegos of {follows or 'no hider'}, and {label} is {method}. Give entries a grid of their own."
+            )
+
+    @functools.cache  # noqa: B019
+    def analyzer(self, name: str) -> Analyzer:
+        """What a server runs."""
+        method, _, weights = name.partition(":")
+        if not weights:
+            raise SettingsError(f"analyzer {name}: expected METHOD:WEIGHTS, e.g. hidemia:busi, or {NOBODY}.")
+        return registry.create("analyzer", method, weights, self.context.device)
 
     def detector(self, name: str, seed: int) -> Detector:
         """A fresh detector with the plan's settings; one that draws does so by the seed of the run."""
@@ -84,10 +116,10 @@ class Detection(Suite):
         return registry.part("detector", name, **settings)
 
     @functools.cache  # noqa: B019  (a suite lives as long as its plan)
-    def fitted(self, name: str, label: str, data: str, source: str, seed: int) -> Detector:
+    def fitted(self, name: str, label: str, data: str, source: str, seed: int, server: str = NOBODY) -> Detector:
         """A detector that has learnt from photographs of one source, to be asked about any."""
         detector = self.detector(name, seed)
-        detector.fit(*self.pairs(label, data, source, "train", seed), self.public(label))
+        detector.fit(*self.pairs(label, data, source, "train", seed, server), self.public(label))
         return detector
 
     @functools.cache  # noqa: B019
@@ -109,9 +141,15 @@ class Detection(Suite):
         return with_key(registry.create("hider", entry.method, chosen, self.context.device, **entry.settings), ANOTHER)
 
     def identity(self, cell: Cell) -> dict[str, Any]:
-        own, seen = self.hider(cell.entry.label), self.context.dataset
+        own, seen, server = self.hider(cell.entry.label), self.context.dataset, cell.dimensions["analyzer"]
+        answers = None if server == NOBODY else self.analyzer(server)
         detector = self.detector(cell.dimensions["detector"], cell.seed)
-        modules = {__name__, "privmed.pipeline", type(detector).__module__, *([type(own).__module__] if own else [])}
+        modules = {
+            __name__,
+            "privmed.pipeline",
+            type(detector).__module__,
+            *(type(m).__module__ for m in (own, answers) if m),
+        }
         return {
             "data": seen(cell.data).digest(),
             "covers": [
@@ -121,21 +159,30 @@ class Detection(Suite):
             "settings": [self.config.size, self.config.train, self.config.test],
             "weights": ((own.card or {}).get("sha256", "") if own else self.config.noise),
             "code": fingerprint(*sorted(modules)),
+            **({"answers": (answers.card or {}).get("sha256", "")} if answers else {}),
             **({"load": self.config.load} if isinstance(own, FileHider) else {}),
             **({"detector": asdict(detector.config)} if fields(type(detector.config)) else {}),
         }
 
     def measure(self, cell: Cell) -> list[Value]:
         label, where = cell.entry.label, cell.dimensions
-        detector = self.fitted(where["detector"], label, cell.data, where["examples"], cell.seed)
-        asked = self.pairs(label, cell.data, where["cover"], "test", cell.seed)
+        server = where["analyzer"]
+        detector = self.fitted(where["detector"], label, cell.data, where["examples"], cell.seed, server)
+        asked = self.pairs(label, cell.data, where["cover"], "test", cell.seed, server)
         covers, stegos = (detector.score(x, self.public(label)).double() for x in asked)
         stated = {name: getattr(detector.config, name) for name in detector.stated}
-        return [evolve(v, dimensions=stated) for v in judged(covers, stegos, psnr_of(*asked))]
+        likeness = "psnr" if server == NOBODY else "response-psnr"
+        found = [*judged(covers, stegos), *likenesses(likeness, psnr_of(*asked))]
+        return [evolve(v, dimensions=stated) for v in found]
 
     @functools.cache  # noqa: B019
-    def pairs(self, label: str, data: str, source: str, part: str, seed: int) -> tuple[Tensor, Tensor]:
-        """Photographs of a source without and with something in them, each (N, 3, S, S) uint8."""
+    def pairs(
+        self, label: str, data: str, source: str, part: str, seed: int, server: str = NOBODY
+    ) -> tuple[Tensor, Tensor]:
+        """Photographs of a source, and the same with something in them or what a server answers to that, each (N, 3, S, S) uint8."""
+        if server != NOBODY:
+            covers, stegos = self.pairs(label, data, source, part, seed)
+            return covers, torch.cat([self.answered(stego, server) for stego in stegos.split(1)])
         count = self.config.train if part == "train" else self.config.test
         photographs = spread(self.context.dataset(source).part(part), count)
         scans = spread(self.context.dataset(data).part(part), count)
@@ -146,6 +193,11 @@ class Detection(Suite):
             stegos.append(self.sent(label, scan, cover, f"{seed} {part} {n}"))
             self.context.progress(n + 1, len(covers), f"{label} in {source}, {part}")
         return covers, torch.stack(stegos)
+
+    def answered(self, stego: Tensor, server: str) -> Tensor:
+        """The response to a stego as the file holds it, (1, 3, S, S) uint8."""
+        response = self.analyzer(server).analyze(stego.float() / 255, generator=0)
+        return (quantise(response) * 255).round().byte()
 
     def sent(self, label: str, scan: Tensor, cover: Tensor, seed: str) -> Tensor:
         """A photograph with something in it as the file holds it, (3, S, S) uint8."""
@@ -188,18 +240,22 @@ def auc_error(area: float, negatives: int, positives: int) -> float:
     return math.sqrt(max(0.0, variance) / (negatives * positives))
 
 
-def judged(covers: Tensor, stegos: Tensor, decibels: Tensor) -> list[Value]:
+def judged(covers: Tensor, stegos: Tensor) -> list[Value]:
     """AUC with its standard error, accuracy at the detector's own threshold, and what is found at 1 % false alarms."""
     area, n = auc(covers, stegos), len(covers)
     right = float((covers <= 0).double().mean() + (stegos > 0).double().mean()) / 2
     cut = covers.sort().values[max(0, math.ceil((1 - FALSE) * n) - 1)]
-    finite = decibels[decibels.isfinite()]
     return [
         Value(metric="auc", value=area, n=n, spread=auc_error(area, n, len(stegos)), over="pairs"),
         Value(metric="told", value=right, n=2 * n, over="images"),
         Value(metric="found", value=float((stegos > cut).double().mean()), n=len(stegos), over="images"),
-        *([Value(metric="psnr", value=float(finite.mean()), n=len(finite), over="images")] if len(finite) else []),
     ]
+
+
+def likenesses(metric: str, decibels: Tensor) -> list[Value]:
+    """The mean PSNR of those images that differ at all."""
+    finite = decibels[decibels.isfinite()]
+    return [Value(metric=metric, value=float(finite.mean()), n=len(finite), over="images")] if len(finite) else []
 
 
 @hookimpl
