@@ -22,8 +22,7 @@ from privmed.cli.common import (
     in_words,
     make,
 )
-from privmed.cli.engines import Batch
-from privmed.cli.folders import NONE, Several, about_of, for_folders, on_folder, refuse_batch, refuse_force
+from privmed.cli.folders import NONE, Several, about_of, for_folders, on_folder, refuse_force
 
 
 @for_folders
@@ -35,7 +34,6 @@ def command(
     set_: Set = None,
     force: Force = False,
     several: Several = NONE,
-    batch: Batch = 1,
     seed: Seed = 0,
     device: Device = "auto",
     json: Json = False,
@@ -52,9 +50,8 @@ def command(
         method = make("analyzer", analyzer, weights, device, set_)
         about = {**about_of(analyzer=method), "seed": seed}
         task = Analysing(method=method, seed=seed)
-        return on_folder("analyze", task, stego, output, several, reporter, device=device, about=about, batch=batch)
+        return on_folder("analyze", task, stego, output, several, reporter, device=device, about=about)
     several.check_unused(stego)
-    refuse_batch(batch, stego)
     check_outputs([output], force, (stego,))
     read_wire(stego)  # refused before weights are loaded
     method = make("analyzer", analyzer, weights, device, set_)

@@ -14,6 +14,7 @@ from attrs import fields, frozen
 from privmed.cli.common import Reporter, bar, in_use, resumable
 from privmed.cli.engines import (
     Address,
+    Batch,
     DryRun,
     Engine,
     MaxFailures,
@@ -38,6 +39,7 @@ class Several:
     retry_failed: bool = False
     dry_run: bool = False
     resume: bool = False
+    batch: int = 1
 
     def check_unused(self, path: Path) -> None:
         """Refuse them for a single file.
@@ -48,7 +50,7 @@ class Several:
         from privmed.errors import SettingsError
 
         for option in fields(type(self)):
-            if getattr(self, option.name) not in (None, False):
+            if getattr(self, option.name) != option.default:
                 word = option.name.replace("_", "-")
                 raise SettingsError(f"--{word}: is for folders, and {path} is none. Leave it out.")
 
@@ -63,6 +65,7 @@ OPTIONS = {
     "max_failures": MaxFailures,
     "retry_failed": RetryFailed,
     "dry_run": DryRun,
+    "batch": Batch,
 }
 """Those options, in the order of the help."""
 
@@ -100,18 +103,6 @@ def refuse_force(force: bool) -> None:
         raise SettingsError("--force: is for single files. Choose another folder, or go on with --resume.")
 
 
-def refuse_batch(batch: int, path: Path) -> None:
-    """A single file makes no batch.
-
-    Raises:
-        SettingsError: when ``--batch`` was given.
-    """
-    from privmed.errors import SettingsError
-
-    if batch != 1:
-        raise SettingsError(f"--batch: is for folders, and {path} is none. Leave it out.")
-
-
 def on_folder(
     command: str,
     task: Any,
@@ -124,7 +115,6 @@ def on_folder(
     about: dict[str, Any],
     suffix: str = ".png",
     covers: Path | None = None,
-    batch: int = 1,
 ) -> None:
     """Do a task of ``privmed.covert.files`` with every image of a folder."""
     from privmed.data.exchange import Each, exchange, photographs_for
@@ -140,7 +130,7 @@ def on_folder(
         shard=several.shard,
         max_failures=several.max_failures,
         retry_failed=several.retry_failed,
-        batch=batch,
+        batch=several.batch,
         about={"suffix": suffix},
     )
     resume = several.resume or several.retry_failed

@@ -29,9 +29,8 @@ from privmed.cli.common import (
     make,
     recovered_words,
 )
-from privmed.cli.engines import Batch
 from privmed.cli.files import IMAGES, FileCommand, KeyFile, carries_files, give_key
-from privmed.cli.folders import NONE, Several, about_of, for_folders, on_folder, refuse_batch, refuse_force
+from privmed.cli.folders import NONE, Several, about_of, for_folders, on_folder, refuse_force
 from privmed.cli.locks import PassphraseFile
 
 
@@ -55,7 +54,6 @@ def command(
     set_: Set = None,
     force: Force = False,
     several: Several = NONE,
-    batch: Batch = 1,
     seed: Seed = 0,
     device: Device = "auto",
     json: Json = False,
@@ -83,10 +81,8 @@ def command(
             allow_lossy=allow_lossy,
             strict=strict,
             seed=seed,
-            batch=batch,
         )
     several.check_unused(secret)
-    refuse_batch(batch, secret)
     check_outputs([output], force, tuple(filter(None, (secret, cover, key, passphrase_file))))
     if carries_files(context, hider):
         job = FileCommand(
@@ -153,7 +149,6 @@ def _hide_folder(
     device: str,
     key: Path | None,
     force: bool,
-    batch: int,
     **how: Any,
 ) -> None:
     """Hide every scan of a folder, each in a photograph of its own."""
@@ -170,4 +165,4 @@ def _hide_folder(
     give_key(method, key)
     about = {**about_of(hider=method), "refine": how["refine"], "seed": how["seed"]}
     task = Hiding(method=method, **how)
-    on_folder("hide", task, secret, output, several, reporter, device=device, about=about, covers=cover, batch=batch)
+    on_folder("hide", task, secret, output, several, reporter, device=device, about=about, covers=cover)

@@ -221,15 +221,41 @@ class Recovering:
                 network.to(place.device)
         return lambda unit: self(*unit[1:], seed=seed_of(self.seed, unit[0]))[0]
 
+    def open_batches(self, place: Place) -> Callable[[list[tuple[str, Path, Path]]], list[Any]]:
+        """The work on batches: images of one size are read together."""
+        alone = self.open(place)
+
+        def together(units: list[tuple[str, Path, Path]], images: list[Tensor]) -> list[Run]:
+            seed = seed_of(self.seed, units[0][0])
+            found = Pipeline(recover(self.method))(torch.cat(images), seed=seed).recovered.split(1)
+            return [
+                Run(image=one, original=seen, recovered=one, seed=seed) for seen, one in zip(images, found, strict=True)
+            ]
+
+        return lambda units: in_groups(
+            units,
+            lambda unit: read_wire(unit[1]),
+            lambda seen: tuple(seen.shape),
+            together,
+            lambda unit, _, run: self._write(run, unit[1], unit[2])[0],
+            alone,
+        )
+
     def __call__(
         self, image: Path, output: Path, *, seed: int, overwrite: bool = True
     ) -> tuple[dict[str, Any], Outcome | None]:
         """Write what is hidden; returns what a result says in figures, and the result."""
-        seen = read_wire(image)
+        run = Pipeline(recover(self.method))(read_wire(image), seed=seed)
+        return self._write(run, image, output, overwrite=overwrite)
+
+    def _write(
+        self, run: Run, image: Path, output: Path, *, overwrite: bool = True
+    ) -> tuple[dict[str, Any], Outcome | None]:
         if self.server is None:
-            write_view(output, Pipeline(recover(self.method))(seen, seed=seed).recovered, overwrite=overwrite)
+            write_view(output, run.recovered, overwrite=overwrite)
             return {"warnings": []}, None
-        run = (recover(self.method) | decode(self.server))(seen, seed=seed)
+        with torch.no_grad():
+            run = decode(self.server)(run)
         outcome = read_outcome(self.server, run, str(image))
         write_result(run.prediction, outcome, output, self.as_, overwrite)
         return {"outcome": outcome.kind, **outcome.figures, "warnings": outcome.warnings}, outcome

@@ -158,6 +158,17 @@ def test_scans_hidden_in_batches_are_those_hidden_one_by_one(scans, capsys):
         assert a["recovered_psnr"] == pytest.approx(b["recovered_psnr"], abs=0.05)
 
 
+@pytest.mark.parametrize("as_", [[], ["--as", "mask", "--analyzer-weights", "busi"]], ids=["scans", "masks"])
+def test_what_is_recovered_in_batches_is_what_is_recovered_one_by_one(photographs, as_, capsys):
+    recover = ["recover", str(photographs / "stegos"), *as_, "-q", "-o"]
+    assert run([*recover, str(photographs / "one")]) == 1
+    assert run([*recover, str(photographs / "batches"), "--batch", "4"]) == 1
+    assert len(same_pictures(photographs / "one", photographs / "batches")) == len(SIZES)
+    lines = [[json.loads(x) for x in (photographs / f"{w}.jsonl").read_text().splitlines()] for w in ("one", "batches")]
+    for a, b in zip(*lines, strict=True):
+        assert (a["source"], a.get("outcome"), a["warnings"]) == (b["source"], b.get("outcome"), b["warnings"])
+
+
 def test_only_those_scans_of_a_batch_are_refined_that_fall_short(scans, monkeypatch):
     method, hidden = registry.create("hider", "lightih"), []
     hide = type(method).hide
