@@ -127,7 +127,7 @@ def hide_well(
     """
     if steps is not None:
         return hide(refine=steps, progress=progress), steps
-    stego = hide(refine=0, progress=None)
+    stego = hide(refine=0, progress=progress)
     if not falls_short(quantise(stego)):
         return stego, 0
     try:

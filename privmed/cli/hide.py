@@ -108,7 +108,7 @@ def command(
     give_key(method, key)
     reporter = Reporter(json, quiet)
     task = Hiding(method=method, use=use, refine=refine, frame=frame, allow_lossy=allow_lossy, strict=strict)
-    with bar(reporter, "refining") as tick:
+    with bar(reporter, "hiding") as tick:
         figures = task(secret, cover, output, seed=seed, overwrite=force, progress=tick)
     reporter.table(
         f"{secret.name} is in {output}",

@@ -16,6 +16,7 @@ from privmed.cli.common import (
     Reporter,
     Seed,
     Set,
+    bar,
     check_outputs,
     in_use,
     in_words,
@@ -108,7 +109,8 @@ def command(
         about = {**about_of(hider=method, analyzer=server), "as": as_, "seed": seed}
         suffix = ".json" if as_ == "class" else ".png"
         return on_folder("recover", task, image, output, several, reporter, device=device, about=about, suffix=suffix)
-    figures, outcome = task(image, output, seed=seed, overwrite=force)
+    with bar(reporter, "recovering") as tick:
+        figures, outcome = task(image, output, seed=seed, overwrite=force, progress=tick)
     reporter.say(f"{output}: {outcome.words if outcome else 'the hidden scan'}.")
     result |= figures
     for words in result["warnings"]:

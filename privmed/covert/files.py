@@ -104,7 +104,7 @@ class Hiding:
         def hide(some: list[Pair], refine: int) -> list[Hidden]:
             secrets, covers = torch.cat([p.secret for p in some]), torch.cat([p.cover for p in some])
             stegos = self.method.hide(secrets, covers, refine=refine, progress=progress, generator=seed)
-            recovered = self.method.recover(quantise(stegos), generator=seed)
+            recovered = self.method.recover(quantise(stegos), progress=progress, generator=seed)
             return [Hidden(*one, refine, seed) for one in zip(stegos.split(1), recovered.split(1), strict=True)]
 
         made = hide(pairs, steps or 0)
@@ -242,10 +242,16 @@ class Recovering:
         )
 
     def __call__(
-        self, image: Path, output: Path, *, seed: int, overwrite: bool = True
+        self,
+        image: Path,
+        output: Path,
+        *,
+        seed: int,
+        overwrite: bool = True,
+        progress: Callable[[int, int], None] | None = None,
     ) -> tuple[dict[str, Any], Outcome | None]:
         """Write what is hidden; returns what a result says in figures, and the result."""
-        run = Pipeline(recover(self.method))(read_wire(image), seed=seed)
+        run = Pipeline(recover(self.method, progress=progress))(read_wire(image), seed=seed)
         return self._write(run, image, output, overwrite=overwrite)
 
     def _write(

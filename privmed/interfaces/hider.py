@@ -64,7 +64,8 @@ class Hider(Method):
             check_values: refuse NaN and values out of range. Trainings switch it off: a guard watches their loss, and rounding may be off.
             refine: gradient steps (or a :class:`privmed.refine.Refinement`) that make the stego give the secret back better, at the
                 sender's cost alone.
-            progress: called with the refining steps taken and their number.
+            progress: called with how many tiles of a large image are hidden and their number, then with the refining steps taken and
+                theirs.
             generator: source of randomness for methods that need any; a generator or a seed (default 0).
 
         Returns:
@@ -84,7 +85,7 @@ class Hider(Method):
         with self._at_work(secret, cover):
             source = validation.generator_for(generator, self.device)
             padded = validation.pad(secret_, self.multiple), validation.pad(cover_, self.multiple)
-            stego = self._tiled(lambda s, c: self._hide(s, c, source), "stego", *padded)
+            stego = self._tiled(lambda s, c: self._hide(s, c, source), "stego", *padded, progress=progress)
             stego = validation.crop(stego, size)
             stego = stego.clamp(0, 1) if clamp else stego
             how = refine if isinstance(refine, Refinement) else structure(Refinement, {"steps": refine}, "refine")
@@ -99,6 +100,7 @@ class Hider(Method):
         *,
         clamp: bool = True,
         check_values: bool = True,
+        progress: Callable[[int, int], None] | None = None,
         generator: torch.Generator | int | None = None,
     ) -> Tensor:
         """Read the hidden image out of ``stego`` (or out of a server's ``response``).
@@ -108,6 +110,7 @@ class Hider(Method):
             clamp: keep the result in [0, 1]. Switch it off when the result feeds :meth:`Analyzer.decode`, which reads
                 values beyond the range of an image as stronger evidence.
             check_values: refuse NaN and values out of range. Trainings switch it off: a guard watches their loss, and rounding may be off.
+            progress: called with how many tiles of a large image are read, and their number.
             generator: source of randomness for methods that need any; a generator or a seed (default 0).
 
         Returns:
@@ -119,9 +122,8 @@ class Hider(Method):
         stego_ = validation.image("stego", stego, values=check_values).to(self.device)
         with self._at_work(stego):
             source = validation.generator_for(generator, self.device)
-            recovered = self._tiled(
-                lambda s: self._recover(s, source), "recovered", validation.pad(stego_, self.multiple)
-            )
+            padded = validation.pad(stego_, self.multiple)
+            recovered = self._tiled(lambda s: self._recover(s, source), "recovered", padded, progress=progress)
             recovered = validation.crop(recovered, stego_.shape[-2:])
             return (recovered.clamp(0, 1) if clamp else recovered).to(stego.device)
 
@@ -157,16 +159,24 @@ class Hider(Method):
             stego[..., at[0], at[1]] = improve(recover, *parts, how, tell, self._fixed(parts[0]))
         return stego
 
-    def _tiled(self, call: Callable[..., Tensor], what: str, *images: Tensor) -> Tensor:
+    def _tiled(
+        self,
+        call: Callable[..., Tensor],
+        what: str,
+        *images: Tensor,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> Tensor:
         """Call it on whole images, or on tiles that share nothing, and put its answers together."""
         height, width = images[0].shape[-2:]
         rows, columns = (_cuts(n, self.tile, self.multiple) for n in (height, width))
-        strips = []
-        for top, bottom in rows:
+        strips, count = [], len(rows) * len(columns)
+        for n, (top, bottom) in enumerate(rows):
             tiles = []
             for left, right in columns:
                 parts = [x[..., top:bottom, left:right] for x in images]
                 tiles.append(self._check_output(call(*parts), parts[0].shape, what))
+                if progress is not None and count > 1:
+                    progress(n * len(columns) + len(tiles), count)
             strips.append(torch.cat(tiles, 3) if len(tiles) > 1 else tiles[0])
         return torch.cat(strips, 2) if len(strips) > 1 else strips[0]
 

@@ -32,7 +32,7 @@ def hide(
         hider: a name or a hider.
         refine: by so many steps (see :meth:`Hider.hide`); None for as many as :mod:`privmed.refine` finds useful, where it ``falls_short``.
         falls_short: whether the run, as an 8-bit file would deliver it, is not good enough.
-        progress: called with the refining steps taken and their number.
+        progress: see :meth:`Hider.hide`.
 
     Raises:
         MethodNotFoundError: when no installed hider has that name.
@@ -102,11 +102,12 @@ def analyze(analyzer: str | Analyzer) -> Stage:
     return Stage(f"analyze({method.name})", step, "stego")
 
 
-def recover(hider: str | Hider) -> Stage:
+def recover(hider: str | Hider, *, progress: Callable[[int, int], None] | None = None) -> Stage:
     """Read the hidden image out of whatever came last.
 
     Args:
         hider: a name or a hider; the run then has ``recovered``, (B, 3, H, W), unclamped.
+        progress: see :meth:`Hider.recover`.
 
     Raises:
         MethodNotFoundError: when no installed hider has that name.
@@ -126,7 +127,8 @@ def recover(hider: str | Hider) -> Stage:
     def step(run: Run) -> Run:
         if run.last in PUBLISHED:
             raise InputError(f"stage {name} reads what a hider hid, but the image is {run.last} and hides nothing.")
-        return evolve(run, recovered=method.recover(run.image, clamp=False, generator=run.seed), last="recovered")
+        found = method.recover(run.image, clamp=False, progress=progress, generator=run.seed)
+        return evolve(run, recovered=found, last="recovered")
 
     return Stage(name, step)
 

@@ -144,3 +144,18 @@ def test_large_images_are_hidden_tile_by_tile(monkeypatch):
     assert torch.allclose(stego[..., :46, :54], hider.hide(secret[..., :46, :54], cover[..., :46, :54]), atol=2e-2)
     tiles = hider.recover(stego)[..., :46, :54]
     assert torch.allclose(tiles, hider.recover(stego[..., :46, :54]), atol=2e-2)
+
+
+def test_how_far_a_large_image_is_counts_its_tiles(monkeypatch):
+    monkeypatch.setattr(type(privmed.hider("lightih", weights=None)), "tile", 64)
+    hider, told = shaken(blocks=1), []
+    secret, cover = sample_images(1, size=(90, 161))
+    tell = lambda done, total: told.append((done, total))  # noqa: E731
+    stego = hider.hide(secret, cover, progress=tell)
+    assert told == [(n, 6) for n in range(1, 7)]
+    told.clear()
+    hider.recover(stego, progress=tell)
+    assert told == [(n, 6) for n in range(1, 7)]
+    told.clear()
+    hider.hide(secret[..., :64, :64], cover[..., :64, :64], progress=tell)  # nothing to wait for
+    assert told == []

@@ -1,0 +1,117 @@
+"""Hide, analyze and recover of every bundled method, as ratios to a plain float32 HiNet in the same run: ``python benchmarks/steps.py``.
+
+For each size and batch, HiNet hides in float32 before every method, so that a ratio compares neighbours in time. The share says how much of
+the machine's own rate of 3 x 3 convolutions (64 channels, 224 x 224, the same precision) a step reaches, its operations counted by torch.
+Weights are random, and do not matter here. Writes ``benchmarks/results/steps.jsonl``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from privmed import registry
+from privmed.bench.records import Measurement
+from privmed.bench.scripted import measured, publish
+from privmed.precision import bf16_is_fast, subnet_precision
+from privmed.shared_key import with_key
+
+HERE = Path(__file__).parent
+HIDERS = ("hinet", "lightih", "lightih-keyed", "hidden", "deepstega")
+ANALYZERS = ("unet", "attention-unet", "unet++", "transunet", "xnet", "cmunext", "hidemia")
+ROUNDS, SECONDS = 3, 12.0  # of each measurement: so many, or as many as that takes
+
+Step = Callable[[torch.Tensor, torch.Tensor], object]
+
+
+def steps(precision: str) -> dict[str, Step]:
+    """Every step by its name, on (images, other images)."""
+    found: dict[str, Step] = {}
+    for name in HIDERS:
+        hider = with_key(registry.create("hider", name, None))
+        hider.precision = precision
+        found[f"{name}, hide"] = lambda a, b, hider=hider: hider.hide(a, b)
+        found[f"{name}, recover"] = lambda a, _, hider=hider: hider.recover(a)
+    for name in ANALYZERS:
+        analyzer = registry.create("analyzer", name, None)
+        analyzer.precision = precision
+        found[f"{name}, analyze"] = lambda a, _, analyzer=analyzer: analyzer.analyze(a)
+    return found
+
+
+def median(work: Callable[[], object]) -> float:
+    """Seconds, after a first time that does not count."""
+    work()
+    times: list[float] = []
+    while len(times) < ROUNDS and sum(times) < SECONDS:
+        start = time.perf_counter()
+        work()
+        times.append(time.perf_counter() - start)
+    return statistics.median(times)
+
+
+def convolution(precision: str) -> float:
+    """Operations a second of the machine's own convolution."""
+    layer, x = torch.nn.Conv2d(64, 64, 3, padding=1), torch.rand(1, 64, 224, 224)
+
+    def run() -> object:
+        with torch.no_grad(), subnet_precision(precision, "cpu"):
+            return layer(x)
+
+    return operations(run) / median(run)
+
+
+def operations(work: Callable[[], object]) -> float:
+    """Multiplications and additions of networks."""
+    with FlopCounterMode(display=False) as counter:
+        work()
+    return counter.get_total_flops()
+
+
+def measurements(sides: list[int], batches: list[int], precisions: list[str]) -> list[Measurement]:
+    """Ratios, shares and times."""
+    out: list[Measurement] = []
+    plain = steps("float32")["hinet, hide"]
+    for precision in precisions:
+        rate, every = convolution(precision), steps(precision)
+        out.append(measured("rate", "machine", rate / 1e9, what="convolution, GFLOP/s", precision=precision))
+        for side in sides:
+            for batch in batches:
+                a, b = (torch.rand(batch, 3, side, side) for _ in range(2))
+                for name, step in every.items():
+                    work = partial(step, a, b)
+                    base, own = median(partial(plain, a, b)), median(work)
+                    about = {"step": name.rpartition(", ")[2], "size": side, "batch": batch, "precision": precision}
+                    label = name.rpartition(", ")[0]
+                    out.append(measured("time", label, own * 1e3, unit="ms", **about))
+                    out.append(measured("speedup", label, base / own, unit="x", **about))
+                    out.append(measured("rate-share", label, operations(work) / own / rate, **about))
+                    print(f"{precision} {side} x {batch}: {name} {own:.3f} s, {base / own:.2f} x", file=sys.stderr)
+    return out
+
+
+def main() -> None:
+    """Measure and write."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sides", type=int, nargs="+", default=[224, 512])
+    parser.add_argument("--batches", type=int, nargs="+", default=[1, 8])
+    precisions = ["float32", "bf16"] if bf16_is_fast("cpu") else ["float32"]
+    parser.add_argument("--precisions", nargs="+", default=precisions)
+    options = parser.parse_args()
+    with torch.no_grad():
+        found = measurements(options.sides, options.batches, options.precisions)
+    note = f"load average at the end {os.getloadavg()[0]:.1f}"
+    print(publish(HERE / "results" / "steps.jsonl", found, note=note))
+
+
+if __name__ == "__main__":
+    main()
