@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,17 +19,17 @@ from privmed.bench.cache import Cache, digest
 from privmed.bench.cells import Measured, Measuring, groups
 from privmed.bench.contracts import Cell, Metric, Suite, Value
 from privmed.bench.data import Dataset
+from privmed.bench.gathering import gather
 from privmed.bench.plan import Plan
-from privmed.bench.provenance import commit, device_name, provenance
-from privmed.bench.records import Measurement, Provenance, Records, read_records
+from privmed.bench.progress import Progress, Told
+from privmed.bench.provenance import commit, device_name
+from privmed.bench.records import Records
 from privmed.bench.runlog import RunLog
-from privmed.bench.summary import MARGIN, RATIO, averages, margins, worst
 from privmed.errors import InputError, SettingsError, did_you_mean
 from privmed.files import inside, make_folder
 from privmed.jobs import Job, Unit
 from privmed.settings import structure
 
-Progress = Callable[[int, int, str], None]
 LOG = "runs.jsonl"
 
 
@@ -184,25 +184,6 @@ def run_plan(
         return _finish(suite, out, only, collect, told, task, job or Job("bench", strict=True))
 
 
-@define
-class Told:
-    """Who is told how far a plan is: by its runs, and within one by what its suite counts."""
-
-    progress: Progress
-    total: int = 0
-    done: int = 0
-
-    def runs(self, more: int, words: str) -> None:
-        """So many more are there."""
-        self.done += more
-        self.progress(self.done, self.total, words)
-
-    def within(self, done: int, total: int, words: str) -> None:
-        """A suite tells how far it is in the run at hand."""
-        at = f"run {min(self.done + 1, self.total)} of {self.total}, " if self.total else ""
-        self.progress(done, total, f"{at}{words}")
-
-
 @contextmanager
 def _emptied_again(out: Path) -> Iterator[None]:
     """Make the folder of the results, and take it away again where an error leaves nothing in it."""
@@ -301,61 +282,6 @@ def entry_of(suite: Suite, cell: Cell, values: list[Value]) -> dict[str, Any]:
     return {**run, "values": plain, "commit": commit(), "device": device_name()}
 
 
-def gather(suite: Suite, log: RunLog, cells: dict[str, Cell]) -> Records:
-    """Records of the runs that the log holds, margins over controls included."""
-    plan, found = suite.context.plan, Records()
-    made: dict[tuple, Provenance] = {}
-    for key, cell in cells.items():
-        if key not in log:
-            continue
-        run = log[key]
-        origin = (run.get("commit", "unknown"), run.get("device", ""))
-        if origin not in made:
-            digests = {name: suite.context.dataset(name).digest() for name in plan.data}
-            made[origin] = evolve(provenance(digests, suite.weights()), commit=origin[0], device=origin[1])
-            found.provenances[made[origin].id] = made[origin]
-        for value in run["values"]:
-            found.measurements.append(_measured(suite, cell, value, made[origin].id))
-    once = {(*m.cell, m.seed): m for m in found.measurements}  # what a cell's neighbours say too
-    measured = [*once.values(), *averages(plan, list(once.values()))]
-    measured += worst(plan, measured, suite.quantity)
-    return with_margins(plan, Records(measured, found.provenances), suite)
-
-
-def with_margins(plan: Plan, records: Records, suite: Suite | type[Suite]) -> Records:
-    """The records with the margins of their entries over their controls."""
-    more = margins(plan, records.measurements, suite.quantity)
-    return Records([*(m for m in records.measurements if m.metric not in (MARGIN, RATIO)), *more], records.provenances)
-
-
-def _measured(suite: Suite, cell: Cell, value: dict[str, Any], origin: str) -> Measurement:
-    quantity = suite.quantity(value["metric"])
-    settings = {"name": cell.entry.method, **cell.entry.settings} if cell.entry.method else {}
-    return Measurement(
-        metric=value["metric"],
-        method=cell.entry.label,
-        settings=settings,
-        data=cell.data,
-        dimensions={
-            k: v
-            for k, v in {**cell.dimensions, **cell.entry.dimensions, **value.get("dimensions", {})}.items()
-            if v is not None
-        },
-        seed=cell.seed,
-        value=value["value"],
-        unit=quantity.unit if quantity else "",
-        n=value.get("n", 1),
-        spread=value.get("spread"),
-        over=value.get("over", ""),
-        provenance=origin,
-    )
-
-
 def records_beside(out: Path, plan: Plan) -> Path:
     """Where the records of a plan lie in an output folder."""
     return out / f"{plan.name or 'plan'}.jsonl"
-
-
-def known_records(path: Path) -> Records:
-    """Records of an earlier edition; none where there is no file."""
-    return read_records(path) if path.is_file() else Records()

@@ -210,3 +210,8 @@ def _lean(record: Any) -> dict[str, Any]:
         if plain[a.name] == default:
             del plain[a.name]
     return plain
+
+
+def known_records(path: Path) -> Records:
+    """Records of an earlier edition; none where there is no file."""
+    return read_records(path) if path.is_file() else Records()

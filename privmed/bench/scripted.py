@@ -8,9 +8,8 @@ from typing import Any
 
 from attrs import evolve
 
-from privmed.bench.engine import known_records
 from privmed.bench.provenance import provenance
-from privmed.bench.records import Measurement, Records
+from privmed.bench.records import Measurement, Records, known_records
 
 
 def publish(path: Path, found: Iterable[Measurement], *, data: dict[str, str] | None = None, note: str = "") -> Path:

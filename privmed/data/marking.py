@@ -14,11 +14,11 @@ import torch
 from attrs import Factory, evolve, field, frozen
 from torch import Tensor
 
+from privmed.data.drafts import marks_of
 from privmed.data.folders import Item
 from privmed.data.keyring import look_of
 from privmed.data.lesions import Segmenter
 from privmed.data.masks import read_mask
-from privmed.data.release import marks_of
 from privmed.errors import InputError, KeyFileError, VerificationError
 from privmed.imaging import Picture, read
 from privmed.imaging.canvas import Canvas

@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from attrs import Factory, define, frozen
+from attrs import Factory, define
 
+from privmed.data.drafts import Function, Marked, copy, digest, marks_of
 from privmed.data.folders import ImageFolder, Item, may_be_dicom, stem_of
 from privmed.data.tables import TABLES, Table
 from privmed.data.workplace import Workplace
 from privmed.errors import InputError, OutputError, PrivmedError, SettingsError
 from privmed.files import check_folder, folded, inside, local_name, make_folder, same_file, whole_file, writing
 from privmed.jobs import Job, Task, Unit
-from privmed.jobs.batches import batches_of
-from privmed.jobs.contracts import Place
 from privmed.jobs.log import JobLog
-from privmed.limits import read_bytes, read_text
+from privmed.limits import read_text
 
-Change = Callable[[tuple[Item, Path]], dict[str, Any]]
 Tick = Callable[..., None]
 MANIFEST = "manifest.jsonl"
 CHOICES = {"deidentified": "--deidentify", "identity": "--secret", "copy_rest": "--copy-rest"}
@@ -321,45 +317,6 @@ class Release:
                 yield line
 
 
-@frozen
-class Function:
-    """A function ``change(item, draft)`` as a task of the engine ``local``."""
-
-    change: Callable[[Item, Path], dict[str, Any]]
-
-    def open(self, place: Place) -> Change:
-        """The work."""
-        return lambda payload: self.change(*payload)
-
-
-@frozen
-class Marked:
-    """A task that writes drafts, and the digests of source and draft with its figures: the driver need not read them then."""
-
-    task: Task
-    mark_of: Callable[[Path], str]
-
-    def open(self, place: Place) -> Callable[[tuple[Item, Path]], tuple[dict[str, Any], tuple[str, str]]]:
-        """The work."""
-        change = self.task.open(place)
-        return lambda payload: (change(payload), marks_of(*payload, self.mark_of))
-
-    def open_batches(self, place: Place) -> Callable[[list[tuple[Item, Path]]], list[Any]]:
-        """The work on batches."""
-        change = batches_of(self.task, place)
-
-        def do(payloads: list[tuple[Item, Path]]) -> list[Any]:
-            made = zip(payloads, change(payloads), strict=True)
-            return [v if isinstance(v, PrivmedError) else (v, marks_of(*payload, self.mark_of)) for payload, v in made]
-
-        return do
-
-
-def marks_of(item: Item, draft: Path, mark_of: Callable[[Path], str]) -> tuple[str, str]:
-    """What the manifest says of a source file, and the sha256 of what was written."""
-    return mark_of(item.image), digest(draft)
-
-
 def check_apart(source: ImageFolder, out: Path) -> None:
     """Refuse to write into a data set, or around it.
 
@@ -372,17 +329,3 @@ def check_apart(source: ImageFolder, out: Path) -> None:
             raise OutputError(
                 f"{out}: lies in {folder} or around it, and its originals must stay untouched. Choose another folder."
             )
-
-
-def digest(path: Path) -> str:
-    """The sha256 of a file."""
-    return hashlib.sha256(read_bytes(path)).hexdigest()
-
-
-def copy(path: Path, target: Path, work: Path) -> None:
-    """Copy a file byte for byte, whole or not at all (``work`` is for the temporary one); one that is equal already is left."""
-    if target.is_file() and digest(target) == digest(path):
-        return
-    make_folder(target.parent)
-    with whole_file(target, overwrite=True, work=work) as temporary:
-        shutil.copyfile(path, temporary)

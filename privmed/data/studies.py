@@ -13,8 +13,9 @@ from typing import Any, NamedTuple
 
 from attrs import Factory, define, field, frozen
 
+from privmed.data.drafts import digest
 from privmed.data.folders import MAYBE, PICTURES, ImageFolder, Item, is_dicom, may_be_dicom
-from privmed.data.release import MANIFEST, Release, Tick, digest
+from privmed.data.release import MANIFEST, Release, Tick
 from privmed.data.tables import TABLES
 from privmed.errors import InputError, PrivmedError
 from privmed.files import inside

@@ -142,7 +142,7 @@ def test_manifest_and_files_tell_no_secrets(folder, tmp_path, model, capsys):
     assert entries[0]["secret"].hex() not in text
     for entry in entries[1:]:
         assert entry["record"]["original"] not in text
-    from privmed.data.release import digest
+    from privmed.data.drafts import digest
 
     assert not {line["source_sha256"] for line in lines} & {digest(p) for p in folder.rglob("*.png")}
 
