@@ -26,6 +26,7 @@ NEW = (
     "jobs",
     "detection",
     "detection-network",
+    "detection-responses",
     "covert-pairs",
     "covert-classes",
 )  # tables that the first release did not have
