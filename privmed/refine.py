@@ -117,7 +117,7 @@ def hide_well(
         hide: :meth:`Hider.hide` with its images, taking ``refine`` and ``progress``.
         falls_short: whether what is recovered from a stego, as the file will hold it, is not good enough.
         steps: how many steps; None for :data:`AUTO` where they are needed, and none elsewhere.
-        progress: called with the refining steps taken and their number.
+        progress: see :meth:`Hider.hide`.
 
     Returns:
         The stego, and how many steps it was refined by.

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 EVERY = 60.0  # seconds between two plain lines
+ENOUGH = 10.0  # seconds of a count that say how fast it is
 
 
 @contextmanager
@@ -41,6 +42,9 @@ def _on_terminal(console: object, what: str) -> Iterator[Callable[[int, int, str
         task = progress.add_task("", total=None, rate="")
 
         def tick(done: int, total: int, words: str = "") -> None:
+            seen = progress.tasks[0]
+            if seen.total is not None and (total != seen.total or done < seen.completed):
+                progress.reset(task, total=total)  # another count begins, with a rate of its own
             speed = progress.tasks[0].speed
             rate = f"{speed:.3g}/s" if speed else ""
             progress.update(task, completed=done, total=total, description=words, rate=rate)
@@ -64,13 +68,13 @@ class Lines:
     def tick(self, done: int, total: int, words: str = "") -> None:
         """Say it, if it is time. A rate is that of one count: where another begins, so does it."""
         now = self.clock()
-        if self._total and (total != self._total or done < self._done):
-            self._since, self._from = now, done
+        if not self._total or total != self._total or done < self._done:
+            self._since, self._from = (now, done) if self._total or done > 1 else (self._since, 0)
         self._done, self._total = done, total
         if now - self._said < EVERY:
             return
         passed = now - self._since
-        rate = (done - self._from) / passed if passed > 0 else 0.0
+        rate = (done - self._from) / passed if passed >= ENOUGH else 0.0
         left = (
             f", {rate:.3g} a second, about {in_time((total - done) / rate)} left" if rate > 0 and done <= total else ""
         )

@@ -9,7 +9,17 @@ from typing import Any, Protocol, TypeVar, runtime_checkable
 from attrs import frozen
 
 from privmed.errors import PrivmedError
-from privmed.jobs.contracts import ITEM_ERRORS, Executor, Place, Result, Task, Unit
+from privmed.jobs.contracts import (
+    ITEM_ERRORS,
+    SHORT,
+    Executor,
+    LostItem,
+    Place,
+    Result,
+    Task,
+    Unit,
+    is_short_of_memory,
+)
 
 Unitlike = TypeVar("Unitlike")
 Read = TypeVar("Read")
@@ -55,6 +65,8 @@ class Batched:
             values = result.value if result.error is None else [named(result.error, batch[0], unit) for unit in batch]
             for unit, value in zip(batch, values, strict=True):
                 wrong = isinstance(value, PrivmedError)
+                if isinstance(value, LostItem) and result.error is None:  # one of a batch, which does not know its name
+                    value = LostItem(f"{unit.id}: {value}")
                 yield Result(unit, None if wrong else value, value if wrong else None, seconds)
 
 
@@ -113,6 +125,8 @@ def in_groups(
         try:
             answers = list(change([units[n] for n in group], [made[n] for n in group]))
         except Exception:  # whatever a plugin raises, or a lack of memory; alone, it is told of whom
+            answers = None
+        if answers is None:  # the error is gone by now, and with it what the batch held of the memory
             for n in group:
                 made[n] = attempt(alone, units[n])
             continue
@@ -127,3 +141,7 @@ def attempt(work: Callable[[Any], Any], payload: Any) -> Any:
         return work(payload)
     except ITEM_ERRORS as error:
         return error
+    except Exception as error:
+        if not is_short_of_memory(error):
+            raise
+        return LostItem(SHORT)

@@ -30,6 +30,14 @@ class WorkerError(PrivmedError):
 ITEM_ERRORS = (InputError, KeyFileError, VerificationError, LostItem)
 """What is wrong with one item; every other error ends the job."""
 
+SHORT = "there was not enough memory for it. Use fewer --workers, a smaller --batch, or a machine with more memory."
+
+
+def is_short_of_memory(error: Exception) -> bool:
+    """Whether memory ran out: Python's, torch's or a device's."""
+    words = "not enough memory" in str(error) or "can't allocate memory" in str(error)
+    return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or words
+
 
 @frozen
 class Unit:

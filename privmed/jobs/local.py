@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator
 
-from privmed.jobs.contracts import ITEM_ERRORS, Place, Result, Task, Unit
+from privmed.jobs.contracts import ITEM_ERRORS, SHORT, LostItem, Place, Result, Task, Unit, is_short_of_memory
 
 
 class Local:
@@ -24,4 +24,8 @@ class Local:
                 value, error = work(unit.payload), None
             except ITEM_ERRORS as wrong:
                 value, error = None, wrong
+            except Exception as wrong:
+                if not is_short_of_memory(wrong):
+                    raise
+                value, error = None, LostItem(f"{unit.id}: {SHORT}")
             yield Result(unit, value, error, time.perf_counter() - start)

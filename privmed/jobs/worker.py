@@ -12,11 +12,10 @@ from collections.abc import Callable
 from typing import IO, Any
 
 from privmed.errors import PrivmedError
-from privmed.jobs.contracts import LostItem, WorkerError
+from privmed.jobs.contracts import SHORT, LostItem, WorkerError, is_short_of_memory
 from privmed.jobs.messages import receive, send
 
 READY, DONE, FAILED, BROKEN = "ready", "done", "failed", "broken"
-SHORT = "there was not enough memory for it. Use fewer --workers, or a machine with more memory."
 
 
 def main() -> None:
@@ -73,12 +72,6 @@ def spoken(error: Exception) -> tuple[PrivmedError, str]:
     if isinstance(error, OSError):
         return errors.OutputError(f"{error.filename or 'a file'}: cannot be used ({error.strerror or error})."), details
     return WorkerError(f"unexpected {type(error).__name__} in a worker: {error}"), details
-
-
-def is_short_of_memory(error: Exception) -> bool:
-    """Whether memory ran out: Python's, torch's or a device's."""
-    words = "not enough memory" in str(error) or "can't allocate memory" in str(error)
-    return isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError" or words
 
 
 def _follow(parent: int) -> None:

@@ -12,7 +12,7 @@ from privmed import registry
 from privmed.bench.detectors import STRAIGHT, Cooccurrence, best_threshold, neighbours, triples
 from privmed.bench.engine import open_suite, run_plan
 from privmed.bench.plan import make_plan
-from privmed.bench.suites.detection import auc, auc_error, judged, likenesses, spread
+from privmed.bench.suites.detection import Detection, auc, auc_error, judged, likenesses, spread
 from privmed.errors import SettingsError
 from privmed.testing import parametrize_with_checks
 
@@ -177,10 +177,14 @@ def test_responses_are_told_from_photographs_too(toys, monkeypatch):
 
     def create(kind, name, weights=None, device="cpu", **settings):
         method = made(kind, name, None, device, **settings)
-        method.card = {"sha256": weights, "hider": {"name": "nothing"}} if kind == "analyzer" else None
+        follows = {"hider": {"name": "nothing", "weights": "w", "sha256": "w"}}
+        method.card = {"sha256": "w", **(follows if kind == "analyzer" else {})}
         return method
 
+    hidden = []
+    sent = Detection.sent
     monkeypatch.setattr(registry, "create", create)
+    monkeypatch.setattr(Detection, "sent", lambda self, label, *x: hidden.append(label) or sent(self, label, *x))
     plan = {
         "suite": "detection",
         "data": "scans",
@@ -202,18 +206,20 @@ def test_responses_are_told_from_photographs_too(toys, monkeypatch):
         ("noise", "none", "cooccurrence"): 1.0,
     }
     assert [m.dimensions["analyzer"] for m in records.measurements if m.metric == "response-psnr"] == ["loud:w"] * 2
+    assert hidden.count("nothing") == 12  # once, for stegos and responses
 
 
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("hidemia:busi", "hidemia:busi: answers to stegos of lightih, and nothing is nothing"),
+        ("hidemia:busi", "hidemia:busi: answers to stegos of lightih general, and not to those of lightih"),
         ("hidemia", "expected METHOD:WEIGHTS"),
     ],
 )
 def test_an_analyzer_that_cannot_answer_is_refused(toys, name, words):
     pytest.importorskip("privmed_analyzers", reason="needs the plugin privmed-analyzers")
-    plan = {"suite": "detection", "data": "scans", "entries": [{"label": "nothing", "method": "nothing"}]}
+    other = {"label": "lightih", "method": "lightih", "weights": "broad"}
+    plan = {"suite": "detection", "data": "scans", "entries": [other]}
     plan["grid"] = {"examples": ["beach"], "cover": ["beach"], "analyzer": [name]}
     with pytest.raises(SettingsError, match=words):
         run_plan(make_plan(plan), toys, toys / "out")

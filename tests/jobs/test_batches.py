@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import weakref
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from privmed.covert import files
 from privmed.covert.files import Analysing, Hiding
 from privmed.errors import InputError, VerificationError
 from privmed.jobs import LostItem, Unit
-from privmed.jobs.batches import Batched
+from privmed.jobs.batches import Batched, in_groups
 from privmed.jobs.contracts import Place
 from privmed.jobs.local import Local
 from privmed.jobs.pool import Processes
@@ -48,6 +49,49 @@ def test_a_task_that_takes_no_batches_does_one_after_the_other(tasks):
     results = list(Batched(Local(), 2).run(tasks.Square(), units))
     assert [r.value and r.value[0] for r in results] == [1, None, 9]
     assert isinstance(results[1].error, InputError)
+
+
+@pytest.mark.parametrize("executor", [Local(), Batched(Local(), 4)], ids=["alone", "in a batch"])
+def test_an_image_without_room_in_memory_costs_itself(executor):
+    found = {r.unit.id: r for r in executor.run(Large(), [Unit(n, n) for n in ("a", "huge", "b", "c")])}
+    assert {id_: r.value for id_, r in found.items()} == {"a": "a", "b": "b", "c": "c", "huge": None}
+    assert isinstance(found["huge"].error, LostItem)
+    assert str(found["huge"].error).startswith("huge: there was not enough memory for it.")
+
+
+class Large:
+    """Has no room for one of its payloads, and none for several."""
+
+    def open(self, place):
+        def work(payload):
+            if payload == "huge":
+                raise MemoryError
+            return payload
+
+        return work
+
+    def open_batches(self, place):
+        def together(units, read):
+            raise MemoryError
+
+        work = self.open(place)
+        return lambda units: in_groups(units, lambda u: u, lambda u: 0, together, lambda u, _, made: made, work)
+
+
+def test_a_batch_that_failed_is_gone_before_its_images_are_done_one_by_one():
+    class Held:
+        pass
+
+    held = []
+
+    def together(units, read):
+        much = Held()
+        held.append(weakref.ref(much))
+        raise MemoryError(str(much))
+
+    alive = []
+    in_groups([1, 2], lambda u: u, lambda u: 0, together, print, lambda u: alive.append(held[0]() is not None))
+    assert alive == [False, False]
 
 
 def test_a_worker_that_dies_costs_its_batch(tasks):
@@ -146,10 +190,11 @@ def scans(photographs):
     return photographs
 
 
-def test_scans_hidden_in_batches_are_those_hidden_one_by_one(scans, capsys):
+@pytest.mark.parametrize("more", [[], ["--workers", "2"]], ids=["local", "processes"])
+def test_scans_hidden_in_batches_are_those_hidden_one_by_one(scans, more, capsys):
     hide = ["hide", str(scans / "scans"), str(scans / "covers"), "--refine", "2", "-q", "-o"]
     assert run([*hide, str(scans / "one")]) == 1
-    assert run([*hide, str(scans / "batches"), "--batch", "4"]) == 1
+    assert run([*hide, str(scans / "batches"), "--batch", "4", *more]) == 1
     assert same_pictures(scans / "one", scans / "batches") == [f"{n}.png" for n in range(len(SIZES))]
     lines = [[json.loads(x) for x in (scans / f"{w}.jsonl").read_text().splitlines()] for w in ("one", "batches")]
     for a, b in zip(*lines, strict=True):

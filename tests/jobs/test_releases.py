@@ -159,9 +159,45 @@ def test_a_line_is_of_one_count_and_says_which(capsys):
             now[0] += 2
             lines.tick(done, 25, f"fit {fit}")
     assert capsys.readouterr().err.splitlines() == [
-        "bench: fit b: 5 of 25, 0.5 a second, about 1 minute left",
+        "bench: fit b: 5 of 25",  # eight seconds say too little
         "bench: fit c: 10 of 25, 0.5 a second, about 1 minute left",
     ]
+
+
+def test_what_was_kept_from_before_is_no_speed(capsys):
+    from privmed.cli.progress import Lines
+
+    now = [0.0]
+    lines = Lines("writing", clock=lambda: now[0])
+    for done in range(1000, 1010):
+        lines.tick(done, 2000)
+        now[0] += 10
+    assert capsys.readouterr().err.splitlines()[0] == "writing: 1,006 of 2,000, 0.1 a second, about 2.8 hours left"
+
+
+def test_a_bar_is_of_one_count(monkeypatch):
+    import io
+
+    import rich.progress
+    from rich.console import Console
+
+    from privmed.cli.progress import _on_terminal
+
+    made = []
+
+    class Progress(rich.progress.Progress):
+        def __init__(self, *columns, **how):
+            super().__init__(*columns, **how)
+            made.append(self)
+
+    monkeypatch.setattr(rich.progress, "Progress", Progress)
+    with _on_terminal(Console(file=io.StringIO(), force_terminal=True), "hiding") as tick:
+        for done in range(1, 7):
+            tick(done, 6)
+        assert made[0].tasks[0].finished
+        tick(1, 6)  # what is hidden is read back
+        assert not made[0].tasks[0].finished
+        assert made[0].tasks[0].completed == 1
 
 
 def test_the_commands_of_all_shards_are_told(folder, tmp_path, capsys, monkeypatch):

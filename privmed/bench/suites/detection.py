@@ -24,6 +24,7 @@ from privmed.bench.fingerprint import fingerprint
 from privmed.errors import SettingsError, did_you_mean
 from privmed.imaging import quantise
 from privmed.interfaces import Analyzer, FileHider, Hider
+from privmed.pipeline import fits
 from privmed.settings import at_least, between, positive, setting, side
 from privmed.shared_key import SharedKey, with_key
 from privmed.weights import bundled
@@ -95,10 +96,12 @@ class Detection(Suite):
         """
         if name == NOBODY or not isinstance(self.hider(label), Hider):
             return
-        follows = ((self.analyzer(name).card or {}).get("hider") or {}).get("name")
-        if follows != (method := self.context.plan.entry(label).method):
+        own, server = self.hider(label), self.analyzer(name)
+        if not fits(server, own):
+            follows = (server.card or {}).get("hider") or {}
+            made = " ".join(filter(None, (follows.get("name"), follows.get("weights")))) or "no hider"
             raise SettingsError(
-                f"analyzer {name}: answers to stegos of {follows or 'no hider'}, and {label} is {method}. Give entries a grid of their own."
+                f"analyzer {name}: answers to stegos of {made}, and not to those of {label}. Give entries a grid of their own."
             )
 
     @functools.cache  # noqa: B019
@@ -181,8 +184,12 @@ class Detection(Suite):
     ) -> tuple[Tensor, Tensor]:
         """Photographs of a source, and the same with something in them or what a server answers to that, each (N, 3, S, S) uint8."""
         if server != NOBODY:
-            covers, stegos = self.pairs(label, data, source, part, seed)
-            return covers, torch.cat([self.answered(stego, server) for stego in stegos.split(1)])
+            covers, stegos = self.pairs(label, data, source, part, seed, NOBODY)
+            answers = []
+            for n, stego in enumerate(stegos.split(1)):
+                answers.append(self.answered(stego, server))
+                self.context.progress(n + 1, len(stegos), f"{server} answers in {source}, {part}")
+            return covers, torch.cat(answers)
         count = self.config.train if part == "train" else self.config.test
         photographs = spread(self.context.dataset(source).part(part), count)
         scans = spread(self.context.dataset(data).part(part), count)
