@@ -1,8 +1,8 @@
 """Hide, analyze and recover of every bundled method, as ratios to a plain float32 HiNet in the same run: ``python benchmarks/steps.py``.
 
-For each size and batch, HiNet hides in float32 before every method, so that a ratio compares neighbours in time. The share says how much of
-the machine's own rate of 3 x 3 convolutions (64 channels, 224 x 224, the same precision) a step reaches, its operations counted by torch.
-Weights are random, and do not matter here. Writes ``benchmarks/results/steps.jsonl``.
+For each size and batch, HiNet's hiding in float32 and a step take turns, so that a ratio compares neighbours in time. The share says how
+much of the machine's own rate of 3 x 3 convolutions (64 channels, 224 x 224, the same precision) a step reaches, its operations counted by
+torch. Weights are random, and do not matter here. Writes ``benchmarks/results/steps.jsonl``.
 """
 
 from __future__ import annotations
@@ -48,15 +48,22 @@ def steps(precision: str) -> dict[str, Step]:
     return found
 
 
-def median(work: Callable[[], object]) -> float:
-    """Seconds, after a first time that does not count."""
-    work()
-    times: list[float] = []
-    while len(times) < ROUNDS and sum(times) < SECONDS:
-        start = time.perf_counter()
-        work()
-        times.append(time.perf_counter() - start)
-    return statistics.median(times)
+def turns(*work: Callable[[], object]) -> list[list[float]]:
+    """Seconds of each, round by round, after a first time that does not count."""
+    for one in work:
+        one()
+    times: list[list[float]] = [[] for _ in work]
+    while len(times[0]) < ROUNDS and sum(map(sum, times)) < SECONDS:
+        for one, found in zip(work, times, strict=True):
+            start = time.perf_counter()
+            one()
+            found.append(time.perf_counter() - start)
+    return times
+
+
+def told(values: list[float]) -> dict:
+    """How many there were, and how far they lie apart."""
+    return {"n": len(values), "spread": (max(values) - min(values)) / 2, "over": "rounds"}
 
 
 def convolution(precision: str) -> float:
@@ -67,7 +74,7 @@ def convolution(precision: str) -> float:
         with torch.no_grad(), subnet_precision(precision, "cpu"):
             return layer(x)
 
-    return operations(run) / median(run)
+    return operations(run) / statistics.median(turns(run)[0])
 
 
 def operations(work: Callable[[], object]) -> float:
@@ -89,13 +96,17 @@ def measurements(sides: list[int], batches: list[int], precisions: list[str]) ->
                 a, b = (torch.rand(batch, 3, side, side) for _ in range(2))
                 for name, step in every.items():
                     work = partial(step, a, b)
-                    base, own = median(partial(plain, a, b)), median(work)
+                    base, own = turns(partial(plain, a, b), work)
+                    ratios, seconds = [x / y for x, y in zip(base, own, strict=True)], statistics.median(own)
                     about = {"step": name.rpartition(", ")[2], "size": side, "batch": batch, "precision": precision}
                     label = name.rpartition(", ")[0]
-                    out.append(measured("time", label, own * 1e3, unit="ms", **about))
-                    out.append(measured("speedup", label, base / own, unit="x", **about))
-                    out.append(measured("rate-share", label, operations(work) / own / rate, **about))
-                    print(f"{precision} {side} x {batch}: {name} {own:.3f} s, {base / own:.2f} x", file=sys.stderr)
+                    out.append(
+                        measured("time", label, seconds * 1e3, unit="ms", **about, **told([x * 1e3 for x in own]))
+                    )
+                    ratio = statistics.median(ratios)
+                    out.append(measured("speedup", label, ratio, unit="x", **about, **told(ratios)))
+                    out.append(measured("rate-share", label, operations(work) / seconds / rate, **about))
+                    print(f"{precision} {side} x {batch}: {name} {seconds:.3f} s, {ratio:.2f} x", file=sys.stderr)
     return out
 
 
