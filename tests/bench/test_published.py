@@ -27,6 +27,7 @@ NEW = (
     "detection",
     "detection-network",
     "detection-responses",
+    "steps",
     "covert-pairs",
     "covert-classes",
 )  # tables that the first release did not have
