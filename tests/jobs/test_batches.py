@@ -190,7 +190,9 @@ def scans(photographs):
     return photographs
 
 
-@pytest.mark.parametrize("more", [[], ["--workers", "2"]], ids=["local", "processes"])
+@pytest.mark.parametrize(
+    "more", [[], pytest.param(["--workers", "2"], marks=pytest.mark.slow)], ids=["local", "processes"]
+)
 def test_scans_hidden_in_batches_are_those_hidden_one_by_one(scans, more, capsys):
     hide = ["hide", str(scans / "scans"), str(scans / "covers"), "--refine", "2", "-q", "-o"]
     assert run([*hide, str(scans / "one")]) == 1
