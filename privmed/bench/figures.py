@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 from attrs import frozen
@@ -57,8 +58,8 @@ def figures(records: Records, plan: Plan, describe: Describe, statistic: str = "
     cells: dict[tuple, list[Measurement]] = {}
     for m in records.measurements:
         cells.setdefault(m.cell, []).append(m)
-    papers = cited(plan)
-    return [_figure(found, plan, papers, describe, statistic) for found in cells.values()]
+    papers, known = cited(plan), cache(describe)  # whoever describes a metric looks through all that is installed
+    return [_figure(found, plan, papers, known, statistic) for found in cells.values()]
 
 
 def _figure(found: list[Measurement], plan: Plan, papers: list[Reported], describe: Describe, statistic: str) -> Figure:

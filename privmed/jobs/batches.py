@@ -21,9 +21,7 @@ from privmed.jobs.contracts import (
     is_short_of_memory,
 )
 
-Unitlike = TypeVar("Unitlike")
-Read = TypeVar("Read")
-Made = TypeVar("Made")
+T = TypeVar("T")
 
 
 @runtime_checkable
@@ -96,12 +94,12 @@ def batches_of(task: Task, place: Place) -> Callable[[list[Any]], list[Any]]:
 
 
 def in_groups(
-    units: list[Unitlike],
-    read: Callable[[Unitlike], Read],
-    kind_of: Callable[[Read], Hashable],
-    change: Callable[[list[Unitlike], list[Read]], Iterable[Made]],
-    write: Callable[[Unitlike, Read, Made], Any],
-    alone: Callable[[Unitlike], Any],
+    units: list[T],
+    read: Callable[[T], Any],
+    kind_of: Callable[[Any], Hashable],
+    change: Callable[[list[T], list[Any]], Iterable[Any]],
+    write: Callable[[T, Any, Any], Any],
+    alone: Callable[[T], Any],
 ) -> list[Any]:
     """Work on those units of a batch together that a network can take together.
 
