@@ -8,7 +8,7 @@ from torch import Tensor
 from privmed.errors import InputError
 from privmed.imaging.labels import label_map, one_hot
 
-STRIP = 2**20  # pixels
+STRIP = 2**18  # pixels
 HALO = 5  # half the window of SSIM
 PATCH = 8  # side of the window that the worst patch is looked for with
 SILENT = 0.005  # share of an image; less is nothing
@@ -39,9 +39,12 @@ def psnr(a: Tensor, b: Tensor, *, channel: str = "rgb") -> Tensor:
     _alike(a, b)
     if channel not in ("rgb", "y"):
         raise InputError(f"psnr: channel must be 'rgb' or 'y', got {channel!r}.")
-    if channel == "y":
-        a, b = luma(a), luma(b)
-    return decibels((a.double() - b.double()).square().flatten(1).mean(1))
+    total = torch.zeros(len(a), dtype=torch.float64)
+    for rows in _strips(a):  # in double precision a large image would take gigabytes
+        x, y = (luma(i[..., rows, :]) if channel == "y" else i[..., rows, :] for i in (a, b))
+        total += (x.double() - y.double()).square().flatten(1).sum(1).cpu()
+    values = a[0].numel() // (a.shape[1] if channel == "y" else 1)
+    return decibels(total / values).to(a.device)
 
 
 def decibels(error: Tensor) -> Tensor:
@@ -52,7 +55,8 @@ def decibels(error: Tensor) -> Tensor:
 def worst_pixel(a: Tensor, b: Tensor) -> Tensor:
     """Largest absolute difference over pixels and channels, in grey levels (0 to 255), (B,)."""
     _alike(a, b)
-    return 255 * (a - b).abs().flatten(1).amax(1)
+    each = [(a[..., rows, :] - b[..., rows, :]).abs().flatten(1).amax(1) for rows in _strips(a)]
+    return 255 * torch.stack(each).amax(0)
 
 
 def worst_patch(a: Tensor, b: Tensor, side: int = PATCH, stride: int = 1) -> tuple[Tensor, Tensor]:
@@ -76,11 +80,17 @@ def worst_patch(a: Tensor, b: Tensor, side: int = PATCH, stride: int = 1) -> tup
     height, width = a.shape[-2:]
     if min(height, width) < side:
         raise InputError(f"worst_patch: expected sides of at least {side}, got {height} x {width}.")
-    error = (a - b).float().square().mean(1, keepdim=True)
-    windows = torch.nn.functional.avg_pool2d(error, side, stride)
-    worst, at = windows.flatten(1).max(1)
-    columns = windows.shape[-1]
-    return decibels(worst), stride * torch.stack([at // columns, at % columns], 1)
+    found, places = [], []
+    for rows in _strips(a[..., : height - side + 1, :], stride):  # where a window begins
+        reach = slice(rows.start, rows.stop + side - 1)
+        error = (a[..., reach, :] - b[..., reach, :]).float().square().mean(1, keepdim=True)
+        windows = torch.nn.functional.avg_pool2d(error, side, stride)
+        worst, at = windows.flatten(1).max(1)
+        columns = windows.shape[-1]
+        found.append(worst)
+        places.append(torch.stack([rows.start + stride * (at // columns), stride * (at % columns)], 1))
+    worst, strip = torch.stack(found).max(0)
+    return decibels(worst), torch.stack(places)[strip, torch.arange(len(a), device=a.device)]
 
 
 def ssim(a: Tensor, b: Tensor) -> Tensor:
@@ -106,6 +116,13 @@ def ssim(a: Tensor, b: Tensor) -> Tensor:
         inside = quality[..., HALO:-HALO, HALO:-HALO]
         total += inside.double().mean(1).sum((1, 2)).cpu()
     return (total / ((height - 2 * HALO) * (width - 2 * HALO))).float().to(a.device)
+
+
+def _strips(images: Tensor, multiple: int = 1) -> list[slice]:
+    """The rows of images in parts of at most ``STRIP`` pixels, or of ``multiple`` rows, of which each part but the last is a multiple."""
+    height, width = images.shape[-2:]
+    rows = max(1, STRIP // (width * multiple)) * multiple
+    return [slice(top, min(top + rows, height)) for top in range(0, height, rows)]
 
 
 def dice(found: Tensor, mask: Tensor, threshold: float = 0.5) -> Tensor:

@@ -40,6 +40,13 @@ def test_psnr_by_hand_and_per_item():
     assert psnr(a, b)[1] == torch.inf
 
 
+def test_psnr_of_luma_by_hand():
+    """0.1 on every channel is 21.9 of 255 levels of Y; a grey image is its own luma."""
+    a = torch.zeros(1, 3, 32, 32)
+    assert psnr(a, a + 0.1, channel="y")[0] == pytest.approx(-20 * math.log10(21.9 / 255), abs=1e-3)
+    assert psnr(a[:, :1], a[:, :1] + 0.1, channel="y")[0] == pytest.approx(20, abs=1e-3)
+
+
 def test_psnr_and_ssim_equal_scikit_image(pair):
     metrics = pytest.importorskip("skimage.metrics")
     for i, (a, b) in enumerate(zip(*pair)):
@@ -141,6 +148,24 @@ def test_ssim_in_strips_equals_ssim_of_the_whole(pair, monkeypatch, strip):
     whole = ssim(*pair)
     monkeypatch.setattr(ours, "STRIP", strip)
     assert torch.allclose(ssim(*pair), whole, atol=1e-6)
+
+
+@pytest.mark.parametrize("strip", [1, 52 * 5, 52 * 13, 52 * 39])
+@pytest.mark.parametrize(
+    "metric",
+    [
+        psnr,
+        lambda a, b: psnr(a, b, channel="y"),
+        worst_pixel,
+        lambda a, b: torch.cat([x.flatten().float() for x in worst_patch(a, b)]),
+        lambda a, b: torch.cat([x.flatten().float() for x in worst_patch(a, b, 12, 4)]),
+    ],
+    ids=["psnr", "psnr of luma", "worst pixel", "worst patch", "worst patch on a grid"],
+)
+def test_large_images_in_strips_have_the_figures_of_the_whole(pair, monkeypatch, strip, metric):
+    whole = metric(*pair)
+    monkeypatch.setattr(ours, "STRIP", strip)
+    torch.testing.assert_close(metric(*pair), whole, rtol=1e-6, atol=1e-5)
 
 
 def test_dice_of_each_class_by_hand():

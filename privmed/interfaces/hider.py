@@ -85,9 +85,8 @@ class Hider(Method):
         with self._at_work(secret, cover):
             source = validation.generator_for(generator, self.device)
             padded = validation.pad(secret_, self.multiple), validation.pad(cover_, self.multiple)
-            stego = self._tiled(lambda s, c: self._hide(s, c, source), "stego", *padded, progress=progress)
+            stego = self._tiled(lambda s, c: self._hide(s, c, source), "stego", *padded, clamp=clamp, progress=progress)
             stego = validation.crop(stego, size)
-            stego = stego.clamp(0, 1) if clamp else stego
             how = refine if isinstance(refine, Refinement) else structure(Refinement, {"steps": refine}, "refine")
             if how.steps:
                 stego = self._refined(stego, secret_, cover_, how, progress, source)
@@ -123,9 +122,10 @@ class Hider(Method):
         with self._at_work(stego):
             source = validation.generator_for(generator, self.device)
             padded = validation.pad(stego_, self.multiple)
-            recovered = self._tiled(lambda s: self._recover(s, source), "recovered", padded, progress=progress)
-            recovered = validation.crop(recovered, stego_.shape[-2:])
-            return (recovered.clamp(0, 1) if clamp else recovered).to(stego.device)
+            recovered = self._tiled(
+                lambda s: self._recover(s, source), "recovered", padded, clamp=clamp, progress=progress
+            )
+            return validation.crop(recovered, stego_.shape[-2:]).to(stego.device)
 
     def _fixed(self, stego: Tensor) -> Tensor | None:
         """Which values of a stego (or tile) refining has to leave as they are, boolean of its shape; by default none."""
@@ -164,21 +164,28 @@ class Hider(Method):
         call: Callable[..., Tensor],
         what: str,
         *images: Tensor,
-        progress: Callable[[int, int], None] | None = None,
+        clamp: bool,
+        progress: Callable[[int, int], None] | None,
     ) -> Tensor:
         """Call it on whole images, or on tiles that share nothing, and put its answers together."""
+
+        def made(*parts: Tensor) -> Tensor:
+            answer = self._check_output(call(*parts), parts[0].shape, what)
+            return answer.clamp(0, 1) if clamp else answer
+
         height, width = images[0].shape[-2:]
         rows, columns = (_cuts(n, self.tile, self.multiple) for n in (height, width))
-        strips, count = [], len(rows) * len(columns)
-        for n, (top, bottom) in enumerate(rows):
-            tiles = []
-            for left, right in columns:
-                parts = [x[..., top:bottom, left:right] for x in images]
-                tiles.append(self._check_output(call(*parts), parts[0].shape, what))
-                if progress is not None and count > 1:
-                    progress(n * len(columns) + len(tiles), count)
-            strips.append(torch.cat(tiles, 3) if len(tiles) > 1 else tiles[0])
-        return torch.cat(strips, 2) if len(strips) > 1 else strips[0]
+        tiles = [(..., slice(*row), slice(*column)) for row in rows for column in columns]
+        if len(tiles) == 1:
+            return made(*images)
+        whole: Tensor | None = None
+        for n, at in enumerate(tiles, 1):
+            tile = made(*(x[at] for x in images))
+            whole = tile.new_empty((*tile.shape[:2], height, width)) if whole is None else whole
+            whole[at] = tile
+            if progress is not None:
+                progress(n, len(tiles))
+        return whole
 
     @abstractmethod
     def _hide(self, secret: Tensor, cover: Tensor, generator: torch.Generator) -> Tensor:

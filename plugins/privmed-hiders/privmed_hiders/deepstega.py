@@ -25,9 +25,11 @@ from torch.nn import functional as F
 
 from privmed import Hider, hookimpl
 from privmed.settings import at_least, setting
+from privmed_hiders.patches import PLAIN_SIDE, patchwise
 
 KERNELS = {3: 50, 4: 10, 5: 5}  # side: how many
 WIDTH = sum(KERNELS.values())
+REACH = 2  # of a level
 
 
 @frozen(kw_only=True)
@@ -102,13 +104,22 @@ class DeepStega(Hider):
             features = network.levels(features)
         return network.last(features.float())  # bfloat16 would round the image to 8 bits once more
 
-    def _hide(self, secret: Tensor, cover: Tensor, generator: torch.Generator) -> Tensor:
+    def _hidden(self, both: Tensor) -> Tensor:
+        secret, cover = both.split(3, 1)
         with self.subnets():
             prepared = self.preparation(secret.contiguous(memory_format=torch.channels_last))
         return self._image(self.hiding, torch.cat([cover, prepared], 1).contiguous(memory_format=torch.channels_last))
 
+    def _revealed(self, stego: Tensor) -> Tensor:
+        return self._image(self.reveal, stego)
+
+    def _hide(self, secret: Tensor, cover: Tensor, generator: torch.Generator) -> Tensor:
+        both = torch.cat([secret, cover], 1).contiguous(memory_format=torch.channels_last)
+        return patchwise(self._hidden, both, REACH * (self.config.preparation + self.config.levels) + 1, PLAIN_SIDE)
+
     def _recover(self, stego: Tensor, generator: torch.Generator) -> Tensor:
-        return self._image(self.reveal, stego.contiguous(memory_format=torch.channels_last))
+        stego = stego.contiguous(memory_format=torch.channels_last)
+        return patchwise(self._revealed, stego, REACH * self.config.levels + 1, PLAIN_SIDE)
 
 
 @hookimpl

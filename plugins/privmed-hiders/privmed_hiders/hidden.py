@@ -26,6 +26,7 @@ from torch import Tensor, nn
 from privmed import Hider, hookimpl
 from privmed.nn.convolution import conv_bn_relu
 from privmed.settings import at_least, setting
+from privmed_hiders.patches import PLAIN_SIDE, patchwise
 
 
 @frozen(kw_only=True)
@@ -64,15 +65,23 @@ class HiDDeN(Hider):
         self.to(memory_format=torch.channels_last)
 
     def _hide(self, secret: Tensor, cover: Tensor, generator: torch.Generator) -> Tensor:
-        secret, cover = (x.contiguous(memory_format=torch.channels_last) for x in (secret, cover))
+        both = torch.cat([secret, cover], 1).contiguous(memory_format=torch.channels_last)
+        return patchwise(self._encoded, both, self.config.before + self.config.after, PLAIN_SIDE)
+
+    def _encoded(self, both: Tensor) -> Tensor:
+        secret, cover = both.split(3, 1)
         with self.subnets():
             features = self.before(cover)
             features = self.after(torch.cat([secret.repeat(1, self.config.repeats, 1, 1), features, cover], 1))
         return self.to_stego(features.float())  # bfloat16 would round the image to 8 bits once more
 
     def _recover(self, stego: Tensor, generator: torch.Generator) -> Tensor:
+        stego = stego.contiguous(memory_format=torch.channels_last)
+        return patchwise(self._decoded, stego, self.config.decoder + 1, PLAIN_SIDE)
+
+    def _decoded(self, stego: Tensor) -> Tensor:
         with self.subnets():
-            features = self.decoder(stego.contiguous(memory_format=torch.channels_last))
+            features = self.decoder(stego)
         return self.to_secret(features.float())
 
 

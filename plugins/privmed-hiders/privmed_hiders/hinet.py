@@ -37,6 +37,7 @@ from torch.nn import functional as F
 from privmed import Hider, hookimpl
 from privmed.imaging.wavelets import from_hinet, haar, inverse_haar, to_hinet
 from privmed.settings import at_least, one_of, positive, setting
+from privmed_hiders.patches import patchwise
 
 Precision = Callable[[], AbstractContextManager]
 LAYERS = 5
@@ -70,6 +71,9 @@ class DenseBlock(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (B, width, H, W) to (B, width, H, W)."""
+        return patchwise(self._convolved, x, LAYERS)
+
+    def _convolved(self, x: Tensor) -> Tensor:
         kernels = [layer.weight for layer in self.layers]
         biases = torch.cat([layer.bias for layer in self.layers])
         waiting = F.conv2d(x, torch.cat([k[:, : self.width] for k in kernels]), biases, padding=1)
@@ -77,7 +81,7 @@ class DenseBlock(nn.Module):
             feature = F.leaky_relu(waiting[:, : self.growth], 0.01)
             first = self.width + i * self.growth
             slices = torch.cat([k[:, first : first + self.growth] for k in kernels[i + 1 :]])
-            waiting = waiting[:, self.growth :] + F.conv2d(feature, slices, padding=1)
+            waiting = F.conv2d(feature, slices, padding=1).add_(waiting[:, self.growth :])
         return waiting
 
 
