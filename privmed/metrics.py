@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -136,6 +139,26 @@ def iou(found: Tensor, mask: Tensor) -> Tensor:
     overlap, total = _overlap(found, mask, 0.5)
     union = total - overlap
     return torch.where(union > 0, overlap / union.clamp_min(1), torch.ones_like(union))
+
+
+def surface_distance(found: Tensor, mask: Tensor) -> Tensor:
+    """Average symmetric distance of two outlines in pixels, (B,), of probabilities thresholded at 0.5 and a mask, (B, 1, H, W).
+
+    The mean, over the border pixels of both, of the distance to the nearest border pixel of the other; at the edge of the image a mask
+    has a border too. 0 where both are empty, the diagonal of the image where one is: worse than any outline that is there.
+    """
+    from scipy import ndimage
+
+    _alike(found, mask)
+    out = []
+    for pair in zip(found[:, 0].detach().cpu().numpy() > 0.5, mask[:, 0].cpu().numpy() > 0.5, strict=True):
+        if not all(m.any() for m in pair):
+            out.append(math.hypot(*mask.shape[-2:]) if any(m.any() for m in pair) else 0.0)
+            continue
+        one, other = (m & ~ndimage.binary_erosion(m) for m in pair)
+        ways = (ndimage.distance_transform_edt(~b)[a] for a, b in ((one, other), (other, one)))
+        out.append(float(np.concatenate(list(ways)).mean()))
+    return torch.tensor(out)
 
 
 def task_score(logits: Tensor, truth: Tensor) -> Tensor:

@@ -19,6 +19,7 @@ from privmed.metrics import (
     psnr,
     silent,
     ssim,
+    surface_distance,
     task_score,
     worst_patch,
     worst_pixel,
@@ -136,6 +137,35 @@ def test_dice_equals_monai():
     a, b = ((torch.rand(5, 1, 16, 16, generator=g) > 0.6).float() for _ in range(2))
     theirs = metrics.DiceMetric(include_background=True, ignore_empty=False)(a, b).flatten()
     torch.testing.assert_close(dice(a, b).float(), theirs.float())
+
+
+def test_surface_distance_by_hand():
+    """Two squares of 4 x 4, one 3 pixels to the right of the other: the columns of 12 border pixels lie 3, 2, 1 and 0 pixels away."""
+    a = torch.zeros(1, 1, 20, 20)
+    b, line = a.clone(), a.clone()
+    a[..., 8:12, 8:12] = 1
+    b[..., 8:12, 11:15] = 1
+    assert surface_distance(a, b)[0] == pytest.approx((4 * 3 + 2 * 2 + 2 * 1 + 4 * 0) / 12)
+    assert surface_distance(a, a).tolist() == [0]
+    line[..., 8, :] = 1
+    assert surface_distance(line, line.roll(5, 2))[0] == 5
+
+
+def test_surface_distance_where_nothing_is():
+    a, b = torch.zeros(3, 1, 30, 40), torch.zeros(3, 1, 30, 40)
+    a[1, :, 5, 5], b[2, :, 5, 5] = 1, 1
+    assert surface_distance(a, b).tolist() == [0, 50, 50]
+    with pytest.raises(InputError, match="one shape"):
+        surface_distance(a, b[:1])
+
+
+def test_surface_distance_equals_monai():
+    metrics = pytest.importorskip("monai.metrics", reason="needs privmed[monai]")
+    g = torch.Generator().manual_seed(1)
+    blurred = torch.nn.functional.avg_pool2d(torch.rand(6, 1, 48, 60, generator=g), 9, 1, 4)
+    a, b = (blurred[:3] > 0.5).float(), (blurred[3:] > 0.49).float()
+    theirs = metrics.compute_average_surface_distance(a, b, include_background=True, symmetric=True).flatten()
+    torch.testing.assert_close(surface_distance(a, b), theirs.float(), rtol=1e-5, atol=1e-5)
 
 
 def test_shapes_must_match(pair):

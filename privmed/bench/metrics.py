@@ -9,6 +9,8 @@ from privmed import hookimpl
 from privmed import metrics as of
 from privmed.bench.contracts import Metric
 
+SIDE = 224  # of the papers' images
+
 
 class Dice(Metric):
     """Dice coefficient at a threshold of 0.5."""
@@ -51,6 +53,15 @@ class Jaccard(Metric):
         return of.iou(found, truth)
 
 
+class SurfaceDistance(Metric):
+    """Average symmetric distance of the outlines, in pixels of an image of 224 x 224 whatever its size, so that sizes compare."""
+
+    name, title, unit, measures, better = "asd", "average surface distance", "px of 224", "masks", "lower"
+
+    def __call__(self, found: Tensor, truth: Tensor) -> Tensor:
+        return of.surface_distance(found, truth) * SIDE / max(truth.shape[-2:])
+
+
 class Accuracy(Metric):
     """Share of images whose most probable class is the true one."""
 
@@ -89,5 +100,5 @@ class Ssim(Metric):
 
 @hookimpl
 def privmed_register(register):
-    for metric in (Dice, FalseArea, Silent, Jaccard, Accuracy, Psnr, PsnrLuma, Ssim):
+    for metric in (Dice, FalseArea, Silent, Jaccard, SurfaceDistance, Accuracy, Psnr, PsnrLuma, Ssim):
         register(metric)

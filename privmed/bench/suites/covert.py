@@ -71,7 +71,7 @@ class Covert(Suite):
     Config = CovertConfig
     methods = "analyzer"
     grid = {"hider": [TUNED], "cover": ["covers"], "wire": [PNG]}  # noqa: RUF012
-    metrics = ("dice", "jaccard", "accuracy", "psnr", "psnr-y", "ssim")
+    metrics = ("dice", "jaccard", "asd", "accuracy", "psnr", "psnr-y", "ssim")
     quantities = {"auc": Quantity(title="area under the ROC curve")}  # noqa: RUF012
 
     def prepare(self) -> None:
