@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import zipfile
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from attrs import frozen
+from torch import Tensor
 
 from privmed import hookimpl, registry
 from privmed.bench.contracts import Reader
@@ -19,6 +22,7 @@ from privmed.data.masks import foreground
 from privmed.errors import InputError, SettingsError
 from privmed.imaging import read
 from privmed.limits import check_file, limits, raise_it
+from privmed.settings import inner_path, setting
 
 
 def read_dataset(path: Path, reader: str = "", settings: dict[str, Any] | None = None) -> Dataset:
@@ -43,31 +47,52 @@ def read_dataset(path: Path, reader: str = "", settings: dict[str, Any] | None =
     raise InputError(f"data set {path}: no reader recognises it. Name one with reader: in the plan.")
 
 
+@frozen(kw_only=True)
+class FolderConfig:
+    """Which images of a folder, and what their truth is."""
+
+    masks: str = setting("masks", "folder of the masks; none where its images have no lesion", inner_path())
+    only: str = setting("", "the one class of it that is taken")
+
+
 class Folder(Reader):
-    """``images/`` and ``masks/`` (Kvasir-SEG), one sub-folder a class, or plain pictures; ``split.csv`` and ``groups.csv`` if there."""
+    """``images/`` and ``masks/`` (Kvasir-SEG), one sub-folder a class, or plain pictures; ``split.csv`` and ``groups.csv`` if there.
+
+    With ``masks: none`` every image has an empty mask: what is marked on it is marked falsely.
+    """
 
     name = "folder"
+    Config = FolderConfig
 
     @classmethod
     def recognises(cls, path: Path) -> bool:
         return path.is_dir()
 
     def read(self, path: Path) -> Dataset:
-        folder = ImageFolder(path)
+        folder = ImageFolder(path, masks=self.config.masks, only=self.config.only)
+
+        def image(item: Item) -> Tensor:
+            return read(item.image).tensor()
+
+        def mask(item: Item) -> Callable[[], Tensor] | None:
+            if item.empty:
+                return lambda: torch.zeros_like(image(item)[:, :1])
+            return None if item.mask is None else lambda: foreground(item.mask)
 
         def sample(item: Item) -> Sample:
             name = item.image.relative_to(folder.root).as_posix()
             return Sample(
                 name=name,
-                image=lambda: read(item.image).tensor(),
-                mask=None if item.mask is None else lambda: foreground(item.mask),
+                image=lambda: image(item),
+                mask=mask(item),
                 label=item.label,
                 group=item.group,
-                split=folder.split[name],
+                split=parts.get(name, ""),
             )
 
-        there = set(folder.split.values())
-        samples = [sample(i) for part in ("train", "test") if part in there for i in folder.items(part)]
+        parts = folder.split
+        every = [sample(item) for item in folder.items()] if parts else []
+        samples = [s for part in ("train", "test") for s in every if s.split == part]
         if not samples:
             folder.present()  # says why, if there is nothing at all
         return Dataset(path.name, samples, digest=folder.digest, origin=path)

@@ -1,6 +1,7 @@
 """The suites of hiding and of covert analysis, on toys whose figures are known."""
 
 import math
+import shutil
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from privmed.bench.covers import ALL, GROUPS, Photographs, brightness, clipped, 
 from privmed.bench.data import Dataset, Sample
 from privmed.bench.engine import run_plan
 from privmed.bench.plan import make_plan
+from privmed.bench.readers import read_dataset
 from privmed.bench.suites.hiding import sampled
 from privmed.errors import InputError, SettingsError, WeightsError
 
@@ -69,8 +71,31 @@ class Bright(Analyzer):
         return 100 * (image.mean(1, keepdim=True) - 0.9)
 
 
+class Open(Hider):
+    """Sends the secret in place of the cover."""
+
+    name, Config = "open", NoSettings
+
+    def _hide(self, secret, cover, generator):
+        return secret
+
+    def _recover(self, stego, generator):
+        return stego
+
+
+class Telling(Bright):
+    """Says that nothing was hidden where the first corner is not dark."""
+
+    name = "telling"
+
+    def _presence(self, recovered):
+        return 100 * (0.2 - recovered[..., :8, :8].mean((1, 2, 3)))
+
+
 @hookimpl
 def privmed_register(register):
+    register(Open)
+    register(Telling)
     register(Faint)
     register(Pocket)
     register(Bright)
@@ -79,9 +104,9 @@ def privmed_register(register):
 
 @pytest.fixture
 def toys(install, tmp_path):
-    site = install("toys", "hiders", {"faint": "toy_methods", "pocket": "toy_methods"}, {"toy_methods": TOYS})
+    site = install("toys", "hiders", dict.fromkeys(("faint", "pocket", "open"), "toy_methods"), {"toy_methods": TOYS})
     path = site / "toys-1.0.dist-info/entry_points.txt"
-    path.write_text(path.read_text() + "[privmed.analyzers]\nbright = toy_methods\n")
+    path.write_text(path.read_text() + "[privmed.analyzers]\nbright = toy_methods\ntelling = toy_methods\n")
     rng = np.random.default_rng(0)
     for part in ("images", "masks"):
         (tmp_path / "scans" / part).mkdir(parents=True)
@@ -202,6 +227,46 @@ def test_images_without_a_lesion_are_judged_apart(toys):
     Image.new("L", (64, 64), 255).save(toys / "scans/masks/2.png")
     found = values(make_plan({**plain, "name": "full", "grid": grid, "settings": {"size": 64, "covers": 2}}), toys)
     assert ("false-area", "covert", "", "") not in found
+
+
+@pytest.mark.parametrize(
+    ("method", "dark", "rightly"), [("telling", False, 1), ("bright", False, 0), ("bright", True, 1)]
+)
+def test_photographs_without_a_scan_are_refused_or_answered_by_nothing(toys, method, dark, rightly):
+    if dark:
+        for path in (toys / "photos").glob("*.png"):
+            Image.new("RGB", (80, 64), (20, 20, 20)).save(path)
+    plain = {"suite": "covert", "data": "scans", "entries": [{"label": "one", "method": method}]}
+    grid = {"cover": ["photos"], "hider": ["open"]}
+    found = values(make_plan({**plain, "grid": grid, "settings": {"size": 64, "covers": 2, "nothing": True}}), toys)
+    assert found["nothing-refused", "one", "", ""].value == rightly
+    assert found["hidden-refused", "one", "", ""].value == 0
+    assert found["nothing-refused", "one", "", ""].n == 3
+
+
+def test_a_scan_that_is_refused_counts_as_lost(toys):
+    """Of three scans one is not dark in its corner."""
+    scan = Image.open(toys / "scans/images/0.png")
+    scan.paste(255, (0, 0, 8, 8))
+    scan.save(toys / "scans/images/0.png")
+    plain = {"suite": "covert", "data": "scans", "entries": [{"label": "one", "method": "telling"}]}
+    plan = {**plain, "grid": {"cover": ["photos"], "hider": ["open"]}, "settings": {"size": 64, "covers": 2}}
+    assert ("hidden-refused", "one", "", "") not in values(make_plan(plan), toys)  # nobody asked
+    plan["settings"]["nothing"] = True
+    assert values(make_plan(plan), toys)["hidden-refused", "one", "", ""].value == pytest.approx(1 / 3)
+
+
+def test_one_class_of_a_folder_whose_images_have_no_lesion(toys):
+    for name in ("normal", "benign"):
+        (toys / "classes" / name).mkdir(parents=True)
+        shutil.copy(toys / "scans/images/0.png", toys / f"classes/{name}/0.png")
+    settings = {"only": "normal", "masks": "none"}
+    (sample,) = read_dataset(toys / "classes", "folder", settings).samples
+    assert (sample.name, sample.label) == ("normal/0.png", "normal")
+    assert sample.mask().shape == (1, 1, 64, 64)
+    assert not sample.mask().any()
+    with pytest.raises(InputError, match="masks in other/"):
+        read_dataset(toys / "classes", "folder", {"masks": "other"})
 
 
 def test_an_analyzer_of_classes_is_refused(toys, tmp_path):

@@ -28,11 +28,27 @@ from privmed.bench.fingerprint import fingerprint
 from privmed.bench.leaks import Eavesdropper, EavesdropperConfig, counts, drawn, listening
 from privmed.bench.pairs import BARE, Pair, Training
 from privmed.bench.suites.hiding import HidingConfig, sampled, secret_of, valued
+from privmed.covert.domain import no_stego
 from privmed.errors import SettingsError, WeightsError, did_you_mean
 from privmed.imaging import quantise
 from privmed.interfaces import Analyzer, Hider
 from privmed.interfaces.analyzer import probabilities
-from privmed.pipeline import Stage, analyze, blur, decode, hide, jpeg, of_images, png, recover, resize, tuned_hider
+from privmed.metrics import silent
+from privmed.pipeline import (
+    Run,
+    Stage,
+    analyze,
+    bare,
+    blur,
+    decode,
+    hide,
+    jpeg,
+    of_images,
+    png,
+    recover,
+    resize,
+    tuned_hider,
+)
 from privmed.settings import setting
 from privmed.shared_key import with_key
 
@@ -58,6 +74,7 @@ class CovertConfig(HidingConfig):
         Factory(list),
         "files beside the plan: templates, in their order, by which analyzers are trained whose entries name no weights",
     )
+    nothing: bool = setting(False, "judge what is made of the photographs without a scan, too")
     leaked: list[int] = setting(
         Factory(list), "numbers of pairs from which an eavesdropper without weights learns", counts
     )
@@ -72,7 +89,11 @@ class Covert(Suite):
     methods = "analyzer"
     grid = {"hider": [TUNED], "cover": ["covers"], "wire": [PNG]}  # noqa: RUF012
     metrics = ("dice", "jaccard", "asd", "accuracy", "psnr", "psnr-y", "ssim")
-    quantities = {"auc": Quantity(title="area under the ROC curve")}  # noqa: RUF012
+    quantities = {  # noqa: RUF012
+        "auc": Quantity(title="area under the ROC curve"),
+        "nothing-refused": Quantity(title="nothing hidden: said so, or nothing marked"),
+        "hidden-refused": Quantity(title="scan hidden: said that nothing is", better="lower"),
+    }
 
     def prepare(self) -> None:
         for cell in self.cells():
@@ -195,6 +216,7 @@ class Covert(Suite):
             "sha256": weights,
             "code": fingerprint(__name__, "privmed.bench.answers", "privmed.pipeline", *sorted(modules)),
             "metrics": [m.name for m in metrics],
+            **({"nothing": fingerprint("privmed.covert.domain")} if self.config.nothing else {}),
             **self._leak(cell),
         }
 
@@ -250,13 +272,18 @@ class Covert(Suite):
             return {("", name): values for name, values in answers.judged(found, right).items()}
         cover = self.photographs(cell.dimensions["cover"]).of(index)
         many = secret.expand(len(cover), -1, -1, -1)
-        wire, whole = WIRES[cell.dimensions["wire"]], hide(client) | png()
-        for stage in [*wire, analyze(server), png(), *wire, recover(client), decode(server)]:
-            whole = whole | stage
-        run = whole(many, cover)
+        wire = WIRES[cell.dimensions["wire"]]
+
+        def walk(send: Stage) -> Stage:
+            after = [png(), *wire, analyze(server), png(), *wire, recover(client), decode(server)]
+            return functools.reduce(operator.or_, after, send)
+
+        run = walk(hide(client))(many, cover)
         with torch.no_grad():
             read = quantise(self.public(client.name, EAVESDROPPER).recover(run.stego))
         out = {("", name): values for name, values in answers.judged(run.prediction, right).items()}
+        if self.config.nothing:
+            out |= {("", name): values for name, values in refusals(server, run, walk(bare())(many, cover)).items()}
         pairs = {
             "stego-cover": (run.stego, run.cover),
             "response-cover": (run.response, run.cover),
@@ -276,6 +303,15 @@ class Covert(Suite):
         return {
             f"{label} {data}": (server.card or {}).get("sha256", "")[:12] for (label, data), server in ready.items()
         }
+
+
+def refusals(server: Analyzer, hidden: Run, nothing: Run) -> dict[str, Tensor]:
+    """Where the client is told that nothing was hidden, (covers,) each: rightly (or nothing is marked there), and wrongly."""
+    told, wrongly = (
+        torch.tensor([float(no_stego(server, one)) for one in run.recovered.split(1)]) for run in (nothing, hidden)
+    )
+    marked = nothing.prediction.ndim == 4 and silent(nothing.prediction).cpu()
+    return {"nothing-refused": torch.maximum(told, torch.as_tensor(marked).float()), "hidden-refused": wrongly}
 
 
 def learns(name: str, settings: dict[str, Any]) -> bool:
