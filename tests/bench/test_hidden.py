@@ -83,6 +83,16 @@ class Open(Hider):
         return stego
 
 
+class Moody(Open):
+    """Sends it in place of dark covers only."""
+
+    name = "moody"
+
+    def _hide(self, secret, cover, generator):
+        bright = cover.mean((1, 2, 3), keepdim=True) > 0.5
+        return torch.where(bright, torch.zeros_like(secret), secret)
+
+
 class Telling(Bright):
     """Says that nothing was hidden where the first corner is not dark."""
 
@@ -95,6 +105,7 @@ class Telling(Bright):
 @hookimpl
 def privmed_register(register):
     register(Open)
+    register(Moody)
     register(Telling)
     register(Faint)
     register(Pocket)
@@ -104,7 +115,9 @@ def privmed_register(register):
 
 @pytest.fixture
 def toys(install, tmp_path):
-    site = install("toys", "hiders", dict.fromkeys(("faint", "pocket", "open"), "toy_methods"), {"toy_methods": TOYS})
+    site = install(
+        "toys", "hiders", dict.fromkeys(("faint", "pocket", "open", "moody"), "toy_methods"), {"toy_methods": TOYS}
+    )
     path = site / "toys-1.0.dist-info/entry_points.txt"
     path.write_text(path.read_text() + "[privmed.analyzers]\nbright = toy_methods\ntelling = toy_methods\n")
     rng = np.random.default_rng(0)
@@ -242,6 +255,18 @@ def test_photographs_without_a_scan_are_refused_or_answered_by_nothing(toys, met
     assert found["nothing-refused", "one", "", ""].value == rightly
     assert found["hidden-refused", "one", "", ""].value == 0
     assert found["nothing-refused", "one", "", ""].n == 3
+
+
+def test_how_much_an_answer_depends_on_the_photograph(toys):
+    """What is hidden in dark photographs is found, what is hidden in bright ones is not: 1 and 0."""
+    for n, level in enumerate((20, 235, 20)):
+        Image.new("RGB", (64, 64), (level,) * 3).save(toys / f"photos/{n}.png")
+    plain = {"suite": "covert", "data": "scans", "entries": [{"label": "one", "method": "bright"}]}
+    plan = {**plain, "grid": {"cover": ["photos"], "hider": ["moody"]}, "settings": {"size": 64, "covers": 3}}
+    found = values(make_plan(plan), toys)["dice-spread", "one", "", ""]
+    assert found.value == pytest.approx(1 / math.sqrt(3))
+    plan["grid"]["hider"] = ["open"]
+    assert values(make_plan(plan), toys)["dice-spread", "one", "", ""].value == 0
 
 
 def test_a_scan_that_is_refused_counts_as_lost(toys):

@@ -91,6 +91,7 @@ class Covert(Suite):
     metrics = ("dice", "jaccard", "asd", "accuracy", "psnr", "psnr-y", "ssim")
     quantities = {  # noqa: RUF012
         "auc": Quantity(title="area under the ROC curve"),
+        "dice-spread": Quantity(title="Dice, standard deviation over the photographs of a scan", better="lower"),
         "nothing-refused": Quantity(title="nothing hidden: said so, or nothing marked"),
         "hidden-refused": Quantity(title="scan hidden: said that nothing is", better="lower"),
     }
@@ -254,6 +255,8 @@ class Covert(Suite):
                 out += [evolve(v, dimensions={**v.dimensions, "leaked": int(count)}) for v in found] if count else found
             else:
                 out += averaged(key, values)
+            if key == "dice" and all(len(v) > 1 for v in values):
+                out += averaged("dice-spread", [v.std()[None] for v in values])
         if cell.dimensions["hider"] == BARE:
             return [evolve(v, dimensions={"hider": None, "cover": None, "wire": None}) for v in out]
         if cell.dimensions["wire"] == PNG:  # as sent, which needs no word
