@@ -118,18 +118,19 @@ class EM(Protector):
     def _improve_all(self, pairs: TrainingPairs, table: NoiseTable) -> None:
         """The noise's turn, on every image."""
         self.surrogate.eval()
-        sums = torch.zeros_like(self.class_noise[:, : pairs.channels])
         for start in range(0, len(pairs), self.config.batch):
             chosen = np.arange(start, min(start + self.config.batch, len(pairs)))
             image, truth = (x.to(self.device) for x in pairs.batch(chosen))
             noise = self._improve(image, truth, self._noise(table, chosen, truth, pairs.channels).to(self.device))
             if self.config.classwise:
-                sums.index_add_(0, truth, noise)
+                self._share(noise, truth)
             else:
                 table.write(chosen, noise)
-        if self.config.classwise:
-            counts = torch.bincount(pairs.labels, minlength=self.config.classes).clamp_min(1).to(self.device)
-            self.class_noise.copy_((sums / counts.view(-1, 1, 1, 1)).clamp(-self.config.epsilon, self.config.epsilon))
+
+    def _share(self, noise: Tensor, labels: Tensor) -> None:
+        """A class gets the mean of what its images of a batch have: after every batch, or signs that differ over a set cancel out."""
+        for label in labels.unique():
+            self.class_noise[label, : noise.shape[1]] = noise[labels == label].mean(0)
 
     def _noise(self, table: NoiseTable, chosen: np.ndarray, truth: Tensor, channels: int) -> Tensor:
         if not self.config.classwise:

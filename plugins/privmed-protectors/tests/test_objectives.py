@@ -141,6 +141,29 @@ def test_the_surrogate_of_em_sees_the_noise(plain, monkeypatch):
     assert scores == pytest.approx([0, 1], abs=1e-3)
 
 
+class OneQuarter(BrightestQuarter):
+    """The same, with something to learn."""
+
+    def __init__(self):
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(()))
+
+    def forward(self, x):
+        return self.scale * super().forward(x)
+
+
+def test_the_noise_of_a_class_grows_with_every_batch(monkeypatch):
+    """Four batches of one image a class, four steps of a tenth of epsilon: after one turn every class shows itself by 0.4 epsilon."""
+    monkeypatch.setattr("privmed_protectors.em.Surrogate", lambda classes, width: OneQuarter())
+    images, labels = torch.full((16, 3, 32, 32), 0.5), torch.arange(4).repeat(4)
+    em = privmed.protector("em", **TINY, classes=4, classwise=True, rounds=1, batches=1, learning_rate=1e-9, enough=1)
+    em.fit(zip(images[:, None], labels))
+    change = em.protect(images, labels, levels=None) - images
+    assert torch.equal(change[:4], change[12:])
+    quarters = torch.nn.functional.adaptive_avg_pool2d(change[:4], 2).mean(1).flatten(1)
+    torch.testing.assert_close(quarters, 0.4 * EPSILON * (2 * torch.eye(4) - 1), atol=1e-5, rtol=0)
+
+
 def test_em_goes_on_with_the_noise_that_it_had(lesions, tmp_path, monkeypatch):
     monkeypatch.setattr("privmed_protectors.em.Surrogate", lambda classes, width: BrightIsLesion())
     settings = TINY | STEPS | {"rounds": 3, "batches": 4, "learning_rate": 0.2}
