@@ -46,7 +46,7 @@ def psnr(a: Tensor, b: Tensor, *, channel: str = "rgb") -> Tensor:
     for rows in _strips(a):  # in double precision a large image would take gigabytes
         x, y = (luma(i[..., rows, :]) if channel == "y" else i[..., rows, :] for i in (a, b))
         total += (x.double() - y.double()).square().flatten(1).sum(1).cpu()
-    values = a[0].numel() // (a.shape[1] if channel == "y" else 1)
+    values = a.shape[1:].numel() // (a.shape[1] if channel == "y" else 1)
     return decibels(total / values).to(a.device)
 
 
@@ -146,19 +146,24 @@ def surface_distance(found: Tensor, mask: Tensor) -> Tensor:
 
     The mean, over the border pixels of both, of the distance to the nearest border pixel of the other; at the edge of the image a mask
     has a border too. 0 where both are empty, the diagonal of the image where one is: worse than any outline that is there.
+
+    Raises:
+        InputError: for different shapes, or several channels.
     """
     from scipy import ndimage
 
     _alike(found, mask)
+    if found.shape[1] != 1:
+        raise InputError(f"surface_distance: expected masks (B, 1, H, W), got {tuple(found.shape)}.")
     out = []
-    for pair in zip(found[:, 0].detach().cpu().numpy() > 0.5, mask[:, 0].cpu().numpy() > 0.5, strict=True):
+    for pair in zip(*((x[:, 0] > 0.5).cpu().numpy() for x in (found, mask)), strict=True):
         if not all(m.any() for m in pair):
             out.append(math.hypot(*mask.shape[-2:]) if any(m.any() for m in pair) else 0.0)
             continue
         one, other = (m & ~ndimage.binary_erosion(m) for m in pair)
         ways = (ndimage.distance_transform_edt(~b)[a] for a, b in ((one, other), (other, one)))
         out.append(float(np.concatenate(list(ways)).mean()))
-    return torch.tensor(out)
+    return torch.tensor(out, device=found.device)
 
 
 def task_score(logits: Tensor, truth: Tensor) -> Tensor:

@@ -33,6 +33,10 @@ def pair():
     return a, (a + 0.1 * torch.randn(a.shape, generator=g)).clamp(0, 1)
 
 
+def test_psnr_of_no_images():
+    assert psnr(torch.zeros(0, 3, 32, 32), torch.zeros(0, 3, 32, 32)).shape == (0,)
+
+
 def test_psnr_by_hand_and_per_item():
     a = torch.zeros(2, 3, 32, 32)
     b = a.clone()
@@ -155,8 +159,11 @@ def test_surface_distance_where_nothing_is():
     a, b = torch.zeros(3, 1, 30, 40), torch.zeros(3, 1, 30, 40)
     a[1, :, 5, 5], b[2, :, 5, 5] = 1, 1
     assert surface_distance(a, b).tolist() == [0, 50, 50]
+    assert surface_distance(a.bfloat16(), b.bfloat16().requires_grad_()).tolist() == [0, 50, 50]
     with pytest.raises(InputError, match="one shape"):
         surface_distance(a, b[:1])
+    with pytest.raises(InputError, match="expected masks"):
+        surface_distance(a.expand(-1, 3, -1, -1), b.expand(-1, 3, -1, -1))
 
 
 def test_surface_distance_equals_monai():

@@ -151,7 +151,7 @@ class ImageFolder:
         whole = hashlib.sha256()
         for item in self.items(split):
             name = item.image.relative_to(self.root).as_posix()
-            whole.update(f"{name}:{self.split.get(name, '')}\n".encode())
+            whole.update(f"{name}:{self.split.get(name, '')}\n{'empty' if item.empty else ''}".encode())
             for path in (item.image, *(item.mask.files if item.mask else ())):
                 whole.update(hashlib.sha256(read_bytes(path)).digest())
         return whole.hexdigest()[:16]

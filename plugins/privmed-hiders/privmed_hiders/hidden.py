@@ -19,6 +19,8 @@ extract the scan.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from attrs import frozen
 from torch import Tensor, nn
@@ -66,7 +68,11 @@ class HiDDeN(Hider):
 
     def _hide(self, secret: Tensor, cover: Tensor, generator: torch.Generator) -> Tensor:
         both = torch.cat([secret, cover], 1).contiguous(memory_format=torch.channels_last)
-        return patchwise(self._encoded, both, self.config.before + self.config.after, PLAIN_SIDE)
+        return self._patchwise(self._encoded, both, self.config.before + self.config.after)
+
+    def _patchwise(self, network: Callable[[Tensor], Tensor], x: Tensor, reach: int) -> Tensor:
+        """Patch by patch, but where batch normalisation takes its mean over the whole."""
+        return network(x) if self.training else patchwise(network, x, reach, PLAIN_SIDE)
 
     def _encoded(self, both: Tensor) -> Tensor:
         secret, cover = both.split(3, 1)
@@ -77,7 +83,7 @@ class HiDDeN(Hider):
 
     def _recover(self, stego: Tensor, generator: torch.Generator) -> Tensor:
         stego = stego.contiguous(memory_format=torch.channels_last)
-        return patchwise(self._decoded, stego, self.config.decoder + 1, PLAIN_SIDE)
+        return self._patchwise(self._decoded, stego, self.config.decoder + 1)
 
     def _decoded(self, stego: Tensor) -> Tensor:
         with self.subnets():

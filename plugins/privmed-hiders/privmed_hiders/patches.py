@@ -43,7 +43,7 @@ def patchwise(network: Callable[[Tensor], Tensor], x: Tensor, reach: int, side: 
                 made = network(part.contiguous(memory_format=torch.channels_last))
                 if out is None:
                     shape = (count, made.shape[1], height, width)
-                    out = torch.empty(shape, dtype=made.dtype, memory_format=torch.channels_last)
+                    out = torch.empty(shape, dtype=made.dtype, device=x.device, memory_format=torch.channels_last)
                 inner = made[..., top - above : bottom - above, left - before : right - before]
                 out[images, :, top:bottom, left:right] = inner
     return out

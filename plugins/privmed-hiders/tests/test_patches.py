@@ -60,6 +60,40 @@ def test_every_hider_hides_and_recovers_alike(name, monkeypatch):
     torch.testing.assert_close(hider.recover(stego), recovered, rtol=0, atol=1e-3)
 
 
+@pytest.mark.parametrize("name", ["hidden", "deepstega"])
+@pytest.mark.parametrize("step", ["hide", "recover"])
+def test_plain_hiders_see_no_further_than_they_say(name, step, monkeypatch):
+    """Untrained networks see as far as they can, which trained ones hardly do."""
+    torch.manual_seed(0)
+    hider = privmed.hider(name, weights=None)
+    for parameter in hider.parameters():
+        if parameter.ndim == 4:  # no channel is passed on as it is
+            torch.nn.init.kaiming_normal_(parameter)
+    secret, cover = torch.rand(2, 1, 3, 66, 70)
+
+    def made():
+        images = (secret, cover) if step == "hide" else (secret,)
+        with torch.no_grad():
+            return getattr(hider, f"_{step}")(*images, None)
+
+    whole = made()
+    monkeypatch.setattr(f"privmed_hiders.{name}.PLAIN_SIDE", 24)
+    torch.testing.assert_close(made(), whole, rtol=0, atol=1e-5 * float(whole.abs().max()))
+
+
+def test_batch_normalisation_in_training_sees_the_whole(monkeypatch):
+    torch.manual_seed(0)
+    hider = privmed.hider("hidden").train()
+    stego, before = torch.rand(1, 3, 66, 70), hider.state_dict()
+    before = {k: v.clone() for k, v in before.items()}
+    with torch.no_grad():
+        whole = hider._recover(stego, None)
+    hider.load_state_dict(before)
+    monkeypatch.setattr("privmed_hiders.hidden.PLAIN_SIDE", 24)
+    with torch.no_grad():
+        assert torch.equal(hider._recover(stego, None), whole)
+
+
 def test_a_network_that_learns_is_called_once():
     block, seen = DenseBlock(12), []
     patches.patchwise(calls(block._convolved, seen), torch.rand(1, 12, 40, 40), LAYERS, side=8)

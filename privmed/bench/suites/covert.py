@@ -92,8 +92,8 @@ class Covert(Suite):
     quantities = {  # noqa: RUF012
         "auc": Quantity(title="area under the ROC curve"),
         "dice-spread": Quantity(title="Dice, standard deviation over the photographs of a scan", better="lower"),
-        "nothing-refused": Quantity(title="nothing hidden: said so, or nothing marked"),
-        "hidden-refused": Quantity(title="scan hidden: said that nothing is", better="lower"),
+        "nothing-refused": Quantity(title="nothing hidden: said so, or nothing marked", share=True),
+        "hidden-refused": Quantity(title="scan hidden: said that nothing is", better="lower", share=True),
     }
 
     def prepare(self) -> None:
@@ -253,6 +253,9 @@ class Covert(Suite):
                 name, _, count = pair.partition(" of ")
                 found = [v for v in valued(key, name, values, images) if "statistic" not in v.dimensions]
                 out += [evolve(v, dimensions={**v.dimensions, "leaked": int(count)}) for v in found] if count else found
+            elif key in ("nothing-refused", "hidden-refused"):
+                every = torch.cat(values)
+                out.append(Value(metric=key, value=float(every.mean()), n=len(every)))
             else:
                 out += averaged(key, values)
             if key == "dice" and all(len(v) > 1 for v in values):
