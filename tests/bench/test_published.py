@@ -23,6 +23,7 @@ NEW = (
     "hiding-key",
     "protection-busi-waves",
     "protection-busi-cls",
+    "protection-cxr-cls",
     "jobs",
     "detection",
     "detection-network",
