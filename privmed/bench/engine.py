@@ -63,12 +63,13 @@ class Context:
         return Cache(self.out / "cache")
 
     def dataset(self, name: str) -> Dataset:
-        """A data set of the plan, read once."""
+        """A data set, read once: one of the plan's by its reader, photographs and the like by the first that recognises them."""
         from privmed.bench.readers import read_dataset
 
         if name not in self._sets:
             plan = self.plan
-            self._sets[name] = read_dataset(self.within(self.root, name), plan.reader, plan.reader_settings)
+            how = (plan.reader, plan.reader_settings) if name in plan.data else ()
+            self._sets[name] = read_dataset(self.within(self.root, name), *how)
         return self._sets[name]
 
     def within(self, folder: Path, name: str) -> Path:

@@ -292,6 +292,11 @@ def test_one_class_of_a_folder_whose_images_have_no_lesion(toys):
     assert not sample.mask().any()
     with pytest.raises(InputError, match="masks in other/"):
         read_dataset(toys / "classes", "folder", {"masks": "other"})
+    plain = {"suite": "covert", "data": "classes", "entries": [{"label": "one", "method": "bright"}]}
+    plan = {**plain, "reader": "folder", "reader_settings": settings, "metrics": ["silent"]}
+    grid = {"grid": {"cover": ["photos"], "hider": ["open"]}, "settings": {"size": 64, "covers": 2}}
+    (toys / "classes/split.csv").write_text("file,split\nnormal/0.png,test\n")
+    assert values(make_plan({**plan, **grid}), toys)["silent", "one", "", ""].value == 0  # photographs have no classes
 
 
 def test_an_analyzer_of_classes_is_refused(toys, tmp_path):
