@@ -1,8 +1,7 @@
 """Hide a scan in a photograph of 4000 x 3000 pixels and recover it, on the command line: ``python benchmarks/large.py``.
 
-Each command runs in a process of its own, start and files included, and its peak memory is what the kernel says of that process. The share
-says how much of the machine's own rate of 3 x 3 convolutions (64 channels, 224 x 224, float32) it reaches, the operations counted by torch
-on a smaller image. Writes ``benchmarks/results/large.jsonl``.
+Each command runs in a process of its own, start and files included, and its peak memory is what the kernel says of that process. Writes
+``benchmarks/results/large.jsonl``.
 """
 
 from __future__ import annotations
@@ -16,11 +15,9 @@ import tempfile
 import time
 from pathlib import Path
 
-import torch
-from steps import convolution, operations, told
+from steps import told
 from torch.nn import functional as F
 
-import privmed
 from privmed.bench.records import Measurement
 from privmed.bench.scripted import measured, publish
 from privmed.data.samples import photograph, ultrasound_phantom
@@ -28,7 +25,6 @@ from privmed.imaging.wire import write_view
 from privmed.precision import bf16_is_fast
 
 HERE = Path(__file__).parent
-COUNTED = 192  # side of the image on which operations are counted: too small for patches, which see some pixels twice
 
 
 def run(*arguments: str) -> tuple[float, float]:
@@ -42,16 +38,8 @@ def run(*arguments: str) -> tuple[float, float]:
 
 
 def measurements(method: str, height: int, width: int, turns: int) -> list[Measurement]:
-    """Seconds, memory and share of both steps."""
-    rate, out = convolution("float32"), []
-    hider = privmed.hider(method)
-    hider.precision = "float32"
-    a, b = torch.rand(2, 1, 3, COUNTED, COUNTED)
-    once = {
-        "hide": lambda: (hider.hide(a, b), hider.recover(a)),
-        "recover": lambda: hider.recover(a),
-    }  # hide recovers, too
-    per_pixel = {name: operations(work) / COUNTED**2 for name, work in once.items()}
+    """Seconds and memory of both steps."""
+    out = []
     with tempfile.TemporaryDirectory() as place:
         scan, photo, stego, back = (f"{place}/{n}.png" for n in ("scan", "photo", "stego", "back"))
         for path, image in ((scan, ultrasound_phantom(0)[0]), (photo, photograph("coffee"))):
@@ -68,10 +56,9 @@ def measurements(method: str, height: int, width: int, turns: int) -> list[Measu
     for name, rows in found.items():
         seconds, peaks = zip(*rows, strict=True)
         about = {"step": name, "size": f"{width} x {height}"}
-        out.append(measured("time", method, statistics.median(seconds), unit="s", **about, **told(list(seconds))))
+        spread = told(list(seconds)) if turns > 1 else {}
+        out.append(measured("time", method, statistics.median(seconds), unit="s", **about, **spread))
         out.append(measured("peak-memory", method, max(peaks), unit="MB", **about))
-        share = per_pixel[name] * height * width / statistics.median(seconds) / rate
-        out.append(measured("rate-share", method, share, **about))
     return out
 
 
@@ -83,8 +70,7 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=2)
     options = parser.parse_args()
     width, height = options.size
-    with torch.no_grad():
-        found = [m for name in options.methods for m in measurements(name, height, width, options.turns)]
+    found = [m for name in options.methods for m in measurements(name, height, width, options.turns)]
     precision = "bf16" if bf16_is_fast("cpu") else "float32"
     note = f"{precision}; load average at the end {os.getloadavg()[0]:.1f}"
     print(publish(HERE / "results" / "large.jsonl", found, note=note))
