@@ -166,9 +166,9 @@ def fits(analyzer: Analyzer, hider: Hider) -> bool:
         >>> import privmed
         >>> from privmed.pipeline import fits
         >>> analyzer = privmed.analyzer("hidemia", weights="busi")
-        >>> fits(analyzer, privmed.hider("lightih", weights="general"))
-        True
         >>> fits(analyzer, privmed.hider("lightih", weights="broad"))
+        True
+        >>> fits(analyzer, privmed.hider("lightih", weights="general"))
         False
     """
     tuned = (analyzer.card or {}).get("hider") or {}
@@ -187,7 +187,7 @@ def tuned_hider(analyzer: Analyzer, **settings: Any) -> Hider:
         >>> import privmed
         >>> from privmed.pipeline import tuned_hider
         >>> tuned_hider(privmed.analyzer("hidemia", weights="busi")).source.name
-        'lightih-general.safetensors'
+        'lightih-broad.safetensors'
     """
     tuned = (analyzer.card or {}).get("hider") or {}
     name, said = str(tuned.get("name", "lightih")), str(tuned.get("weights", registry.BUNDLED))

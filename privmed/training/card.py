@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from privmed import weights
+from privmed.registry import BUNDLED
 from privmed.settings import unstructure
 from privmed.training.analysis import Bare, Covert
 from privmed.training.domain import domain_of
@@ -36,7 +37,9 @@ def save_weights(task: Task, out: Path, step: int, seconds: float, figures: dict
     if isinstance(task, Bare) and task.classes:
         card["classes"] = task.classes
     if isinstance(task, Covert):
-        card["hider"] = {"name": recipe.hider, "weights": recipe.hider_weights, "sha256": task.hider.card["sha256"]}
+        said = recipe.hider_weights
+        name = weights.identity(task.hider)["weights"] if said == BUNDLED else said  # another version may have another default
+        card["hider"] = {"name": recipe.hider, "weights": name, "sha256": task.hider.card["sha256"]}
         if recipe.joint:
             tuned = weights.save(
                 task.hider, out / f"{recipe.hider}-{recipe.name}.safetensors", **card | {"hider": None, "domain": None}

@@ -12,6 +12,7 @@ from attrs.validators import optional
 
 from privmed.errors import InputError, SettingsError
 from privmed.limits import read_yaml
+from privmed.registry import BUNDLED
 from privmed.settings import (
     LARGEST_SEED,
     at_least,
@@ -157,7 +158,9 @@ class Recipe:
         None, "kind:name of the method `start` belongs to, when it is a smaller relative"
     )
     hider: str = setting("lightih", "covert: the hider the analyzer is tuned to; distillation: the teacher")
-    hider_weights: str = setting("general", "covert: its weights (a bundled name or a path)")
+    hider_weights: str = setting(
+        BUNDLED, "covert: its weights (a bundled name or a path; bundled: those that the hider has by default)"
+    )
     isolate: list[str] = setting(
         Factory(list),
         "hiding: weights of the same hider (bundled names or paths) that must not read what this one hides, nor it what they hide",

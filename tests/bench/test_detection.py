@@ -212,13 +212,13 @@ def test_responses_are_told_from_photographs_too(toys, monkeypatch):
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("hidemia:busi", "hidemia:busi: answers to stegos of lightih general, and not to those of lightih"),
+        ("hidemia:busi", "hidemia:busi: answers to stegos of lightih broad, and not to those of lightih"),
         ("hidemia", "expected METHOD:WEIGHTS"),
     ],
 )
 def test_an_analyzer_that_cannot_answer_is_refused(toys, name, words):
     pytest.importorskip("privmed_analyzers", reason="needs the plugin privmed-analyzers")
-    other = {"label": "lightih", "method": "lightih", "weights": "broad"}
+    other = {"label": "lightih", "method": "lightih", "weights": "general"}
     plan = {"suite": "detection", "data": "scans", "entries": [other]}
     plan["grid"] = {"examples": ["beach"], "cover": ["beach"], "analyzer": [name]}
     with pytest.raises(SettingsError, match=words):

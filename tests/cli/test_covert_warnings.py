@@ -57,7 +57,7 @@ def test_below_the_threshold_of_a_use_is_a_warning_or_with_strict_a_refusal(file
 
 def test_which_weights_were_used_is_always_said(files, capsys):
     hider, analyzer = privmed.hider("lightih"), privmed.analyzer("hidemia", weights="busi")
-    names = [f"{m.name} {name} ({m.card['sha256'][:8]})" for m, name in ((hider, "general"), (analyzer, "busi"))]
+    names = [f"{m.name} {name} ({m.card['sha256'][:8]})" for m, name in ((hider, "broad"), (analyzer, "busi"))]
     stego, response, busi = str(files / "s.png"), str(files / "r.png"), ["--analyzer-weights", "busi"]
     commands = [
         (["hide", str(files / "scan.png"), str(files / "photo.jpg"), "-o", stego], names[:1]),

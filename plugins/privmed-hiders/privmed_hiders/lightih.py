@@ -36,7 +36,7 @@ class LightIH(HiNet):
 
     name = "lightih"
     Config = LightIHConfig
-    default_weights = "general"
+    default_weights = "broad"
 
 
 @hookimpl
