@@ -42,8 +42,8 @@ class RunFolder(Fitting):
     def of_something_else(self, of: dict[str, Any]) -> SettingsError:
         changed = sorted(k for k in {*of, *self.of} if of.get(k) != self.of.get(k))
         return SettingsError(
-            f"{self.out}: was begun with another {changed[0]}. Go on with the same recipe (only schedule.steps may change), or choose "
-            "another folder with -o."
+            f"{self.out}: was begun with another {changed[0]}. Go on with the same recipe (only schedule.steps and schedule.keep may change), "
+            "or choose another folder with -o."
         )
 
 
@@ -65,6 +65,7 @@ class Trainer:
         parts = {"models": self.models, "average": self.average, "optimizer": self.optimizer, "guard": self.guard}
         self.loop = Loop(recipe.schedule.steps, parts, RunFolder(out, recipe, self.team))
         self.loop.notes.setdefault("seconds", 0.0)
+        self.loop.notes.setdefault("best", {})
         self.learning_rates = self.learning_rates_from(self.loop.done)
         self.good = self.loop.snapshot()
 
@@ -74,7 +75,7 @@ class Trainer:
         return self.loop.notes["seconds"]
 
     def fit(self, report) -> dict[str, Any]:
-        """Run to the end; ``report(step, figures)`` is called after every step. Returns the last validation."""
+        """Run to the end; ``report(step, figures)`` is called after every step. Returns the validation of the weights that were written."""
         figures: dict[str, float] = {}
         for step in self.loop:
             start = time.perf_counter()
@@ -87,6 +88,8 @@ class Trainer:
             if done % self.recipe.schedule.validate == 0 or done == self.loop.total:
                 figures = self.checkpoint()
                 report(done, {**seen, **{f"validation_{k}": round(v, 4) for k, v in figures.items()}})
+        if self.recipe.schedule.keep == "best" and self.loop.notes["best"]:
+            return {k: v for k, v in self.loop.notes["best"].items() if k != "step"}
         return figures or self.validate()
 
     def advance(self, step: int) -> dict[str, Any]:
@@ -127,8 +130,9 @@ class Trainer:
                 f"{self.recipe.name}: diverges; {ROLLBACKS} times it went back to its last good state and halved the rate. Lower "
                 "optimizer.rate, optimizer.clip or the weights of the loss."
             )
-        guard = self.guard.state_dict()
+        guard, best = self.guard.state_dict(), self.loop.notes["best"]
         self.loop.restore(self.good)
+        self.loop.notes["best"] = best  # its weights lie there
         self.guard.load_state_dict({**guard, "recent": []})
         self.learning_rates = self.learning_rates_from(self.loop.done)
 
@@ -148,15 +152,19 @@ class Trainer:
     def checkpoint(self) -> dict[str, float]:
         """Validate and keep everything; called at fixed steps, so that a rollback after a resume goes to the same place."""
         figures = self.validate()
+        best = self.loop.notes["best"]
+        better = not best or figures["score"] > best["score"]
+        if better:
+            self.loop.notes["best"] = {"step": self.loop.done, **figures}
         if self.guard.in_a_row == 0:
             self.good = self.loop.snapshot()
-        self.loop.keep()
-        if not self.team.first:
-            return figures
-        with averaged(self.models, self.average):
-            with whole_file(self.out / "validation.json", overwrite=True) as temporary:
-                temporary.write_text(json.dumps({"step": self.loop.done, **figures}) + "\n")
-            self.save_weights(figures)
+        if self.team.first:
+            with averaged(self.models, self.average):
+                with whole_file(self.out / "validation.json", overwrite=True) as temporary:
+                    temporary.write_text(json.dumps({"step": self.loop.done, **figures}) + "\n")
+                if better or self.recipe.schedule.keep == "last":
+                    self.save_weights(figures)
+        self.loop.keep()  # after the weights: a run that is cut off in between writes them again
         return figures
 
     def save_weights(self, figures: dict[str, float]) -> None:

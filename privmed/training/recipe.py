@@ -133,6 +133,11 @@ class ScheduleRecipe:
         optional(at_least(0)),
     )
     validate: int = setting(250, "steps between validations, which are also checkpoints", at_least(1))
+    keep: str = setting(
+        "last",
+        "which weights are written: those of the last validation, or those of the best so far, by its score",
+        one_of("last", "best"),
+    )
 
 
 @frozen(kw_only=True)
@@ -181,7 +186,8 @@ class Recipe:
     def identity(self) -> dict[str, Any]:
         """What a resumed training must share with the one it goes on with: all that decides the steps so far, as plain data."""
         plain = unstructure(self)
-        plain["schedule"].pop("steps")
+        for name in ("steps", "keep"):
+            plain["schedule"].pop(name)
         plain["data"].pop("root")
         return {k: v for k, v in plain.items() if k != "about"}
 

@@ -46,11 +46,15 @@ class Scores:
             self._note("hidden_refused", (hidden.presence < 0.5).float())
 
     def figures(self) -> Figures:
-        """Means over the images; ``score`` is the one to maximise."""
+        """Means over the images; ``score`` is the one to maximise.
+
+        Of masks it is the mean over all images of their Dice, where one without anything to find counts 1 if the answer is silent, else 0.
+        """
         out = {name: float(torch.cat(rows).mean()) for name, rows in self.rows.items()}
         if self.found:
             return {**out, **ranked(torch.cat(self.found), torch.cat(self.truth)), "score": out["accuracy"]}
-        return {**out, "score": out.get("dice", 0.0) - out.get("false_area", 0.0)}
+        judged = [*self.rows.get("dice", []), *self.rows.get("silent", [])]
+        return {**out, "score": float(torch.cat(judged).mean()) if judged else 0.0}
 
     def _note(self, name: str, values: Tensor) -> None:
         if len(values):

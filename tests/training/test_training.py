@@ -12,6 +12,7 @@ from privmed.errors import InputError, OutputError, SettingsError, WeightsError
 from privmed.training import read_recipe, run
 from privmed.training.guard import Guard
 from privmed.training.hiding import transmit, worst_window
+from privmed.training.loop import Trainer
 from privmed.training.losses import dice_ce
 from privmed.training.make import make_task
 from privmed.training.optim import Muon, orthogonalise
@@ -302,3 +303,33 @@ def test_covers_come_from_every_set_by_share(recipe, data):
     assert 0.68 < share < 0.82
     with pytest.raises(SettingsError, match="names no data set"):
         read_recipe(recipe(), ["data.covers=[]"])
+
+
+@pytest.mark.parametrize(("keep", "steps"), [("best", 4), ("last", 6)])
+def test_the_best_weights_are_kept_where_the_recipe_says_so(recipe, tmp_path, monkeypatch, keep, steps):
+    """Also over a resume; what is returned is the validation of the weights that lie there."""
+    scores = iter([1.0, 3.0, 2.0])
+    monkeypatch.setattr("privmed.training.loop.Trainer.validate", lambda self: {"score": next(scores)})
+    path, keeps = hiding(recipe), [*TINY, "schedule.validate=2", f"schedule.keep={keep}"]
+    run(path, overrides=[*keeps, "schedule.steps=4"], out=tmp_path / "run", quiet=True)
+    found = run(path, overrides=[*keeps, "schedule.steps=6"], out=tmp_path / "run", resume=True, quiet=True)
+    card = json.loads((tmp_path / "run/lightih-tiny.json").read_text())
+    assert (card["trained"]["steps"], card["validation"]["score"]) == (steps, {4: 3.0, 6: 2.0}[steps])
+    assert found["score"] == card["validation"]["score"]
+    assert json.loads((tmp_path / "run/validation.json").read_text()) == {"step": 6, "score": 2.0}
+
+
+def test_what_is_best_is_remembered_when_a_training_goes_back(recipe, tmp_path, monkeypatch):
+    """A state from before the best validation must not let a worse one overwrite its weights."""
+    monkeypatch.setattr("privmed.training.loop.Trainer.validate", lambda self: {"score": scores.pop(0)})
+    path, scores = hiding(recipe), [1.0, 3.0, 2.0]
+    trainer = Trainer(make_task(read_recipe(path, [*TINY, "schedule.keep=best"]), "cpu"), tmp_path)
+    trainer.loop.done = 1
+    trainer.checkpoint()
+    before = trainer.good
+    trainer.loop.done = 2
+    trainer.checkpoint()
+    trainer.good = before
+    trainer.go_back()
+    trainer.checkpoint()
+    assert json.loads((tmp_path / "lightih-tiny.json").read_text())["trained"]["steps"] == 2
