@@ -39,6 +39,15 @@ class Silent(Metric):
         return _without(truth, of.silent(found).float())
 
 
+class Missed(Metric):
+    """Share of images with a lesion on which less than half a percent is marked; images without one are left out."""
+
+    name, title, better, measures = "missed", "silent where a lesion is", "lower", "masks"
+
+    def __call__(self, found: Tensor, truth: Tensor) -> Tensor:
+        return torch.where(truth.flatten(1).any(1), of.silent(found).float(), torch.inf)
+
+
 def _without(truth: Tensor, values: Tensor) -> Tensor:
     """Values of the images whose truth is empty, infinite for all others."""
     return torch.where(truth.flatten(1).any(1), torch.inf, values)
@@ -103,5 +112,5 @@ class Ssim(Metric):
 
 @hookimpl
 def privmed_register(register):
-    for metric in (Dice, FalseArea, Silent, Jaccard, SurfaceDistance, Accuracy, Psnr, PsnrLuma, Ssim):
+    for metric in (Dice, FalseArea, Silent, Missed, Jaccard, SurfaceDistance, Accuracy, Psnr, PsnrLuma, Ssim):
         register(metric)

@@ -42,8 +42,8 @@ class RunFolder(Fitting):
     def of_something_else(self, of: dict[str, Any]) -> SettingsError:
         changed = sorted(k for k in {*of, *self.of} if of.get(k) != self.of.get(k))
         return SettingsError(
-            f"{self.out}: was begun with another {changed[0]}. Go on with the same recipe (only schedule.steps and schedule.keep may change), "
-            "or choose another folder with -o."
+            f"{self.out}: was begun with another {changed[0]}. Go on with the same recipe (only schedule.steps and "
+            "schedule.keep may change), or choose another folder with -o."
         )
 
 

@@ -242,6 +242,14 @@ def test_images_without_a_lesion_are_judged_apart(toys):
     assert ("false-area", "covert", "", "") not in found
 
 
+def test_silence_is_right_where_nothing_is_and_a_miss_where_a_lesion_is():
+    """Images without a lesion do not count as missed, nor those with one as silent."""
+    truth, found = torch.zeros(4, 1, 20, 20), torch.zeros(4, 1, 20, 20)
+    truth[:2, :, 5:9, 5:9], found[1:3, :, 5:9, 5:9] = 1, 1
+    metrics = {name: registry.part("metric", name)(found, truth).tolist() for name in ("silent", "missed")}
+    assert metrics == {"silent": [math.inf, math.inf, 0, 1], "missed": [1, 0, math.inf, math.inf]}
+
+
 @pytest.mark.parametrize(
     ("method", "dark", "rightly"), [("telling", False, 1), ("bright", False, 0), ("bright", True, 1)]
 )
