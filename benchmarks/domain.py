@@ -30,6 +30,8 @@ from privmed.training.domain import describe
 from privmed.weights import card_path
 
 SIZE = 224
+COVERS = ("covers", "photos")
+SCANS = {"busi": (("busi", {}), ("busi-cls", {"only": "normal", "masks": "none"})), "isic": (("isic", {}),)}
 OTHERS = {"busi": ("isic", "fundus-vessel", "cxr-lung"), "isic": ("busi", "fundus-vessel", "polyp")}
 
 
@@ -52,12 +54,14 @@ def main() -> None:
 
 
 def training_pairs(data: Path, name: str) -> Iterator[tuple[Tensor, Tensor]]:
-    """Scans of the training split, each with a training photograph."""
+    """Scans of the training splits that the weights were trained on, each with a training photograph of either source in turn."""
     scans, photographs = PictureStore(SIZE, squash=True), PictureStore(SIZE)
-    covers = ImageFolder(data / "covers").items("train")
-    for n, item in enumerate(ImageFolder(data / name).items("train")):
+    covers = [ImageFolder(data / source).items("train") for source in COVERS]
+    items = [i for folder, how in SCANS[name] for i in ImageFolder(data / folder, **how).items("train")]
+    for n, item in enumerate(items):
         scan = as_batch([scans(item.image)]) if n % 2 else validation.image("scan", read(item.image).tensor())
-        yield scan, as_batch([photographs.centre(covers[n % len(covers)].image)])
+        source = covers[n // 2 % len(covers)]
+        yield scan, as_batch([photographs.centre(source[n % len(source)].image)])
 
 
 def measure(analyzer: Analyzer, hider: Hider, name: str, options: argparse.Namespace) -> None:

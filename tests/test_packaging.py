@@ -112,6 +112,18 @@ def test_shipped_weights_stay_small_and_all_match_their_cards():
         assert {"about", "recipe", "data", "trained", "validation", "licence"} <= card.keys()
 
 
+def test_shipped_analyzers_read_what_their_hider_hides_by_default():
+    import json
+
+    from privmed import registry, weights
+
+    for path in sorted((ROOT / "plugins").glob("*/*/weights/hidemia-*.json")):
+        tuned = json.loads(path.read_text(encoding="utf-8"))["hider"]
+        cls = registry.load("hider", tuned["name"])
+        assert tuned["weights"] == cls.default_weights
+        assert tuned["sha256"] == weights.read_card(weights.bundled(cls)[cls.default_weights])["sha256"]
+
+
 def test_a_container_is_built_of_what_there_is():
     kept = [line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")]
     assert all((ROOT / name).exists() for name in kept)

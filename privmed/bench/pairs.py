@@ -7,6 +7,7 @@ was interrupted goes on from its checkpoint.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,6 @@ from privmed.interfaces import Analyzer
 from privmed.pipeline import of_images
 from privmed.training.recipe import Recipe, data_root, read_recipe
 from privmed.training.run import train
-from privmed.weights import read_card
 
 BARE = "none"  # in place of a hider: images as they are
 
@@ -101,7 +101,7 @@ class Training:
         if pair.hider != BARE:
             modules.add(registry.load("hider", self.stages[0].hider).__module__)
         self.about = {
-            "recipes": [r.identity() for r in self.stages],
+            "recipes": [{**r.identity(), "keep": r.schedule.keep} for r in self.stages],
             "steps": [r.schedule.steps for r in self.stages],
             "data": [digests(r) for r in self.stages],
             "hider": pair.front(),
@@ -139,7 +139,8 @@ class Training:
 
     def _finished(self, recipe: Recipe) -> bool:
         path = self.path(recipe)
-        return path.is_file() and read_card(path)["trained"]["steps"] == recipe.schedule.steps
+        judged = path.with_name("validation.json")
+        return path.is_file() and judged.is_file() and json.loads(judged.read_text())["step"] == recipe.schedule.steps
 
 
 def digests(recipe: Recipe) -> list[str]:

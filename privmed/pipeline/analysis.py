@@ -16,7 +16,7 @@ from privmed.interfaces import Analyzer, FileHider, Hider
 from privmed.pipeline.run import PUBLISHED, Run
 from privmed.pipeline.stage import Stage, arrive
 from privmed.refine import Refinement, hide_well
-from privmed.weights import bundled
+from privmed.weights import bundled, read_card
 
 
 def hide(
@@ -191,7 +191,10 @@ def tuned_hider(analyzer: Analyzer, **settings: Any) -> Hider:
     """
     tuned = (analyzer.card or {}).get("hider") or {}
     name, said = str(tuned.get("name", "lightih")), str(tuned.get("weights", registry.BUNDLED))
-    known, chosen = bundled(registry.load("hider", name)), said
+    known = bundled(registry.load("hider", name))
+    if said == registry.BUNDLED:  # the default of the day it was trained, which may be another one now
+        said = next((n for n, p in known.items() if read_card(p).get("sha256") == tuned.get("sha256")), said)
+    chosen = said
     if tuned and analyzer.source is not None:
         stem = PureWindowsPath(said).stem  # knows both separators
         names = [local_name(f"{n}.safetensors", analyzer.source) for n in (f"{name}-{stem}", stem)]

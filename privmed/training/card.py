@@ -8,7 +8,6 @@ from typing import Any
 import torch
 
 from privmed import weights
-from privmed.registry import BUNDLED
 from privmed.settings import unstructure
 from privmed.training.analysis import Bare, Covert
 from privmed.training.domain import domain_of
@@ -37,9 +36,7 @@ def save_weights(task: Task, out: Path, step: int, seconds: float, figures: dict
     if isinstance(task, Bare) and task.classes:
         card["classes"] = task.classes
     if isinstance(task, Covert):
-        said = recipe.hider_weights
-        name = weights.identity(task.hider)["weights"] if said == BUNDLED else said  # another version may have another default
-        card["hider"] = {"name": recipe.hider, "weights": name, "sha256": task.hider.card["sha256"]}
+        card["hider"] = {"name": recipe.hider, "weights": recipe.hider_weights, "sha256": task.hider.card["sha256"]}
         if recipe.joint:
             tuned = weights.save(
                 task.hider, out / f"{recipe.hider}-{recipe.name}.safetensors", **card | {"hider": None, "domain": None}

@@ -65,7 +65,7 @@ class Trainer:
         parts = {"models": self.models, "average": self.average, "optimizer": self.optimizer, "guard": self.guard}
         self.loop = Loop(recipe.schedule.steps, parts, RunFolder(out, recipe, self.team))
         self.loop.notes.setdefault("seconds", 0.0)
-        self.loop.notes.setdefault("best", {})
+        self.loop.notes.setdefault("written", {})  # step and validation of the weights that lie in the folder
         self.learning_rates = self.learning_rates_from(self.loop.done)
         self.good = self.loop.snapshot()
 
@@ -88,9 +88,8 @@ class Trainer:
             if done % self.recipe.schedule.validate == 0 or done == self.loop.total:
                 figures = self.checkpoint()
                 report(done, {**seen, **{f"validation_{k}": round(v, 4) for k, v in figures.items()}})
-        if self.recipe.schedule.keep == "best" and self.loop.notes["best"]:
-            return {k: v for k, v in self.loop.notes["best"].items() if k != "step"}
-        return figures or self.validate()
+        written = {k: v for k, v in self.loop.notes["written"].items() if k != "step"}
+        return written or figures or self.validate()
 
     def advance(self, step: int) -> dict[str, Any]:
         """Take one step, or leave it out, or go back, as the guard says."""
@@ -130,9 +129,9 @@ class Trainer:
                 f"{self.recipe.name}: diverges; {ROLLBACKS} times it went back to its last good state and halved the rate. Lower "
                 "optimizer.rate, optimizer.clip or the weights of the loss."
             )
-        guard, best = self.guard.state_dict(), self.loop.notes["best"]
+        guard, written = self.guard.state_dict(), self.loop.notes["written"]
         self.loop.restore(self.good)
-        self.loop.notes["best"] = best  # its weights lie there
+        self.loop.notes["written"] = written  # they still lie there
         self.guard.load_state_dict({**guard, "recent": []})
         self.learning_rates = self.learning_rates_from(self.loop.done)
 
@@ -152,18 +151,18 @@ class Trainer:
     def checkpoint(self) -> dict[str, float]:
         """Validate and keep everything; called at fixed steps, so that a rollback after a resume goes to the same place."""
         figures = self.validate()
-        best = self.loop.notes["best"]
-        better = not best or figures["score"] > best["score"]
-        if better:
-            self.loop.notes["best"] = {"step": self.loop.done, **figures}
+        before = self.loop.notes["written"].get("score", math.nan)
+        write = self.recipe.schedule.keep == "last" or math.isnan(before) or figures["score"] > before
+        if write:
+            self.loop.notes["written"] = {"step": self.loop.done, **figures}
         if self.guard.in_a_row == 0:
             self.good = self.loop.snapshot()
         if self.team.first:
-            with averaged(self.models, self.average):
-                with whole_file(self.out / "validation.json", overwrite=True) as temporary:
-                    temporary.write_text(json.dumps({"step": self.loop.done, **figures}) + "\n")
-                if better or self.recipe.schedule.keep == "last":
+            if write:
+                with averaged(self.models, self.average):
                     self.save_weights(figures)
+            with whole_file(self.out / "validation.json", overwrite=True) as temporary:
+                temporary.write_text(json.dumps({"step": self.loop.done, **figures}) + "\n")
         self.loop.keep()  # after the weights: a run that is cut off in between writes them again
         return figures
 

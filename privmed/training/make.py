@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from attrs import evolve
+
 from privmed import registry
 from privmed.errors import SettingsError
 from privmed.interfaces import FileHider
@@ -18,6 +20,7 @@ TASKS: dict[str, tuple[str, type[Task]]] = {
     "covert": ("analyzer", Covert),
     "classification": ("classifier", Classification),
 }
+BEHIND = ("covert", "distillation")  # tasks with a hider beside the method
 
 
 def make_task(recipe: Recipe, device: str) -> Task:
@@ -33,8 +36,22 @@ def make_task(recipe: Recipe, device: str) -> Task:
         raise SettingsError(f"task {recipe.task} trains a method of kind {needed}, got {recipe.method!r}.")
     if kind in registry.GROUPS:
         registry.load(kind, name)
-    hiders = [name] * (kind == "hider") + [recipe.hider] * (recipe.task in ("covert", "distillation"))
+    hiders = [name] * (kind == "hider") + [recipe.hider] * (recipe.task in BEHIND)
     for hider in hiders:
         if issubclass(cls := registry.load("hider", hider), FileHider):
             cls.refuse()
-    return task(recipe, device)
+    return task(named(recipe), device)
+
+
+def named(recipe: Recipe) -> Recipe:
+    """The recipe with the name of the weights that its hider has by default, where it gives none: another version may have others.
+
+    Raises:
+        SettingsError: when the hider has none.
+    """
+    if recipe.task not in BEHIND or recipe.hider_weights != registry.BUNDLED:
+        return recipe
+    default = registry.load("hider", recipe.hider).default_weights
+    if default is None:
+        raise SettingsError(f"hider {recipe.hider} has no weights of its own: name some by hider_weights.")
+    return evolve(recipe, hider_weights=default)

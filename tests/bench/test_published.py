@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from privmed import registry
+from privmed import registry, weights
 from privmed.bench.documents import MARK, fill_digests, fill_document
 from privmed.bench.figures import figures
 from privmed.bench.plan import read_plan
@@ -43,6 +43,7 @@ RENAMED = {
     "umed, 8/255": "tint, 8/255",
     "umed in colour, without a fit": "tint, in colour",
 }
+ANEW = {("covert", "hidemia")}  # measured again with the weights that took the place of the first release's
 RENAMED_IN = {"protect-time": {**RENAMED, "umed": "tint, with its former fit"}}
 
 
@@ -67,8 +68,14 @@ def test_no_figure_got_lost_or_changed(plan):
         key = tuple(sorted({**fields, "method": renamed.get(method, method)}.items(), key=str))
         f = found[key]
         shares = f.summary.interval is not None
-        assert (f.summary.value, f.summary.n) == (close(measured), n), name
-        assert f.summary.spread == (pytest.approx(spread, abs=1e-6) if shares else close(spread)), name
+        if (plan.stem, method) in ANEW:
+            assert f.summary.n == n, name
+            known = weights.read_card(weights.bundled(registry.load("analyzer", method))[fields["data"]])["sha256"]
+            stated = {p.weights.get(f"{method} {fields['data']}") for p in one.records.provenances.values() if p.weights}
+            assert stated == {known[:12]}, name
+        else:
+            assert (f.summary.value, f.summary.n) == (close(measured), n), name
+            assert f.summary.spread == (pytest.approx(spread, abs=1e-6) if shares else close(spread)), name
         if reported is not None and method not in renamed:
             assert f.reported is not None, name
             assert f.reported.value == close(reported), name

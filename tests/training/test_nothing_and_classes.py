@@ -100,12 +100,12 @@ def test_a_segmenter_learns_that_there_may_be_nothing(root):
 
 
 def test_figures_part_images_with_a_lesion_from_those_without():
-    scores, masks = Scores(), torch.zeros(2, 1, 10, 10)
-    masks[0, :, :5] = 1
-    logits = torch.full((2, 1, 10, 10), -1.0)
-    logits[0, :, :5], logits[1, :, :2] = 1, 1
+    scores, masks = Scores(), torch.zeros(4, 1, 10, 10)
+    masks[:3, :, :5] = 1
+    logits = torch.full((4, 1, 10, 10), -1.0)
+    logits[:3, :, :5], logits[3, :, :2] = 1, 1
     scores.add(logits.sigmoid(), masks)
-    assert scores.figures() == pytest.approx({"dice": 1, "false_area": 0.2, "silent": 0, "score": 0.5})
+    assert scores.figures() == pytest.approx({"dice": 1, "false_area": 0.2, "silent": 0, "score": 0.75})
 
 
 @pytest.mark.parametrize(

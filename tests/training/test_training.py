@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 import torch
+from attrs import evolve
 from PIL import Image
 
 from privmed import registry
@@ -14,7 +15,7 @@ from privmed.training.guard import Guard
 from privmed.training.hiding import transmit, worst_window
 from privmed.training.loop import Trainer
 from privmed.training.losses import dice_ce
-from privmed.training.make import make_task
+from privmed.training.make import make_task, named
 from privmed.training.optim import Muon, orthogonalise
 from privmed.training.recipe import LossRecipe
 
@@ -305,18 +306,31 @@ def test_covers_come_from_every_set_by_share(recipe, data):
         read_recipe(recipe(), ["data.covers=[]"])
 
 
-@pytest.mark.parametrize(("keep", "steps"), [("best", 4), ("last", 6)])
-def test_the_best_weights_are_kept_where_the_recipe_says_so(recipe, tmp_path, monkeypatch, keep, steps):
+@pytest.mark.parametrize(
+    ("first", "then", "scores", "steps"),
+    [
+        ("best", "best", [1.0, 3.0, 2.0], 4),
+        ("last", "last", [1.0, 3.0, 2.0], 6),
+        ("last", "best", [3.0, 1.0, 2.0], 6),  # what lies there is the second
+        ("best", "last", [1.0, 3.0, 2.0], 6),
+        ("best", "best", [float("nan"), 1.0, 2.0], 6),
+    ],
+)
+def test_the_best_weights_are_kept_where_the_recipe_says_so(recipe, tmp_path, monkeypatch, first, then, scores, steps):
     """Also over a resume; what is returned is the validation of the weights that lie there."""
-    scores = iter([1.0, 3.0, 2.0])
-    monkeypatch.setattr("privmed.training.loop.Trainer.validate", lambda self: {"score": next(scores)})
-    path, keeps = hiding(recipe), [*TINY, "schedule.validate=2", f"schedule.keep={keep}"]
-    run(path, overrides=[*keeps, "schedule.steps=4"], out=tmp_path / "run", quiet=True)
-    found = run(path, overrides=[*keeps, "schedule.steps=6"], out=tmp_path / "run", resume=True, quiet=True)
+    left = list(scores)
+    monkeypatch.setattr("privmed.training.loop.Trainer.validate", lambda self: {"score": left.pop(0)})
+    path, weights = hiding(recipe), tmp_path / "run/lightih-tiny.safetensors"
+    often, bytes_at = [*TINY, "schedule.validate=2"], {}
+    run(path, overrides=[*often, f"schedule.keep={first}", "schedule.steps=4"], out=tmp_path / "run", quiet=True)
+    bytes_at[4] = weights.read_bytes()
+    last = [*often, f"schedule.keep={then}", "schedule.steps=6"]
+    found = run(path, overrides=last, out=tmp_path / "run", resume=True, quiet=True)
     card = json.loads((tmp_path / "run/lightih-tiny.json").read_text())
-    assert (card["trained"]["steps"], card["validation"]["score"]) == (steps, {4: 3.0, 6: 2.0}[steps])
-    assert found["score"] == card["validation"]["score"]
-    assert json.loads((tmp_path / "run/validation.json").read_text()) == {"step": 6, "score": 2.0}
+    score = dict(zip((2, 4, 6), scores))[steps]
+    assert (card["trained"]["steps"], card["validation"]["score"], found["score"]) == (steps, score, score)
+    assert (weights.read_bytes() == bytes_at[4]) == (steps == 4)
+    assert json.loads((tmp_path / "run/validation.json").read_text()) == {"step": 6, "score": scores[-1]}
 
 
 def test_what_is_best_is_remembered_when_a_training_goes_back(recipe, tmp_path, monkeypatch):
@@ -333,3 +347,11 @@ def test_what_is_best_is_remembered_when_a_training_goes_back(recipe, tmp_path, 
     trainer.go_back()
     trainer.checkpoint()
     assert json.loads((tmp_path / "lightih-tiny.json").read_text())["trained"]["steps"] == 2
+
+
+def test_a_recipe_without_weights_of_its_hider_names_those_that_it_has_today(recipe):
+    """The name goes into the card; a hider without weights is refused, not taken with random ones."""
+    path = recipe("covert", "analyzer:unet", "settings: {width: 2}\n")
+    assert make_task(read_recipe(path, TINY), "cpu").recipe.hider_weights == "broad"
+    with pytest.raises(SettingsError, match="hider_weights"):
+        named(evolve(read_recipe(path, TINY), hider="lsbm"))
