@@ -5,6 +5,7 @@ An interrupted run goes on where it stopped; machines can share the work by ``on
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from collections.abc import Iterator
@@ -25,7 +26,7 @@ from privmed.bench.progress import Progress, Told
 from privmed.bench.provenance import commit, device_name
 from privmed.bench.records import Records
 from privmed.bench.runlog import RunLog
-from privmed.errors import InputError, SettingsError, did_you_mean
+from privmed.errors import InputError, SettingsError, WeightsError, did_you_mean
 from privmed.files import inside, make_folder
 from privmed.jobs import Job, Unit
 from privmed.settings import structure
@@ -157,7 +158,7 @@ def run_plan(
         plan: what is compared.
         root: folder with the plan's data sets.
         out: folder for the log, caches and records; one folder may serve many plans.
-        only: labels of entries that are run now; the others are gathered from the log alone.
+        only: labels of entries that are run now; the others are gathered from the log alone, and left out where their weights are not here.
         seeds: run these instead of the plan's.
         collect: run nothing.
         device: where networks compute.
@@ -178,11 +179,27 @@ def run_plan(
     if seeds:
         plan = evolve(plan, seeds=seeds, entries=[evolve(e, seeds=[]) for e in plan.entries])
     told = Told(progress)
-    suite = open_suite(plan, Path(root), out, device=device, models=models, trust=trust, progress=told.within)
+    opened = functools.partial(
+        open_suite, root=Path(root), out=out, device=device, models=models, trust=trust, progress=told.within
+    )
+    suite = opened(plan)
     with _emptied_again(out):
-        suite.prepare()
+        try:
+            suite.prepare()
+        except WeightsError:
+            if not only:
+                raise
+            plan = alone(plan, only)
+            suite = opened(plan)
+            suite.prepare()
         task = Measuring(plan=plan, root=Path(root), out=out, device=device, models=models, trust=trust).of(suite)
         return _finish(suite, out, only, collect, told, task, job or Job("bench", strict=True))
+
+
+def alone(plan: Plan, labels: list[str]) -> Plan:
+    """A plan of some of its entries, without what they are held against where that is not among them."""
+    kept = [e for e in plan.entries if e.label in labels]
+    return evolve(plan, entries=[e if e.control in labels else evolve(e, control="") for e in kept])
 
 
 @contextmanager

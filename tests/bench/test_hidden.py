@@ -226,6 +226,20 @@ def test_covert_analysis_beside_bare_images(toys):
     assert found["psnr", "covert", "response-cover", ""].value == pytest.approx(-20 * math.log10(2 / 255), abs=1e-3)
 
 
+def test_entries_that_are_not_run_need_no_weights_here(toys):
+    pytest.importorskip("privmed_analyzers", reason="needs the plugin privmed-analyzers")
+    bare = {"label": "bare", "method": "unet", "weights": "elsewhere.safetensors", "grid": {"hider": ["none"]}}
+    entries = [bare, {"label": "covert", "method": "bright", "control": "bare"}]
+    plan = {"suite": "covert", "data": "scans", "entries": entries, "ratios": ["dice"], "settings": {"size": 64}}
+    plan = make_plan({**plan, "grid": {"cover": ["photos"], "hider": ["faint"]}})
+    with pytest.raises(WeightsError, match="elsewhere"):
+        run_plan(plan, toys, toys / "out")
+    found = run_plan(plan, toys, toys / "out", only=["covert"]).records.measurements
+    assert {m.method for m in found} == {"covert"}
+    with pytest.raises(WeightsError, match="elsewhere"):
+        run_plan(plan, toys, toys / "out", only=["bare"])
+
+
 def test_images_without_a_lesion_are_judged_apart(toys):
     """Of three images the last has no lesion, and the analyzer marks what is bright in it."""
     Image.new("L", (64, 64)).save(toys / "scans/masks/2.png")

@@ -71,7 +71,9 @@ def test_no_figure_got_lost_or_changed(plan):
         if (plan.stem, method) in ANEW:
             assert f.summary.n == n, name
             known = weights.read_card(weights.bundled(registry.load("analyzer", method))[fields["data"]])["sha256"]
-            stated = {p.weights.get(f"{method} {fields['data']}") for p in one.records.provenances.values() if p.weights}
+            stated = {
+                p.weights.get(f"{method} {fields['data']}") for p in one.records.provenances.values() if p.weights
+            }
             assert stated == {known[:12]}, name
         else:
             assert (f.summary.value, f.summary.n) == (close(measured), n), name
