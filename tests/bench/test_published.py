@@ -33,6 +33,8 @@ NEW = (
     "covert-classes",
     "covert-sources",
     "covert-nothing",
+    "covert-missed",
+    "covert-hidemia",
     "large",
 )  # tables that the first release did not have
 BEFORE = json.loads((Path(__file__).parent / "figures.json").read_text(encoding="utf-8"))
