@@ -27,13 +27,17 @@ PROBABILITIES = (0.3, 0.5, 0.7, 0.8, 0.85, 0.9, 0.95, 0.98)
 
 @torch.no_grad()
 def main() -> None:
-    """Print the table, or write a threshold."""
+    """Read every validation image once, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("recipe", type=Path)
     parser.add_argument("weights")
     parser.add_argument("--device", default="cpu")
     options = parser.parse_args()
     recipe = read_recipe(options.recipe, ["start=null"])
+    if recipe.task != "covert" or recipe.settings.get("classes") or recipe.settings.get("mask_classes"):
+        parser.error(
+            f"{options.recipe}: trains no analyzer that marks one foreground in hidden images; choose a recipe that does"
+        )
     analyzer = registry.analyzer(recipe.method.partition(":")[2], weights=options.weights).to(options.device)
     task = make_task(recipe, options.device)
     walk, found, truth = Pipeline.covert(tuned_hider(analyzer).to(options.device), analyzer), [], []

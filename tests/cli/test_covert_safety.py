@@ -80,6 +80,17 @@ def test_the_hider_of_a_joint_training_is_found_beside_the_analyzer(joint, sent)
     assert run([*mask, "-o", str(sent / "m.png"), "-q"]) == 0
 
 
+def test_a_card_that_names_the_default_of_its_day_leads_to_those_very_weights(joint):
+    """The default may be another one by now; what it was is told by its sha256."""
+    path = joint / "hidemia-mine.json"
+    card = json.loads(path.read_text())
+    general = privmed.hider("lightih", weights="general")
+    tuned = {"name": "lightih", "weights": "bundled", "sha256": general.card["sha256"]}
+    path.write_text(json.dumps({**card, "hider": tuned}))
+    server = privmed.analyzer("hidemia", weights=str(path.with_suffix(".safetensors")))
+    assert tuned_hider(server).source == general.source
+
+
 def test_a_card_names_weights_but_leads_nowhere(joint, sent, tmp_path, monkeypatch):
     """A path in a card that somebody sent would be opened on the machine of who received it."""
     elsewhere = tmp_path / "elsewhere"
