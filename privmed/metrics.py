@@ -14,6 +14,8 @@ from privmed.imaging.labels import label_map, one_hot
 STRIP = 2**18  # pixels
 HALO = 5  # half the window of SSIM
 PATCH = 8  # side of the window that the worst patch is looked for with
+WINDOW = 5  # of the local mean that outlines stand out from
+FLAT = 1e-12  # product of variances below which nothing stands out
 SILENT = 0.005  # share of an image; less is nothing
 STUDIO = (65.481 / 255, 128.553 / 255, 24.966 / 255)  # ITU-R BT.601 luma in studio range (16 to 235)
 
@@ -94,6 +96,30 @@ def worst_patch(a: Tensor, b: Tensor, side: int = PATCH, stride: int = 1) -> tup
         places.append(torch.stack([rows.start + stride * (at // columns), stride * (at % columns)], 1))
     worst, strip = torch.stack(found).max(0)
     return decibels(worst), torch.stack(places)[strip, torch.arange(len(a), device=a.device)]
+
+
+def outline_correlation(a: Tensor, b: Tensor) -> Tensor:
+    """How far one image shows the outlines of another, in whatever tones, a negative included, (B,).
+
+    SSIM is low, or below 0, for a picture of the scan in other tones, in which everybody sees the scan. This is the absolute
+    correlation over the pixels of what is left of both without their local mean (:data:`WINDOW` x :data:`WINDOW` pixels), averaged
+    over the channels: 0 for nothing in common, 1 for equal images and for negatives.
+
+    Args:
+        a, b: (B, C, H, W) in [0, 1]; an image without any outline has nothing in common with another.
+
+    Raises:
+        InputError: for different shapes.
+    """
+    _alike(a, b)
+    x, y = (_high_pass(i.double()).flatten(2) for i in (a, b))
+    x, y = (i - i.mean(2, keepdim=True) for i in (x, y))
+    together = (x * y).mean(2).square()
+    return (together / (x.square().mean(2) * y.square().mean(2) + FLAT)).sqrt().mean(1).float()
+
+
+def _high_pass(image: Tensor) -> Tensor:
+    return image - torch.nn.functional.avg_pool2d(image, WINDOW, 1, WINDOW // 2, count_include_pad=False)
 
 
 def ssim(a: Tensor, b: Tensor) -> Tensor:

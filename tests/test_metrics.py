@@ -16,6 +16,7 @@ from privmed.metrics import (
     iou,
     luma,
     marked_area,
+    outline_correlation,
     psnr,
     silent,
     ssim,
@@ -178,6 +179,19 @@ def test_surface_distance_equals_monai():
 def test_shapes_must_match(pair):
     with pytest.raises(InputError, match="one shape"):
         psnr(pair[0], pair[1][:1])
+
+
+def test_outlines_are_seen_in_a_negative_and_in_other_tones_but_not_in_noise():
+    rng = torch.Generator().manual_seed(0)
+    a = torch.rand(2, 3, 64, 48, generator=rng)
+    for other in (a, 1 - a, 0.3 * a + 0.5):
+        torch.testing.assert_close(outline_correlation(other, a), torch.ones(2))
+    assert outline_correlation(torch.rand(2, 3, 64, 48, generator=rng), a).max() < 0.1
+    ramp = torch.linspace(0, 1, 48).expand(2, 3, 64, 48)
+    assert outline_correlation(a, 0.5 * a + 0.5 * ramp).min() > 0.99  # the local mean does not count
+    assert outline_correlation(torch.full_like(a, 0.5), a).max() == 0
+    with pytest.raises(InputError):
+        outline_correlation(a, a[..., 1:])
 
 
 @pytest.mark.parametrize("strip", [1, 52 * 13, 52 * 39])

@@ -81,6 +81,11 @@ class Context:
         """
         return inside(folder, name, self.plan.name) if self.plan.folder else folder / name
 
+    def weights(self, name: str) -> str:
+        """Where the weights of an entry are: in the folder of trained models, if a file there is called so; else as they are named."""
+        near = self.within(self.models, name) if name and self.models else None
+        return str(near) if near is not None and near.is_file() else name
+
     def metrics(self, measures: str) -> list[Metric]:
         """The plan's metrics that compare ``"images"`` or ``"masks"``."""
         found = [registry.part("metric", name) for name in self.plan.metrics or type(self.suite).metrics]

@@ -11,7 +11,7 @@ from privmed.bench.plan import Plan
 from privmed.bench.provenance import provenance
 from privmed.bench.records import Measurement, Provenance, Records
 from privmed.bench.runlog import RunLog
-from privmed.bench.summary import MARGIN, RATIO, averages, margins, worst
+from privmed.bench.summary import JUDGE, MARGIN, RATIO, averages, margins, worst
 
 
 def gather(suite: Suite, log: RunLog, cells: dict[str, Cell]) -> Records:
@@ -29,10 +29,25 @@ def gather(suite: Suite, log: RunLog, cells: dict[str, Cell]) -> Records:
             found.provenances[made[origin].id] = made[origin]
         for value in run["values"]:
             found.measurements.append(_measured(suite, cell, value, made[origin].id))
-    once = {(*m.cell, m.seed): m for m in found.measurements}  # what a cell's neighbours say too
-    measured = [*once.values(), *averages(plan, list(once.values()))]
+    return derived(plan, found, suite)
+
+
+def derived(plan: Plan, records: Records, suite: Suite | type[Suite]) -> Records:
+    """The records with all that a plan derives from what was measured - averages, worst cases, margins - made again."""
+    kept = {
+        (*m.cell, m.seed): m for m in records.measurements if not _derives(plan, m)
+    }  # what a cell's neighbours say too
+    measured = [*kept.values(), *averages(plan, list(kept.values()))]
     measured += worst(plan, measured, suite.quantity)
-    return with_margins(plan, Records(measured, found.provenances), suite)
+    margins_ = [m for m in records.measurements if m.metric in (MARGIN, RATIO)]  # they stay where nothing can be paired
+    return with_margins(plan, Records([*measured, *margins_], records.provenances), suite)
+
+
+def _derives(plan: Plan, m: Measurement) -> bool:
+    """Whether a plan made a measurement out of others."""
+    if m.metric in (MARGIN, RATIO) or JUDGE in m.dimensions:
+        return True
+    return any(m.metric in a.metrics and m.dimensions.get(a.dimension) == a.name for a in plan.averages)
 
 
 def with_margins(plan: Plan, records: Records, suite: Suite | type[Suite]) -> Records:

@@ -6,14 +6,17 @@ import json
 import shutil
 from pathlib import Path
 
-from privmed.bench.records import merge_records, read_records
+from privmed import registry
+from privmed.bench.gathering import derived
+from privmed.bench.plan import Plan
+from privmed.bench.records import Records, merge_records, read_records
 from privmed.bench.runlog import RunLog
 from privmed.errors import InputError
 from privmed.files import whole_file
 
 
 def merge_files(
-    first: Path, second: Path, out: Path, *, newer: bool = False, force: bool = False
+    first: Path, second: Path, out: Path, *, newer: bool = False, plan: Plan | None = None, force: bool = False
 ) -> tuple[list[str], int]:
     """Merge two files of one kind.
 
@@ -22,6 +25,8 @@ def merge_files(
         second: another one.
         out: the merged file; it may be one of the two.
         newer: records of the second replace those of the first, whole cells with all their seeds.
+        plan: of record files, what they were measured by: averages, worst cases, margins and ratios are made again over both, and
+            rows of entries that it does not have (any more) are left out. Without it they stay as each file has them.
         force: overwrite.
 
     Returns:
@@ -38,9 +43,15 @@ def merge_files(
     if kinds[first] == "record file":
         old, new = read_records(first), read_records(second)
         merged, conflicts = (old.updated(new), []) if newer else merge_records(old, new)
+        if plan is not None:
+            known = {e.label for e in plan.entries}
+            own = Records([m for m in merged.measurements if m.method in known], merged.provenances)
+            merged = derived(plan, own, registry.load("suite", plan.suite))
         with whole_file(out, overwrite=overwrite) as temporary:
             merged.save(temporary)
         return conflicts, len(merged.measurements)
+    if plan is not None:
+        raise InputError(f"{first}: is a run log, which holds nothing that a plan derives. Leave the plan out.")
     with whole_file(out, overwrite=overwrite) as temporary:
         shutil.copyfile(first, temporary)
         log = RunLog(temporary)

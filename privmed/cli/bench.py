@@ -306,6 +306,10 @@ def merge(
     newer: Annotated[
         bool, typer.Option("--newer", help="Records of the second replace those of the first, whole cells.")
     ] = False,
+    plan: Annotated[
+        Path | None,
+        typer.Option(help="Of two record files: make averages, worst cases and margins again as this plan wants them."),
+    ] = None,
     force: Force = False,
     json: Json = False,
     quiet: Quiet = False,
@@ -313,9 +317,11 @@ def merge(
 ) -> None:
     """Merge two run logs or two record files; exit code 1 where they disagree about the same figure."""
     from privmed.bench.merging import merge_files
+    from privmed.bench.plan import read_plan
 
     reporter = Reporter(json, quiet)
-    conflicts, count = merge_files(first, second, output, newer=newer, force=force)
+    wanted = None if plan is None else read_plan(plan)
+    conflicts, count = merge_files(first, second, output, newer=newer, plan=wanted, force=force)
     for one in conflicts:
         reporter.say(f"they disagree: {one}")
     reporter.say(f"{output}: {count} in all")

@@ -83,6 +83,15 @@ class Open(Hider):
         return stego
 
 
+class Negative(Open):
+    """Reads the negative of what was sent."""
+
+    name = "negative"
+
+    def _recover(self, stego, generator):
+        return 1 - stego
+
+
 class Moody(Open):
     """Sends it in place of dark covers only."""
 
@@ -105,6 +114,7 @@ class Telling(Bright):
 @hookimpl
 def privmed_register(register):
     register(Open)
+    register(Negative)
     register(Moody)
     register(Telling)
     register(Faint)
@@ -116,7 +126,10 @@ def privmed_register(register):
 @pytest.fixture
 def toys(install, tmp_path):
     site = install(
-        "toys", "hiders", dict.fromkeys(("faint", "pocket", "open", "moody"), "toy_methods"), {"toy_methods": TOYS}
+        "toys",
+        "hiders",
+        dict.fromkeys(("faint", "pocket", "open", "negative", "moody"), "toy_methods"),
+        {"toy_methods": TOYS},
     )
     path = site / "toys-1.0.dist-info/entry_points.txt"
     path.write_text(path.read_text() + "[privmed.analyzers]\nbright = toy_methods\ntelling = toy_methods\n")
@@ -199,6 +212,60 @@ def test_a_file_is_the_scan_and_lies_in_a_larger_photograph(toys):
         run_plan(
             make_plan({**plain, "grid": {"cover": ["photos"], "refine": [2]}, "settings": settings}), toys, toys / "o"
         )
+
+
+def test_others_read_a_stego_as_far_as_outlines_go(toys):
+    """One sends the scan itself; the other reads its negative, in which the scan is seen as well, and noise in a bare photograph."""
+    entries = [{"label": name, "method": name} for name in ("open", "negative")]
+    plan = {"suite": "hiding", "data": "scans", "entries": entries, "grid": {"cover": ["photos"]}}
+    plan = make_plan({**plan, "settings": {"size": 64, "covers": 2, "readers": True}})
+    records = run_plan(plan, toys, toys / "out").records.measurements
+    found = {tuple(m.fields.get(k, "") for k in ("metric", "method", "pair", "reader")): m.value for m in records}
+    assert found["outlines", "open", "secret-read", "negative"] == pytest.approx(1, abs=1e-4)
+    assert found["ssim", "open", "secret-read", "negative"] < 0.5
+    assert found["ssim", "negative", "secret-read", "open"] == pytest.approx(1, abs=1e-4)
+    assert found["outlines", "open", "secret-nothing hidden", ""] < 0.2
+    for metric in ("ssim", "psnr", "outlines"):
+        own = {k: v for k, v in found.items() if k[0] == metric and k[1:3] == ("open", "secret-read")}
+        assert set(own) == {(metric, "open", "secret-read", reader) for reader in ("negative", "any other")}
+        assert len(set(own.values())) == 1
+
+
+def test_the_other_that_reads_most_is_the_figure_that_counts(toys):
+    entries = [{"label": name, "method": name} for name in ("open", "negative")]
+    entries.append({"label": "again", "method": "open"})
+    plan = {"suite": "hiding", "data": "scans", "entries": entries, "grid": {"cover": ["photos"]}}
+    plan = make_plan({**plan, "settings": {"size": 64, "covers": 2, "readers": True}})
+    records = run_plan(plan, toys, toys / "out", only=None).records.measurements
+    found = {
+        m.fields["reader"]: m.value
+        for m in records
+        if m.metric == "ssim" and m.method == "open" and m.fields.get("reader")
+    }
+    assert found["any other"] == found["again"] > found["negative"]
+
+
+def test_no_other_hider_reads_a_file(toys):
+    pytest.importorskip("cryptography", reason="needs privmed[keys]")
+    entries = [{"label": name, "method": name} for name in ("pocket", "open")]
+    plan = {"suite": "hiding", "data": "scans", "entries": entries, "grid": {"cover": ["photos"]}}
+    plan = make_plan({**plan, "settings": {"size": 64, "room": 96, "readers": True}})
+    with pytest.raises(SettingsError, match=r"entry 'pocket': carries files, which no other hider reads"):
+        run_plan(plan, toys, toys / "out")
+
+
+def test_weights_lie_in_the_folder_of_models(toys, tmp_path):
+    pytest.importorskip("privmed_hiders", reason="needs the plugin privmed-hiders")
+    from privmed.weights import save
+
+    (tmp_path / "models").mkdir()
+    save(registry.hider("lightih", weights=None), tmp_path / "models/own.safetensors", about="untrained")
+    plain = {"suite": "hiding", "data": "scans", "grid": {"cover": ["photos"]}, "settings": {"size": 64, "covers": 1}}
+    plan = make_plan({**plain, "entries": [{"label": "own", "method": "lightih", "weights": "own.safetensors"}]})
+    found = run_plan(plan, toys, toys / "out", models=tmp_path / "models").records.measurements
+    assert {m.method for m in found} == {"own"}
+    with pytest.raises(WeightsError, match=r"own\.safetensors"):
+        run_plan(plan, toys, toys / "other")
 
 
 def test_nothing_is_analysed_behind_a_hider_of_files(toys):

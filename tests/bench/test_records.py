@@ -5,6 +5,8 @@ import json
 import pytest
 from attrs import evolve
 
+from privmed.bench.merging import merge_files
+from privmed.bench.plan import make_plan
 from privmed.bench.records import Measurement, Provenance, Records, merge_records, read_records
 from privmed.errors import InputError
 
@@ -71,3 +73,36 @@ def test_disagreements_are_told_and_the_first_stays(records):
     assert [m.seed for m in merged.measurements] == [0, 1, 2]
     assert merged.measurements[1].value == 0.5
     assert conflicts == ["metric dice, method em, data busi, exploiter unet, seed 1: 0.5 and 0.9"]
+
+
+def test_what_a_plan_derives_is_made_again_over_merged_files(tmp_path):
+    """An entry and its control were measured apart; the older file has a margin over a former control, and a row that went."""
+    noise = measured(0.5, method="noise")
+    worst = {"exploiter": "worst", "judge": "unet"}
+    margin = measured(0.9, metric="margin", dimensions={"exploiter": "unet", "of": "dice", "over": "noise"})
+    old = [measured(0.2), measured(0.7, dimensions=worst), margin, measured(0.1, method="gone")]
+    files = [tmp_path / f"{name}.jsonl" for name in "abc"]
+    Records(old, {ORIGIN.id: ORIGIN}).save(files[0])
+    Records([noise], {ORIGIN.id: ORIGIN}).save(files[1])
+    entries = [{"label": "noise", "method": "noise"}, {"label": "em", "method": "em", "control": "noise"}]
+    plan = {"suite": "protection", "data": "busi", "entries": entries, "margins": ["dice"]}
+    plan = make_plan({**plan, "worst": [{"dimensions": ["exploiter"], "metric": "dice"}]})
+    merge_files(*files, plan=plan)
+    found = {(m.metric, m.method, m.dimensions["exploiter"]): m.value for m in read_records(files[2]).measurements}
+    assert found == {
+        ("dice", "em", "unet"): 0.2,
+        ("dice", "noise", "unet"): 0.5,
+        ("dice", "em", "worst"): 0.2,
+        ("dice", "noise", "worst"): 0.5,
+        ("margin", "em", "unet"): pytest.approx(0.3),
+        ("margin", "em", "worst"): pytest.approx(0.3),
+    }
+    merge_files(*files, force=True)
+    assert {m.value for m in read_records(files[2]).measurements} == {0.2, 0.7, 0.9, 0.1, 0.5}
+
+
+def test_a_run_log_holds_nothing_that_a_plan_derives(tmp_path):
+    (tmp_path / "runs.jsonl").write_text('{"key": "x", "values": []}\n')
+    plan = make_plan({"suite": "protection", "data": "busi", "entries": [{"label": "em", "method": "em"}]})
+    with pytest.raises(InputError, match="is a run log, which holds nothing that a plan derives"):
+        merge_files(tmp_path / "runs.jsonl", tmp_path / "runs.jsonl", tmp_path / "c.jsonl", plan=plan)

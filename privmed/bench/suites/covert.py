@@ -149,9 +149,7 @@ class Covert(Suite):
             WeightsError: when it has none.
         """
         entry = self.context.plan.entry(label)
-        name, weights = entry.method, entry.weights.replace("{data}", data)
-        near = self.context.within(self.context.models, weights) if weights and self.context.models else None
-        chosen = str(near) if near is not None and near.is_file() else weights
+        name, chosen = entry.method, self.context.weights(entry.weights.replace("{data}", data))
         method = registry.create("analyzer", name, chosen or registry.BUNDLED, self.context.device, **entry.settings)
         if method.card is None and any(True for _ in method.parameters()):
             raise WeightsError(

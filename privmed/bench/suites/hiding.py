@@ -1,7 +1,8 @@
 """Hiders: how little hiding changes a photograph, and how well the scan comes back, after the 8-bit PNG.
 
 Every figure is averaged over the covers of an image, then over images; the spread is the standard deviation over images. Beside the mean
-stand the worst twentieth of all pairs, and the worst patch of an image.
+stand the worst twentieth of all pairs, and the worst patch of an image. With the setting ``readers`` every other entry reads the stegos,
+too: the pair ``secret-read`` is what it gets, and what it sees in bare photographs, ``secret-nothing hidden``, is what that is worth.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from privmed.imaging import quantise
 from privmed.imaging.raster import encode_png
 from privmed.imaging.wire import from_bytes, to_bytes
 from privmed.interfaces import FileHider, Hider
-from privmed.metrics import worst_patch
+from privmed.metrics import outline_correlation, worst_patch
 from privmed.pipeline import hide, png, recover
 from privmed.settings import at_least, setting, side
 from privmed.shared_key import SharedKey, with_key
@@ -34,6 +35,9 @@ WORST = 0.05
 PATCH = 32
 WORST_PATCH = "worst patch"
 OTHER = 1  # seed of a key that is not the sender's, which is drawn by 0
+READ, NOTHING = "secret-read", "secret-nothing hidden"
+ANY = "any other"  # reader: the one who gets most
+OUTLINES = "outlines"
 
 
 @frozen(kw_only=True)
@@ -44,6 +48,7 @@ class HidingConfig:
     covers: int = setting(5, "photographs an image is hidden in", at_least(1))
     limit: int = setting(40, "an even sample of about so many test images of larger sets; 0 for all", at_least(0))
     room: int = setting(672, "side of the photographs of hiders that carry files, which need more room", side())
+    readers: bool = setting(False, "judge what each other entry reads out of a stego, too")
 
 
 def sampled(samples: list[Sample], limit: int) -> list[Sample]:
@@ -64,7 +69,10 @@ class Hiding(Suite):
     methods = "hider"
     grid = {"cover": ["covers"], "group": [ALL], "refine": [0]}  # noqa: RUF012
     metrics = ("psnr", "psnr-y", "ssim")
-    quantities = {"identical": Quantity(title="recovered without any change", share=True)}  # noqa: RUF012
+    quantities = {  # noqa: RUF012
+        "identical": Quantity(title="recovered without any change", share=True),
+        OUTLINES: Quantity(title="correlation of outlines"),
+    }
 
     def prepare(self) -> None:
         for name in {*self.context.plan.data, *self.context.plan.grid.get("cover", ["covers"])}:
@@ -75,6 +83,10 @@ class Hiding(Suite):
                 raise SettingsError(
                     f"group: there is no {group!r}; there are {', '.join(known)}.{did_you_mean(group, known)}"
                 )
+            if self.config.readers and isinstance(self.hider(cell.entry.label), FileHider):
+                raise SettingsError(
+                    f"entry {cell.entry.label!r}: carries files, which no other hider reads. Leave it or the setting readers out."
+                )
             side_ = self.config.room if isinstance(self.hider(cell.entry.label), FileHider) else self.config.size
             self.photographs(cell.dimensions["cover"], side_, group)  # where there is none, it is said before any work
 
@@ -82,7 +94,7 @@ class Hiding(Suite):
     def hider(self, label: str) -> Hider | FileHider:
         """The hider of an entry, made once."""
         entry = self.context.plan.entry(label)
-        chosen = entry.weights or registry.BUNDLED
+        chosen = self.context.weights(entry.weights) or registry.BUNDLED
         return with_key(registry.create("hider", entry.method, chosen, self.context.device, **entry.settings))
 
     @functools.cache  # noqa: B019
@@ -109,20 +121,35 @@ class Hiding(Suite):
             "metrics": [m.name for m in metrics],
             **({"group": fingerprint("privmed.bench.covers")} if cell.dimensions["group"] != ALL else {}),
             **({"room": self.config.room} if isinstance(method, FileHider) else {}),
+            **({"readers": self._readers(cell.entry.label)} if self.config.readers else {}),
         }
+
+    def _readers(self, label: str) -> dict[str, list[str]]:
+        """The other entries with what their answers rest on."""
+        others = [e.label for e in self.context.plan.entries if e.label != label]
+        about = {other: self.hider(other) for other in others}
+        return {o: [(h.card or {}).get("sha256", ""), fingerprint(type(h).__module__)] for o, h in about.items()}
 
     def measure(self, cell: Cell) -> list[Value]:
         method, metrics = self.hider(cell.entry.label), self.context.metrics("images")
         travel = self._as_file if isinstance(method, FileHider) else self._as_image
         samples = sampled(self.context.dataset(cell.data).part("test"), self.config.limit)
         seen: dict[tuple[str, str], list[Tensor]] = {}
+        read: dict[tuple[str, str, str], list[Tensor]] = {}
         for n, sample in enumerate(samples):
-            for pair, found, reference in travel(cell, n, secret_of(sample, self.config.size)):
+            pairs = travel(cell, n, secret_of(sample, self.config.size))
+            for pair, found, reference in pairs:
                 for key, values in judged(metrics, found, reference).items():
                     seen.setdefault((pair, key), []).append(values)
+            if self.config.readers:
+                for where, values in self._read(cell, n, pairs).items():
+                    read.setdefault(where, []).append(values)
             self.context.progress(n + 1, len(samples), f"{cell.entry.label} on {cell.data}")
         out = [value for (pair, key), values in seen.items() for value in valued(key, pair, values, metrics)]
         out.append(identical("secret-recovered", seen["secret-recovered", WORST_PATCH]))
+        for (pair, reader, key), values in read.items():
+            where = {"pair": pair, **({"reader": reader} if reader else {})}
+            out += [evolve(mean, dimensions=where) for mean in valued(key, pair, values, metrics)[:1]]
         if cell.dimensions["group"] == ALL:  # which needs no word
             return [evolve(v, dimensions={**v.dimensions, "group": None}) for v in out]
         return out
@@ -153,6 +180,28 @@ class Hiding(Suite):
         with_key(method)
         return [("secret-other key", found[0], secret), ("secret-nothing hidden", found[1], secret)]
 
+    @torch.no_grad()
+    def _read(
+        self, cell: Cell, index: int, pairs: list[tuple[str, Tensor, Tensor]]
+    ) -> dict[tuple[str, str, str], Tensor]:
+        """What other entries get out of the stegos, by pair, reader and figure, and what this one sees in bare photographs."""
+        found = {pair: (image, reference) for pair, image, reference in pairs}
+        stego, secret = found["stego-cover"][0], found["secret-recovered"][1]
+        metrics = self.context.metrics("images")
+        out: dict[tuple[str, str, str], Tensor] = {}
+        others = [e.label for e in self.context.plan.entries if e.label != cell.entry.label]
+        for other in others:
+            for key, values in seen_of(metrics, quantise(self.hider(other).recover(stego)), secret).items():
+                out[READ, other, key] = values
+        for key in {key for _, _, key in out}:
+            lower = any(m.name == key and m.better == "lower" for m in metrics)
+            each = torch.stack([out[READ, other, key] for other in others])
+            out[READ, ANY, key] = each.amin(0) if lower else each.amax(0)
+        bare = self.covers(cell, index, self.config.size)
+        for key, values in seen_of(metrics, quantise(self.hider(cell.entry.label).recover(bare)), secret).items():
+            out[NOTHING, "", key] = values
+        return out
+
     def _as_file(self, cell: Cell, index: int, secret: Tensor) -> list[tuple[str, Tensor, Tensor]]:
         """The same of a PNG of the scan in larger photographs."""
         method = self.hider(cell.entry.label)
@@ -176,6 +225,11 @@ def judged(metrics: list[Metric], found: Tensor, reference: Tensor) -> dict[str,
     return {**out, WORST_PATCH: worst_patch(found, reference, PATCH, PATCH // 2)[0]}
 
 
+def seen_of(metrics: list[Metric], found: Tensor, secret: Tensor) -> dict[str, Tensor]:
+    """Each metric of what somebody reads without the weights that hid, and how far it shows the outlines of the scan."""
+    return {**{m.name: m(found, secret) for m in metrics}, OUTLINES: outline_correlation(found, secret)}
+
+
 def valued(key: str, pair: str, values: list[Tensor], metrics: list[Metric]) -> list[Value]:
     """Mean over images with its spread, and the worst twentieth of all pairs; infinite ones, of equal images, are left out."""
     kept = [v.double()[torch.isfinite(v)] for v in values]
@@ -187,7 +241,7 @@ def valued(key: str, pair: str, values: list[Tensor], metrics: list[Metric]) -> 
     about = {"value": float(images.mean()), "n": len(images), "spread": spread, "over": "images"}
     if key == WORST_PATCH:
         return [Value(metric="psnr", dimensions={"pair": pair, "statistic": key}, **about)]
-    lower = next(m for m in metrics if m.name == key).better == "lower"
+    lower = any(m.name == key and m.better == "lower" for m in metrics)
     worst = torch.cat(kept).sort(descending=lower).values
     worst = worst[: max(1, round(WORST * len(worst)))]
     tail = {"pair": pair, "statistic": f"worst {100 * WORST:.0f} %"}
