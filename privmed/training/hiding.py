@@ -1,4 +1,4 @@
-"""Training hiders: directly, or as the student of a larger one."""
+"""Training hiders directly."""
 
 from __future__ import annotations
 
@@ -9,13 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from privmed import registry
 from privmed.data.augment import recolour
 from privmed.data.pixels import PictureStore
 from privmed.data.variety import vary
-from privmed.errors import SettingsError
 from privmed.imaging.quantise import quantise
-from privmed.interfaces.abilities import Staged, missing
 from privmed.pipeline import hide, png, recover
 from privmed.shared_key import with_key
 from privmed.training.adversary import Discriminator
@@ -145,59 +142,3 @@ class Hiding(CoverTask):
             figures["leak_ssim"], figures["leak_db"] = (float(x) for x in np.mean(leaks, 0))
             score -= SECRECY * max(0.0, figures["leak_ssim"] - LEAK)
         return {**figures, "score": score}
-
-
-class Distillation(Hiding):
-    """Function-aligned distillation: the student's stages must work in place of the teacher's (HideMIA, Eq. 7).
-
-    A hybrid runs the first stages of the student and the remaining ones of the teacher, in both directions. One random hybrid a
-    step, weighted by their number, has the expectation of the printed sum at a fraction of its cost. The term that asks for the
-    secret is ours: in the paper, nothing ever asks LightIH for the scan.
-    """
-
-    def __init__(self, recipe: Recipe, device: str) -> None:
-        super().__init__(recipe, device)
-        self.teacher = (
-            registry.create("hider", recipe.hider, weights=recipe.hider_weights).to(self.device).requires_grad_(False)
-        )
-        for role, method in (("student", self.method), ("teacher", self.teacher)):
-            if missing(method, Staged):
-                raise SettingsError(f"the {role} {method.name!r} cannot stop between stages, which distillation needs.")
-        if self.teacher.stages % self.method.stages:
-            raise SettingsError(
-                f"{self.teacher.stages} blocks of the teacher cannot be shared out among {self.method.stages} of the student."
-            )
-        if self.method.stages < 2:
-            raise SettingsError(
-                "distillation: needs a student of at least 2 blocks (settings.blocks), between which it is compared."
-            )
-        self.ratio = self.teacher.stages // self.method.stages
-
-    def loss(self, step: int) -> tuple[Tensor, Figures]:
-        rng, weight = self.draw(step), self.recipe.loss
-        secret, cover = self.pair(rng)
-        student, teacher, stages = self.method, self.teacher, self.method.stages
-        at = int(rng.integers(1, stages))
-        state = student.encode(secret, cover)
-        with torch.no_grad():
-            target = teacher.run(state, 0, teacher.stages)[0]
-        halfway = student.run(state, 0, at)
-        mine = student.run(halfway, at, stages)[0]
-        hybrid = teacher.run(halfway, at * self.ratio, teacher.stages)[0]
-        hiding = F.mse_loss(mine, target) + (stages - 1) * F.mse_loss(hybrid, target)
-        stego = student.picture(mine)
-        sent = quantise(stego) if weight.rounding else stego
-        recovery = self._recovery(sent, secret, at, step)
-        loss = weight.stego * hiding + weight.secret * recovery
-        figures = {"stego": F.mse_loss(stego, cover), "hide": hiding, "secret": recovery}
-        return loss, {k: logged(v) for k, v in figures.items()}
-
-    def _recovery(self, sent: Tensor, secret: Tensor, at: int, step: int) -> Tensor:
-        """The student's recovery, and that of a hybrid whose last stages are the teacher's, against the secret."""
-        student, teacher, stages = self.method, self.teacher, self.method.stages
-        start = student.encode(sent, sent)[0]
-        state = (start, student.latent(start, self.latent_draw(step)))
-        halfway = student.run(state, stages, stages - at)
-        own = student.run(halfway, stages - at, 0)[1]
-        hybrid = teacher.run(halfway, (stages - at) * self.ratio, 0)[1]
-        return F.mse_loss(student.picture(own), secret) + (stages - 1) * F.mse_loss(teacher.picture(hybrid), secret)

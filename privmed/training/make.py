@@ -9,7 +9,8 @@ from privmed.errors import SettingsError
 from privmed.interfaces import FileHider
 from privmed.training.analysis import Bare, Covert
 from privmed.training.classification import Classification
-from privmed.training.hiding import Distillation, Hiding
+from privmed.training.distillation import Distillation
+from privmed.training.hiding import Hiding
 from privmed.training.recipe import Recipe
 from privmed.training.tasks import Task
 

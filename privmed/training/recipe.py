@@ -81,6 +81,11 @@ class LossRecipe:
     secret: float = setting(1.0, "mean squared error of recovered and secret", at_least(0))
     response: float = setting(200.0, "mean squared error of response and cover (beta2)", at_least(0))
     task: float = setting(1.0, "Dice and cross-entropy of the decoded answer (beta1)", at_least(0))
+    mia: float = setting(
+        1.0,
+        "distillation: mean squared error of the analyzer's answers to the student's and the teacher's stegos (alpha2)",
+        at_least(0),
+    )
     scale: str = setting(
         "linear",
         "hiding: squared errors as they are, or the logarithm of each image's, so that every image counts alike in decibels",
@@ -174,6 +179,16 @@ class Recipe:
         False,
         "hiding: begin with a relative of `start` drawn by the seed, and keep apart from relatives of `isolate` as well",
     )
+    analyzer: str = setting(
+        "",
+        "distillation: the analyzer that has to answer the student's stegos as the teacher's (stage 2 of Algorithm 1)",
+    )
+    analyzer_weights: str = setting(BUNDLED, "distillation: its weights (a bundled name or a path)")
+    align: str = setting(
+        "function",
+        "distillation: whether stages of the student have to do what the teacher's do, or to make the same states",
+        one_of("function", "feature"),
+    )
     joint: bool = setting(False, "covert: train the hider as well (stage 3 of Algorithm 1)")
     seed: int = setting(0, "where every draw comes from", between(0, LARGEST_SEED))
     about: str = setting("", "what these weights are for, in a sentence (goes into the model card)")
@@ -193,11 +208,24 @@ class Recipe:
 
 
 def read_recipe(path: str | Path, overrides: list[str] | tuple[str, ...] = ()) -> Recipe:
-    """Read a recipe and lay ``name=value`` overrides over it.
+    """Read a recipe of one stage and lay ``name=value`` overrides over it.
 
     Raises:
         InputError: when the file is missing or not YAML.
         SettingsError: listing every mistake in it.
+    """
+    plain, over = read_plain(path, overrides)
+    if "stages" in plain:
+        raise SettingsError(f"recipe {path}: has several stages, where one is needed.")
+    return make_recipe(merge(plain, over), f"recipe {path}")
+
+
+def read_plain(path: str | Path, overrides: list[str] | tuple[str, ...] = ()) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What stands in the file of a recipe, and what is to be laid over it.
+
+    Raises:
+        InputError: when the file is missing or not YAML.
+        SettingsError: when it holds no settings by name, or an override is none.
     """
     path = Path(path)
     try:
@@ -208,16 +236,28 @@ def read_recipe(path: str | Path, overrides: list[str] | tuple[str, ...] = ()) -
         raise InputError(f"recipe {path}: is not YAML ({str(error).splitlines()[0]}).") from error
     if not isinstance(plain, dict):
         raise SettingsError(f"recipe {path}: expected settings by name.")
-    plain = merge(plain, parse_assignments(list(overrides)))
+    return plain, parse_assignments(list(overrides))
+
+
+def make_recipe(plain: dict[str, Any], where: str) -> Recipe:
+    """A recipe of settings by name.
+
+    Args:
+        plain: the settings.
+        where: they stand, for messages.
+
+    Raises:
+        SettingsError: listing every mistake in them.
+    """
     if isinstance(plain.get("data"), dict) and isinstance(plain["data"].get("covers"), str):
-        plain["data"] = {**plain["data"], "covers": [{"folder": plain["data"]["covers"]}]}
-    recipe = structure(Recipe, plain, f"recipe {path}")
+        plain = {**plain, "data": {**plain["data"], "covers": [{"folder": plain["data"]["covers"]}]}}
+    recipe = structure(Recipe, plain, where)
     for name in ("secrets", "covers"):
         if not getattr(recipe.data, name):
-            raise SettingsError(f"recipe {path}: data.{name} names no data set.")
+            raise SettingsError(f"{where}: data.{name} names no data set.")
     if recipe.task in ("hiding", "distillation", "covert") and recipe.data.crop > recipe.data.size:
         raise SettingsError(
-            f"recipe {path}: data.crop {recipe.data.crop} is larger than data.size {recipe.data.size}, so no window of that side fits."
+            f"{where}: data.crop {recipe.data.crop} is larger than data.size {recipe.data.size}, so no window of that side fits."
         )
     return recipe
 

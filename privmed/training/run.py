@@ -13,13 +13,14 @@ import torch
 import yaml
 
 from privmed.devices import pick_device
-from privmed.errors import InputError, OutputError
+from privmed.errors import InputError, OutputError, SettingsError
 from privmed.files import check_folder, make_folder, sweep, whole_file, writing
 from privmed.limits import read_text
 from privmed.settings import unstructure
 from privmed.training.loop import Trainer
 from privmed.training.make import make_task
-from privmed.training.recipe import Recipe, read_recipe
+from privmed.training.recipe import Recipe
+from privmed.training.stages import in_folder, read_stages, to_do, together_as_one
 from privmed.training.start import load_start
 from privmed.training.team import Team, check, together
 
@@ -38,13 +39,14 @@ def run(
     seed: int | None = None,
     quiet: bool = False,
 ) -> dict[str, Any]:
-    """Train as a recipe says.
+    """Train as a recipe says, stage by stage where it has several.
 
     Args:
         recipe: a YAML file.
         overrides: ``name=value`` pairs laid over it.
         out: folder for checkpoint, metrics and weights; ``runs/NAME`` by default.
-        resume: go on from the checkpoint in ``out``; the result equals that of an uninterrupted run on the same machine.
+        resume: go on from the checkpoint in ``out``; the result equals that of an uninterrupted run on the same machine. Stages that are
+            done are left as they are.
         device: ``"auto"``, ``"cpu"``, ``"cuda"`` ...
         devices: that train together on this machine, each a part of every batch (extra ``privmed[fabric]``). The weights are those of one
             device but for rounding, for what dropout and latents draw, and for the statistics of batch normalisation, which each takes of
@@ -54,15 +56,39 @@ def run(
         quiet: no progress bar.
 
     Returns:
-        Name, steps, seconds, last validation figures, and the folder.
+        Name, steps, seconds, last validation figures, and the folder; of several stages, the last one's figures and what all took.
 
     Raises:
         InputError, SettingsError, OutputError: one sentence each; nothing is overwritten without ``resume``.
     """
-    plan = read_recipe(recipe, [*overrides, *([f"seed={seed}"] if seed is not None else [])])
-    folder = Path(out) if out else Path("runs") / plan.name
-    check(plan.data.batch, devices, nodes)
-    prepare(folder, resume)
+    over = [*overrides, *([f"seed={seed}"] if seed is not None else [])]
+    name, stages = read_stages(recipe, over)
+    how = {"device": device, "devices": devices, "nodes": nodes, "quiet": quiet}
+    if len(stages) == 1:
+        folder = Path(out) if out else Path("runs") / stages[0].name
+        check(stages[0].data.batch, devices, nodes)
+        prepare(folder, resume)
+        return _one(stages[0], folder, **how)
+    if nodes > 1:
+        raise SettingsError(f"recipe {recipe}: several stages are trained on one machine. Leave the nodes out.")
+    whole = Path(out) if out else Path("runs") / name
+    for stage in stages:
+        check(stage.data.batch, devices, nodes)
+    check_folder(whole)
+    left = to_do(in_folder(stages, whole), resume)
+    if not left:
+        raise InputError(
+            f"{whole}: all stages are done. Ask for more schedule.steps, or choose another folder with -o."
+        )
+    results = []
+    for stage, folder, begun in left:
+        prepare(folder, begun)
+        results.append(_one(stage, folder, **how))
+    return together_as_one(name, whole, results)
+
+
+def _one(plan: Recipe, folder: Path, *, device: str, devices: int, nodes: int, quiet: bool) -> dict[str, Any]:
+    """One stage, by one process or by a team."""
     if devices * nodes == 1:
         return train(plan, folder, device=device, quiet=quiet)
     work = functools.partial(train_in_team, plan, folder, quiet)
