@@ -100,9 +100,9 @@ def test_shown_python_is_python(page):
 
 
 def test_every_recipe_is_valid():
-    from privmed.training import read_recipe
+    from privmed.training.stages import read_stages
 
     recipes = sorted((ROOT / "recipes").glob("*.yaml"))
     assert recipes
     for path in recipes:
-        read_recipe(path)
+        read_stages(path)

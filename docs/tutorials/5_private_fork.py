@@ -104,8 +104,9 @@ print({name: round(value, 3) for name, value in figures.items() if isinstance(va
 # %%
 # What it is now
 # --------------
-# ``leak_ssim`` and ``leak_db`` are what the others see on validation images, the worse direction of the two. Six steps
-# move little; a full training goes on until they stop falling.
+# ``leak_outlines`` is how far the others see the outlines of the scan on validation images, the worse direction of the two;
+# ``leak_ssim`` and ``leak_db`` are what they see as it is counted elsewhere. Six steps move little; a full training goes on
+# until the outlines are gone.
 
 fork = privmed.hider("lightih", weights=folder / "fork/lightih-fork.safetensors")
 stego = sent(fork.hide(scan, cover))
