@@ -184,7 +184,7 @@ def test_validation_says_who_sees_most_and_counts_it(recipe):
     figures = task.validate()  # a fork that has not moved: the public weights read all
     assert figures["leak_ssim"] > 0.8
     assert figures["leak_db"] > 15
-    assert figures["leak_outlines"] > 0.8
+    assert figures["leak_outlines"] > 0.7  # of noise, 32 pixels wide
     task.isolation = None
     assert task.validate()["score"] > figures["score"] + 50
 
