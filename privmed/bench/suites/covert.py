@@ -6,6 +6,7 @@ images; the area under the ROC curve is that of all answers. Analyzers come with
 recipes. An eavesdropper runs the hider with public weights, and a key of his own where there are keys, on
 the stego; the pair ``secret-public`` is what he reads. Another one has no weights, but pairs of a stego and its scan, made of training
 images in the same way, from which he learns: ``secret-leaked`` is what he reads, ``secret-mean`` the mean of the scans that he has.
+With the setting ``costs`` every step tells what it costs who does it, an image, by itself.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from torch import Tensor
 from privmed import hookimpl, registry
 from privmed.bench.answers import Answers, Classes, Masks, averaged, check_answers, classes_of
 from privmed.bench.contracts import Cell, Quantity, Suite, Value
+from privmed.bench.costs import COSTS, cost
 from privmed.bench.covers import Photographs
 from privmed.bench.data import Sample
 from privmed.bench.fingerprint import fingerprint
@@ -78,6 +80,7 @@ class CovertConfig(HidingConfig):
     leaked: list[int] = setting(
         Factory(list), "numbers of pairs from which an eavesdropper without weights learns", counts
     )
+    costs: bool = setting(False, "what hiding, analysing and recovering cost, an image by itself")
     eavesdropper: EavesdropperConfig = setting(Factory(EavesdropperConfig), "how he learns")
 
 
@@ -94,6 +97,8 @@ class Covert(Suite):
         "dice-spread": Quantity(title="Dice, standard deviation over the photographs of a scan", better="lower"),
         "nothing-refused": Quantity(title="nothing hidden: said so, or nothing marked", share=True),
         "hidden-refused": Quantity(title="scan hidden: said that nothing is", better="lower", share=True),
+        "parameters": Quantity(title="parameters", unit="M", better="lower"),
+        **COSTS,
     }
 
     def prepare(self) -> None:
@@ -216,6 +221,7 @@ class Covert(Suite):
             "code": fingerprint(__name__, "privmed.bench.answers", "privmed.pipeline", *sorted(modules)),
             "metrics": [m.name for m in metrics],
             **({"nothing": fingerprint("privmed.covert.domain")} if self.config.nothing else {}),
+            **({"costs": fingerprint("privmed.bench.costs")} if self.config.costs else {}),
             **self._leak(cell),
         }
 
@@ -258,8 +264,11 @@ class Covert(Suite):
                 out += averaged(key, values)
             if key == "dice" and all(len(v) > 1 for v in values):
                 out += averaged("dice-spread", [v.std()[None] for v in values])
+        if self.config.costs:
+            out += self._costs(cell, samples[0])
         if cell.dimensions["hider"] == BARE:
-            return [evolve(v, dimensions={"hider": None, "cover": None, "wire": None}) for v in out]
+            without = dict.fromkeys(("hider", "cover", "wire"))
+            return [evolve(v, dimensions={**v.dimensions, **without}) for v in out]
         if cell.dimensions["wire"] == PNG:  # as sent, which needs no word
             return [evolve(v, dimensions={**v.dimensions, "wire": None}) for v in out]
         return out
@@ -298,6 +307,28 @@ class Covert(Suite):
             pairs[f"secret-mean of {count}"] = quantise(one.mean).expand_as(many), many
         return out | {(pair, m.name): m(*both) for pair, both in pairs.items() for m in images}
 
+    def _costs(self, cell: Cell, sample: Sample) -> list[Value]:
+        """Parameters of both sides, and what each step costs; on one image, since nothing depends on what is in it."""
+        server, client, device = self.server(cell), self.client(cell), self.context.device
+        secret = secret_of(sample, self.config.size)
+        if client is None:
+            return [
+                _millions(server, side="server"),
+                *cost(lambda: server.segment(secret), device).values(side="server", step="analyze"),
+            ]
+        cover = self.photographs(cell.dimensions["cover"]).of(0)[:1]
+        stego = quantise(client.hide(secret, cover))
+        response = quantise(server.analyze(stego))
+        steps = {
+            "hide": ("client", lambda: client.hide(secret, cover)),
+            "analyze": ("server", lambda: server.analyze(stego)),
+            "recover": ("client", lambda: server.decode(client.recover(response, clamp=False))),
+        }
+        out = [_millions(client, side="client"), _millions(server, side="server")]
+        for step, (side, work) in steps.items():
+            out += cost(work, device).values(side=side, step=step)
+        return out
+
     def weights(self) -> dict[str, str]:
         ready = {
             (cell.entry.label, cell.data): self.server(cell)
@@ -307,6 +338,13 @@ class Covert(Suite):
         return {
             f"{label} {data}": (server.card or {}).get("sha256", "")[:12] for (label, data), server in ready.items()
         }
+
+
+def _millions(method: Hider | Analyzer, side: str) -> Value:
+    """Parameters of a method."""
+    return Value(
+        metric="parameters", value=sum(p.numel() for p in method.parameters()) / 1e6, dimensions={"side": side}
+    )
 
 
 def refusals(server: Analyzer, hidden: Run, nothing: Run) -> dict[str, Tensor]:

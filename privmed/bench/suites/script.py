@@ -7,6 +7,7 @@ from typing import Any
 
 from privmed import hookimpl
 from privmed.bench.contracts import Cell, Quantity, Suite, Value
+from privmed.bench.costs import COSTS
 from privmed.errors import SettingsError
 
 
@@ -20,8 +21,10 @@ class Script(Suite):
         "speedup": Quantity(title="speedup", unit="x"),
         "rate": Quantity(title="items a second"),
         "peak-memory": Quantity(title="peak memory", unit="MB", better="lower"),
+        "parameters": Quantity(title="parameters", unit="M", better="lower"),
+        **{name: COSTS[name] for name in ("macs", "tensors")},
         "memory-ratio": Quantity(title="ratio of peak memory", better="lower"),
-        "rate-share": Quantity(title="share of the machine's bf16 matrix rate"),
+        "rate-share": Quantity(title="share of the machine's own rate"),
         "queries": Quantity(title="distinct queries", better="lower"),
         "accuracy": Quantity(title="accuracy", better="lower", share=True),
         "psnr-under": Quantity(title="PSNR under the mark", unit="dB", better="lower"),
