@@ -264,6 +264,10 @@ def test_weights_lie_in_the_folder_of_models(toys, tmp_path):
     plan = make_plan({**plain, "entries": [{"label": "own", "method": "lightih", "weights": "own.safetensors"}]})
     found = run_plan(plan, toys, toys / "out", models=tmp_path / "models").records.measurements
     assert {m.method for m in found} == {"own"}
+    covert = {**plain, "suite": "covert", "entries": [{"label": "bright", "method": "bright"}]}
+    covert["grid"] = {"cover": ["photos"], "hider": ["lightih:own.safetensors"]}
+    found = run_plan(make_plan(covert), toys, toys / "out", models=tmp_path / "models").records.measurements
+    assert {m.fields["hider"] for m in found} == {"lightih:own.safetensors"}
     with pytest.raises(WeightsError, match=r"own\.safetensors"):
         run_plan(plan, toys, toys / "other")
 

@@ -179,7 +179,8 @@ class Covert(Suite):
     def public(self, hider: str, key: int) -> Hider:
         """A hider, ``NAME`` or ``NAME:WEIGHTS``, with weights that everybody has, and a key where there are keys."""
         name, _, chosen = hider.partition(":")
-        return with_key(of_images(registry.hider(name, weights=chosen or registry.BUNDLED)), key)
+        chosen = self.context.weights(chosen) or registry.BUNDLED
+        return with_key(of_images(registry.hider(name, weights=chosen)), key)
 
     @functools.cache  # noqa: B019
     def photographs(self, name: str) -> Photographs:
