@@ -1,8 +1,9 @@
-"""Parameters, multiplications and memory of every bundled method: ``python benchmarks/costs.py``.
+"""Parameters, multiply-accumulates and memory of every bundled method: ``python benchmarks/costs.py``.
 
-Nothing here depends on the machine or on how busy it is. Multiplications are counted by torch while a step runs, one image of a size; large
-images go through the networks of hiders patch by patch, and what lies around a patch is counted with each. Memory is that of the tensors
-that a step holds at once beside its input and weights. Weights are random, and do not matter. Writes ``benchmarks/results/costs.jsonl``.
+Nothing here depends on the machine or on how busy it is. Multiply-accumulates are counted by torch while a step runs, on one image; a
+large one goes through the networks of hiders patch by patch, and what lies around a patch is counted with each. Memory is that of the
+tensors that a step holds at once beside its input and weights. Weights are random, and do not matter. Writes
+``benchmarks/results/costs.jsonl``.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ def measurements(sides: list[int]) -> list[Measurement]:
             method.precision = "float32"
             count = sum(p.numel() for p in method.parameters())
             out.append(
-                measured("parameters", name, count / 1e6, unit="M", side="clinic" if kind == "hider" else "server")
+                measured("parameters", name, count / 1e6, unit="M", side="client" if kind == "hider" else "server")
             )
             for side in sides:
                 a, b = torch.rand(2, 1, 3, side, side)

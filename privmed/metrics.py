@@ -112,13 +112,14 @@ def outline_correlation(a: Tensor, b: Tensor) -> Tensor:
         InputError: for different shapes.
     """
     _alike(a, b)
-    x, y = (_high_pass(i.double()).flatten(2) for i in (a, b))
+    x, y = (high_pass(i.double()).flatten(2) for i in (a, b))
     x, y = (i - i.mean(2, keepdim=True) for i in (x, y))
     together = (x * y).mean(2).square()
     return (together / (x.square().mean(2) * y.square().mean(2) + FLAT)).sqrt().mean(1).float()
 
 
-def _high_pass(image: Tensor) -> Tensor:
+def high_pass(image: Tensor) -> Tensor:
+    """An image without its local mean, (B, C, H, W): outlines and grain, which a picture shows even where its tones are wrong."""
     return image - torch.nn.functional.avg_pool2d(image, WINDOW, 1, WINDOW // 2, count_include_pad=False)
 
 

@@ -1,4 +1,4 @@
-"""What a step costs: multiplications of its networks, memory of its tensors, and time."""
+"""What a step costs: multiply-accumulates of its networks, memory of its tensors, and time."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from privmed.bench.contracts import Quantity, Value
 
 TURNS = 3  # of which the median is the time
 COSTS = {
-    "macs": Quantity(title="multiplications", unit="G", better="lower"),
-    "tensors": Quantity(title="tensors at once", unit="MB", better="lower"),
+    "macs": Quantity(title="multiply-accumulates", unit="G", better="lower"),
+    "tensors": Quantity(title="peak memory of tensors", unit="MB", better="lower"),
     "time": Quantity(title="time", unit="ms", better="lower"),
 }
 

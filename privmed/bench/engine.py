@@ -83,7 +83,7 @@ class Context:
 
     def weights(self, name: str) -> str:
         """Where the weights of an entry are: in the folder of trained models, if a file there is called so; else as they are named."""
-        near = self.within(self.models, name) if name and self.models else None
+        near = None if not name or not self.models or Path(name).is_absolute() else self.within(self.models, name)
         return str(near) if near is not None and near.is_file() else name
 
     def metrics(self, measures: str) -> list[Metric]:

@@ -11,7 +11,7 @@ from privmed.bench.plan import Plan
 from privmed.bench.provenance import provenance
 from privmed.bench.records import Measurement, Provenance, Records
 from privmed.bench.runlog import RunLog
-from privmed.bench.summary import JUDGE, MARGIN, RATIO, averages, margins, worst
+from privmed.bench.summary import JUDGE, MARGIN, RATIO, UNPAIRED, averages, margins, worst
 
 
 def gather(suite: Suite, log: RunLog, cells: dict[str, Cell]) -> Records:
@@ -33,14 +33,32 @@ def gather(suite: Suite, log: RunLog, cells: dict[str, Cell]) -> Records:
 
 
 def derived(plan: Plan, records: Records, suite: Suite | type[Suite]) -> Records:
-    """The records with all that a plan derives from what was measured - averages, worst cases, margins - made again."""
+    """The records with all that a plan derives from what was measured - averages, worst cases, margins - made again.
+
+    A margin that the plan still asks for stays where nothing can be paired: it may be of pairs that are not among them any more. One of two
+    means does not, unless what it is of is gone.
+    """
     kept = {
         (*m.cell, m.seed): m for m in records.measurements if not _derives(plan, m)
     }  # what a cell's neighbours say too
     measured = [*kept.values(), *averages(plan, list(kept.values()))]
     measured += worst(plan, measured, suite.quantity)
-    margins_ = [m for m in records.measurements if m.metric in (MARGIN, RATIO)]  # they stay where nothing can be paired
-    return with_margins(plan, Records([*measured, *margins_], records.provenances), suite)
+    there = {m.cell for m in measured}
+    left = [m for m in records.measurements if _asked(plan, m) and (m.over != UNPAIRED or _of(m) not in there)]
+    return with_margins(plan, Records([*measured, *left], records.provenances), suite)
+
+
+def _asked(plan: Plan, m: Measurement) -> bool:
+    """Whether a measurement is a margin, or ratio, that a plan asks for."""
+    wanted = {MARGIN: plan.margins, RATIO: plan.ratios}.get(m.metric, [])
+    entry = plan.entry(m.method)
+    return m.dimensions.get("of") in wanted and entry is not None and m.dimensions.get("over") == entry.control
+
+
+def _of(m: Measurement) -> tuple:
+    """The cell that a margin is of."""
+    plain = {k: v for k, v in m.dimensions.items() if k not in ("of", "over")}
+    return evolve(m, metric=str(m.dimensions["of"]), dimensions=plain).cell
 
 
 def _derives(plan: Plan, m: Measurement) -> bool:

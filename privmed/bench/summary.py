@@ -15,6 +15,7 @@ from privmed.bench.records import Measurement
 MARGIN = "margin"
 RATIO = "ratio"
 JUDGE = "judge"  # the dimension that says what a worst figure is of
+UNPAIRED = "unpaired"  # a margin of two means
 CONFIDENCE = 0.95
 
 
@@ -183,4 +184,4 @@ def _against(
         return []
     means = [statistics.fmean(m.value for m in some) for some in (mine, rival)]
     count = first.n if len(mine) == 1 else len(mine)
-    return [evolve(about, seed=None, value=compare(*means), n=count, over="unpaired")]
+    return [evolve(about, seed=None, value=compare(*means), n=count, over=UNPAIRED)]

@@ -316,15 +316,19 @@ def merge(
     debug: Debug = False,
 ) -> None:
     """Merge two run logs or two record files; exit code 1 where they disagree about the same figure."""
+    from attrs import asdict
+
     from privmed.bench.merging import merge_files
     from privmed.bench.plan import read_plan
 
     reporter = Reporter(json, quiet)
     wanted = None if plan is None else read_plan(plan)
-    conflicts, count = merge_files(first, second, output, newer=newer, plan=wanted, force=force)
-    for one in conflicts:
+    merged = merge_files(first, second, output, newer=newer, plan=wanted, force=force)
+    for one in merged.conflicts:
         reporter.say(f"they disagree: {one}")
-    reporter.say(f"{output}: {count} in all")
-    reporter.finish({"output": str(output), "count": count, "conflicts": conflicts})
-    if conflicts:
+    if merged.left_out:
+        reporter.say(f"left out, since the plan has no such entry: {'; '.join(merged.left_out)}")
+    reporter.say(f"{output}: {merged.count} in all")
+    reporter.finish({"output": str(output), **asdict(merged)})
+    if merged.conflicts:
         raise typer.Exit(1)

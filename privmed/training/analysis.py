@@ -13,6 +13,7 @@ from privmed.data.folders import Item
 from privmed.data.pixels import PictureStore, load_labels, load_mask
 from privmed.errors import InputError, SettingsError
 from privmed.imaging.quantise import quantise
+from privmed.interfaces import Hider
 from privmed.interfaces.analyzer import probabilities
 from privmed.metrics import task_score
 from privmed.pipeline import Pipeline, analyze, bare, decode, png, recover
@@ -106,15 +107,29 @@ class Covert(Bare, CoverTask):
 
     def __init__(self, recipe: Recipe, device: str) -> None:
         super().__init__(recipe, device)
-        self.hider = registry.create("hider", recipe.hider, weights=recipe.hider_weights).to(self.device)
-        self.hider.requires_grad_(recipe.joint)
+        self.hider = self.make_hider()
         self._models = nn.ModuleDict({"analyzer": self.method, **({"hider": self.hider} if recipe.joint else {})})
         self.tells = bool(getattr(self.method.config, "presence", False))
-        if self.tells and not recipe.data.nothing:
+        self.check_presence()
+
+    def make_hider(self) -> Hider:
+        """What the analyzer works behind, frozen unless it is trained too."""
+        recipe = self.recipe
+        made = registry.create("hider", recipe.hider, weights=recipe.hider_weights).to(self.device)
+        return made.requires_grad_(recipe.joint)
+
+    def check_presence(self) -> None:
+        """Whether an answer that nothing was hidden can be learned, and is where it has to be.
+
+        Raises:
+            SettingsError: when it cannot, or is not.
+        """
+        nothing = self.recipe.data.nothing
+        if self.tells and not nothing:
             raise SettingsError(
                 "settings.presence is learned from photographs without a scan: set data.nothing above 0, e.g. to 0.2."
             )
-        if recipe.data.nothing and self.classes and not self.tells:
+        if nothing and self.classes and not self.tells:
             raise SettingsError(
                 "data.nothing: no class says that nothing was hidden. Set settings.presence to true, or data.nothing to 0."
             )

@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from privmed import registry
 from privmed.errors import SettingsError
 from privmed.imaging.quantise import quantise
-from privmed.interfaces import Analyzer
+from privmed.interfaces import Analyzer, Hider
 from privmed.interfaces.abilities import Staged, State, missing
 from privmed.training.analysis import Covert
 from privmed.training.hiding import Hiding
@@ -27,11 +27,28 @@ from privmed.training.tasks import Figures, logged
 
 
 class Server(Covert):
-    """The analyzer that a student is to work with, frozen, with images, masks and photographs as it is trained on."""
+    """The analyzer that a student is to work with, frozen, with images, masks and photographs as it is trained on.
+
+    Args:
+        recipe: of the distillation.
+        device: where it computes.
+        student: the hider that it is validated with.
+    """
+
+    def __init__(self, recipe: Recipe, device: str, student: Hider) -> None:
+        self._student = student
+        data = evolve(recipe.data, nothing=0.0)  # photographs without a scan are of the stages that train the analyzer
+        super().__init__(evolve(recipe, task="covert", joint=False, data=data), device)
 
     def make_method(self) -> Analyzer:
-        made = registry.create("analyzer", self.recipe.method.partition(":")[2], weights=self.recipe.start)
+        made = registry.create("analyzer", self.recipe.analyzer, weights=self.recipe.analyzer_weights)
         return made.requires_grad_(False).eval()
+
+    def make_hider(self) -> Hider:
+        return self._student
+
+    def check_presence(self) -> None:
+        """It answers what it has learned."""
 
 
 class Distillation(Hiding):
@@ -46,7 +63,9 @@ class Distillation(Hiding):
 
     def __init__(self, recipe: Recipe, device: str) -> None:
         super().__init__(recipe, device)
-        self.server = self._server(recipe, device) if recipe.analyzer else None
+        if recipe.analyzer and recipe.align != "function":
+            raise SettingsError("align: features are compared without an analyzer; leave `analyzer` out.")
+        self.server = Server(recipe, device, self.method) if recipe.analyzer else None
         self.teacher = (
             registry.create("hider", recipe.hider, weights=recipe.hider_weights).to(self.device).requires_grad_(False)
         )
@@ -62,17 +81,6 @@ class Distillation(Hiding):
                 "distillation: needs a student of at least 2 blocks (settings.blocks), between which it is compared."
             )
         self.ratio = self.teacher.stages // self.method.stages
-
-    def _server(self, recipe: Recipe, device: str) -> Server:
-        """The analyzer behind the student, with the data of the recipe."""
-        if recipe.align != "function":
-            raise SettingsError("align: features are compared without an analyzer; leave `analyzer` out.")
-        behind = {"task": "covert", "method": f"analyzer:{recipe.analyzer}", "settings": {}, "joint": False}
-        server = Server(evolve(recipe, **behind, start=recipe.analyzer_weights), device)
-        if server.classes and recipe.data.nothing:
-            raise SettingsError("distillation: data.nothing is of the legs that train the analyzer. Set it to 0.")
-        server.hider = self.method  # which it is validated with
-        return server
 
     def loss(self, step: int) -> tuple[Tensor, Figures]:
         if self.server is not None:

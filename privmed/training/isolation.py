@@ -11,14 +11,12 @@ import copy
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from privmed import registry
 from privmed.imaging.quantise import quantise
 from privmed.interfaces import Hider
-from privmed.metrics import outline_correlation, psnr, ssim
+from privmed.metrics import high_pass, outline_correlation, psnr, ssim
 
-WINDOW = 5  # of the mean that the high-pass takes off
 SMALLEST = 1e-6  # variance below which an image correlates with nothing
 
 
@@ -27,11 +25,6 @@ def squared_correlation(a: Tensor, b: Tensor) -> Tensor:
     a, b = (x.flatten(2) - x.flatten(2).mean(2, keepdim=True) for x in (a, b))
     together = (a * b).mean(2).square()
     return (together / (a.square().mean(2) * b.square().mean(2) + SMALLEST)).mean()
-
-
-def high_pass(image: Tensor) -> Tensor:
-    """An image without its local mean: outlines and grain, which a picture shows even where its tones are wrong."""
-    return image - F.avg_pool2d(image, WINDOW, 1, WINDOW // 2, count_include_pad=False)
 
 
 def leak(read: Tensor, secret: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ from attrs import evolve
 from privmed import registry
 from privmed.errors import SettingsError
 from privmed.interfaces import FileHider
+from privmed.settings import structure
 from privmed.training.analysis import Bare, Covert
 from privmed.training.classification import Classification
 from privmed.training.distillation import Distillation
@@ -28,31 +29,48 @@ def make_task(recipe: Recipe, device: str) -> Task:
     """Build the task of a recipe.
 
     Raises:
-        SettingsError: when the method is of another kind than the task trains, or a hider carries files and not images.
-        MethodNotFoundError: when there is no such method; before the data are looked at.
+        SettingsError, MethodNotFoundError: as :func:`check_methods`, before the data are looked at.
     """
-    needed, task = TASKS[recipe.task]
+    check_methods(recipe)
+    return TASKS[recipe.task][1](named(recipe), device)
+
+
+def check_methods(recipe: Recipe) -> None:
+    """Whether there are the methods that a recipe names, of the kinds that its task needs, and with its settings.
+
+    Raises:
+        SettingsError: when the method is of another kind than the task trains or has no such settings, a hider carries files and not
+            images, or a method in the loop has no weights.
+        MethodNotFoundError: when there is no such method.
+    """
+    needed, _ = TASKS[recipe.task]
     kind, _, name = recipe.method.partition(":")
     if kind != needed:
         raise SettingsError(f"task {recipe.task} trains a method of kind {needed}, got {recipe.method!r}.")
     if kind in registry.GROUPS:
-        registry.load(kind, name)
+        structure(registry.load(kind, name).Config, recipe.settings, name)
     hiders = [name] * (kind == "hider") + [recipe.hider] * (recipe.task in BEHIND)
     for hider in hiders:
         if issubclass(cls := registry.load("hider", hider), FileHider):
             cls.refuse()
-    return task(named(recipe), device)
+    named(recipe)
 
 
 def named(recipe: Recipe) -> Recipe:
-    """The recipe with the name of the weights that its hider has by default, where it gives none: another version may have others.
+    """The recipe with the names of the weights that methods in its loop have by default: other versions may have others.
 
     Raises:
-        SettingsError: when the hider has none.
+        SettingsError: when one has none.
     """
-    if recipe.task not in BEHIND or recipe.hider_weights != registry.BUNDLED:
-        return recipe
-    default = registry.load("hider", recipe.hider).default_weights
+    if recipe.task in BEHIND and recipe.hider_weights == registry.BUNDLED:
+        recipe = evolve(recipe, hider_weights=_default("hider", recipe.hider))
+    if recipe.task == "distillation" and recipe.analyzer and recipe.analyzer_weights == registry.BUNDLED:
+        recipe = evolve(recipe, analyzer_weights=_default("analyzer", recipe.analyzer))
+    return recipe
+
+
+def _default(kind: str, name: str) -> str:
+    default = registry.load(kind, name).default_weights
     if default is None:
-        raise SettingsError(f"hider {recipe.hider} has no weights of its own: name some by hider_weights.")
-    return evolve(recipe, hider_weights=default)
+        raise SettingsError(f"{kind} {name} has no weights of its own: name some by {kind}_weights.")
+    return default

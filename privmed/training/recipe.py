@@ -10,7 +10,7 @@ import yaml
 from attrs import Factory, frozen
 from attrs.validators import optional
 
-from privmed.errors import InputError, SettingsError
+from privmed.errors import InputError, PrivmedError, SettingsError
 from privmed.limits import read_yaml
 from privmed.registry import BUNDLED
 from privmed.settings import (
@@ -28,6 +28,9 @@ from privmed.settings import (
     structure,
     unstructure,
 )
+from privmed.weights import card_path, read_card
+
+WEIGHTS = ("start", "hider_weights", "analyzer_weights")  # settings that name some
 
 
 @frozen(kw_only=True)
@@ -76,11 +79,19 @@ class DataRecipe:
 class LossRecipe:
     """Weights of the losses; all losses are means."""
 
-    stego: float = setting(1.0, "mean squared error of stego and cover", at_least(0))
+    stego: float = setting(
+        1.0, "mean squared error of stego and cover; distillation: of student and teacher (alpha1)", at_least(0)
+    )
     low: float = setting(0.0, "mean squared error of their LL bands", at_least(0))
-    secret: float = setting(1.0, "mean squared error of recovered and secret", at_least(0))
+    secret: float = setting(
+        1.0,
+        "mean squared error of recovered and secret; with align: feature of the states on the way back instead",
+        at_least(0),
+    )
     response: float = setting(200.0, "mean squared error of response and cover (beta2)", at_least(0))
-    task: float = setting(1.0, "Dice and cross-entropy of the decoded answer (beta1)", at_least(0))
+    task: float = setting(
+        1.0, "Dice and cross-entropy of the decoded answer (beta1; distillation: alpha3)", at_least(0)
+    )
     mia: float = setting(
         1.0,
         "distillation: mean squared error of the analyzer's answers to the student's and the teacher's stegos (alpha2)",
@@ -199,12 +210,27 @@ class Recipe:
     guard: GuardRecipe = setting(Factory(GuardRecipe), "guard against explosions")
 
     def identity(self) -> dict[str, Any]:
-        """What a resumed training must share with the one it goes on with: all that decides the steps so far, as plain data."""
+        """What a resumed training must share with the one it goes on with: all that decides the steps so far, as plain data.
+
+        Weights out of files are told by what is in them, so that folders may be moved.
+        """
         plain = unstructure(self)
+        plain |= {name: content(plain[name]) for name in WEIGHTS}
+        plain["isolate"] = [content(one) for one in plain["isolate"]]
         for name in ("steps", "keep"):
             plain["schedule"].pop(name)
         plain["data"].pop("root")
         return {k: v for k, v in plain.items() if k != "about"}
+
+
+def content(weights: str | None) -> str | None:
+    """A bundled name as it is; of a file its hash as its card has it, or its name where it has no card (yet)."""
+    if weights is None or not weights.endswith(".safetensors"):
+        return weights
+    try:
+        return f"sha256 {read_card(card_path(Path(weights)))['sha256']}"
+    except (PrivmedError, KeyError):
+        return Path(weights).name
 
 
 def read_recipe(path: str | Path, overrides: list[str] | tuple[str, ...] = ()) -> Recipe:

@@ -18,9 +18,9 @@ from privmed.files import check_folder, make_folder, sweep, whole_file, writing
 from privmed.limits import read_text
 from privmed.settings import unstructure
 from privmed.training.loop import Trainer
-from privmed.training.make import make_task
+from privmed.training.make import check_methods, make_task
 from privmed.training.recipe import Recipe
-from privmed.training.stages import in_folder, read_stages, to_do, together_as_one
+from privmed.training.stages import Whole, read_stages, to_do
 from privmed.training.start import load_start
 from privmed.training.team import Team, check, together
 
@@ -56,35 +56,38 @@ def run(
         quiet: no progress bar.
 
     Returns:
-        Name, steps, seconds, last validation figures, and the folder; of several stages, the last one's figures and what all took.
+        Name, steps, seconds, last validation figures, and the folder; of several stages the steps of all, and seconds and last
+        figures of those trained now.
 
     Raises:
         InputError, SettingsError, OutputError: one sentence each; nothing is overwritten without ``resume``.
     """
     over = [*overrides, *([f"seed={seed}"] if seed is not None else [])]
-    name, stages = read_stages(recipe, over)
+    whole = read_stages(recipe, over)
     how = {"device": device, "devices": devices, "nodes": nodes, "quiet": quiet}
-    if len(stages) == 1:
-        folder = Path(out) if out else Path("runs") / stages[0].name
-        check(stages[0].data.batch, devices, nodes)
+    folder = Path(out) if out else Path("runs") / whole.name
+    if not whole.several:
+        check(whole.stages[0].data.batch, devices, nodes)
         prepare(folder, resume)
-        return _one(stages[0], folder, **how)
+        return _one(whole.stages[0], folder, **how)
     if nodes > 1:
         raise SettingsError(f"recipe {recipe}: several stages are trained on one machine. Leave the nodes out.")
-    whole = Path(out) if out else Path("runs") / name
-    for stage in stages:
+    for stage in whole.stages:
         check(stage.data.batch, devices, nodes)
-    check_folder(whole)
-    left = to_do(in_folder(stages, whole), resume)
-    if not left:
-        raise InputError(
-            f"{whole}: all stages are done. Ask for more schedule.steps, or choose another folder with -o."
-        )
+        check_methods(stage)
+    check_folder(folder)
     results = []
-    for stage, folder, begun in left:
-        prepare(folder, begun)
-        results.append(_one(stage, folder, **how))
-    return together_as_one(name, whole, results)
+    for stage, own, begun in to_do(whole.stages, folder, resume):
+        prepare(own, begun)
+        results.append(_one(stage, own, **how))
+    return of_all(whole, folder, results)
+
+
+def of_all(whole: Whole, out: Path, results: list[dict[str, Any]]) -> dict[str, Any]:
+    """What all stages have come to: steps and names of all, the seconds of this run, and the figures of the last one trained."""
+    about = {"name": whole.name, "out": str(out), "steps": sum(s.schedule.steps for s in whole.stages)}
+    about |= {"seconds": sum(r["seconds"] for r in results), "stages": ", ".join(s.name for s in whole.stages)}
+    return {**(results[-1] if results else {}), **about}
 
 
 def _one(plan: Recipe, folder: Path, *, device: str, devices: int, nodes: int, quiet: bool) -> dict[str, Any]:

@@ -214,17 +214,21 @@ def test_a_file_is_the_scan_and_lies_in_a_larger_photograph(toys):
         )
 
 
+def reading(toys, *entries, **more):
+    plan = {"suite": "hiding", "data": "scans", "entries": list(entries), "grid": {"cover": ["photos"]}}
+    plan = make_plan({**plan, "settings": {"size": 64, "covers": 2, "readers": True}})
+    records = run_plan(plan, toys, toys / "out", **more).records.measurements
+    fields = ("metric", "method", "pair", "reader")
+    return {tuple(m.fields.get(k, "") for k in fields): m.value for m in records}
+
+
 def test_others_read_a_stego_as_far_as_outlines_go(toys):
     """One sends the scan itself; the other reads its negative, in which the scan is seen as well, and noise in a bare photograph."""
-    entries = [{"label": name, "method": name} for name in ("open", "negative")]
-    plan = {"suite": "hiding", "data": "scans", "entries": entries, "grid": {"cover": ["photos"]}}
-    plan = make_plan({**plan, "settings": {"size": 64, "covers": 2, "readers": True}})
-    records = run_plan(plan, toys, toys / "out").records.measurements
-    found = {tuple(m.fields.get(k, "") for k in ("metric", "method", "pair", "reader")): m.value for m in records}
+    found = reading(toys, *({"label": name, "method": name} for name in ("open", "negative")))
     assert found["outlines", "open", "secret-read", "negative"] == pytest.approx(1, abs=1e-4)
     assert found["ssim", "open", "secret-read", "negative"] < 0.5
     assert found["ssim", "negative", "secret-read", "open"] == pytest.approx(1, abs=1e-4)
-    assert found["outlines", "open", "secret-nothing hidden", ""] < 0.2
+    assert found["outlines", "open", "secret-nothing hidden", "negative"] < 0.2
     for metric in ("ssim", "psnr", "outlines"):
         own = {k: v for k, v in found.items() if k[0] == metric and k[1:3] == ("open", "secret-read")}
         assert set(own) == {(metric, "open", "secret-read", reader) for reader in ("negative", "any other")}
@@ -233,16 +237,38 @@ def test_others_read_a_stego_as_far_as_outlines_go(toys):
 
 def test_the_other_that_reads_most_is_the_figure_that_counts(toys):
     entries = [{"label": name, "method": name} for name in ("open", "negative")]
-    entries.append({"label": "again", "method": "open"})
-    plan = {"suite": "hiding", "data": "scans", "entries": entries, "grid": {"cover": ["photos"]}}
-    plan = make_plan({**plan, "settings": {"size": 64, "covers": 2, "readers": True}})
-    records = run_plan(plan, toys, toys / "out", only=None).records.measurements
-    found = {
-        m.fields["reader"]: m.value
-        for m in records
-        if m.metric == "ssim" and m.method == "open" and m.fields.get("reader")
+    found = reading(toys, *entries, {"label": "again", "method": "open"})
+    read = {k[3]: v for k, v in found.items() if k[:3] == ("ssim", "open", "secret-read")}
+    assert read["any other"] == read["again"] > read["negative"]
+
+
+def test_what_a_reader_sees_in_photographs_is_its_own(toys):
+    """The dark scans are more like the photographs than like their negatives, or the other way round; never the same."""
+    found = reading(toys, *({"label": name, "method": name} for name in ("open", "negative")))
+    bare = {k[1:]: v for k, v in found.items() if k[0] == "psnr" and k[2] == "secret-nothing hidden"}
+    assert bare["open", "secret-nothing hidden", "negative"] != bare["negative", "secret-nothing hidden", "open"]
+    assert set(bare) == {(m, "secret-nothing hidden", r) for m, r in (("open", "negative"), ("negative", "open"))} | {
+        (m, "secret-nothing hidden", "any other") for m in ("open", "negative")
     }
-    assert found["any other"] == found["again"] > found["negative"]
+
+
+def test_readers_are_part_of_what_was_measured(toys, tmp_path):
+    pytest.importorskip("privmed_hiders", reason="needs the plugin privmed-hiders")
+    found = [
+        reading(
+            toys,
+            {"label": "open", "method": "open"},
+            {"label": "other", "method": "lightih", "settings": {"alpha": alpha}},
+            only=["open"],
+        )["outlines", "open", "secret-read", "other"]
+        for alpha in (2.0, 3.0)
+    ]
+    assert found[0] != found[1]
+
+
+def test_where_nobody_else_is_nobody_reads(toys):
+    with pytest.raises(SettingsError, match="there is no other entry that could read"):
+        reading(toys, {"label": "open", "method": "open"})
 
 
 def test_no_other_hider_reads_a_file(toys):

@@ -75,30 +75,61 @@ def test_disagreements_are_told_and_the_first_stays(records):
     assert conflicts == ["metric dice, method em, data busi, exploiter unet, seed 1: 0.5 and 0.9"]
 
 
+ENTRIES = [{"label": "noise", "method": "noise"}, {"label": "em", "method": "em", "control": "noise"}]
+PLAN = {"suite": "protection", "data": "busi", "entries": ENTRIES, "margins": ["dice"]}
+
+
+def margin(value, **more):
+    about = {"exploiter": "unet", "of": "dice", "over": "noise", **more.pop("dimensions", {})}
+    return measured(value, metric="margin", dimensions=about, **more)
+
+
+def merged(tmp_path, first, second, plan):
+    files = [tmp_path / f"{name}.jsonl" for name in "abc"]
+    for path, some in zip(files, (first, second)):
+        Records(some, {ORIGIN.id: ORIGIN}).save(path)
+    found = merge_files(*files, plan=make_plan(plan), force=True)
+    fields = ("exploiter", "of", "over")
+    records = read_records(files[2]).measurements
+    return found, {(m.metric, m.method, *(m.dimensions.get(f) for f in fields), m.seed): m.value for m in records}
+
+
 def test_what_a_plan_derives_is_made_again_over_merged_files(tmp_path):
     """An entry and its control were measured apart; the older file has a margin over a former control, and a row that went."""
     noise = measured(0.5, method="noise")
-    worst = {"exploiter": "worst", "judge": "unet"}
-    margin = measured(0.9, metric="margin", dimensions={"exploiter": "unet", "of": "dice", "over": "noise"})
-    old = [measured(0.2), measured(0.7, dimensions=worst), margin, measured(0.1, method="gone")]
-    files = [tmp_path / f"{name}.jsonl" for name in "abc"]
-    Records(old, {ORIGIN.id: ORIGIN}).save(files[0])
-    Records([noise], {ORIGIN.id: ORIGIN}).save(files[1])
-    entries = [{"label": "noise", "method": "noise"}, {"label": "em", "method": "em", "control": "noise"}]
-    plan = {"suite": "protection", "data": "busi", "entries": entries, "margins": ["dice"]}
-    plan = make_plan({**plan, "worst": [{"dimensions": ["exploiter"], "metric": "dice"}]})
-    merge_files(*files, plan=plan)
-    found = {(m.metric, m.method, m.dimensions["exploiter"]): m.value for m in read_records(files[2]).measurements}
+    worst = measured(0.7, dimensions={"exploiter": "worst", "judge": "unet"})
+    plan = {**PLAN, "worst": [{"dimensions": ["exploiter"], "metric": "dice"}]}
+    of_former = margin(0.8, dimensions={"over": "former"})
+    old = [measured(0.2), worst, margin(0.9), of_former, measured(0.1, method="gone")]
+    about, found = merged(tmp_path, old, [noise], plan)
     assert found == {
-        ("dice", "em", "unet"): 0.2,
-        ("dice", "noise", "unet"): 0.5,
-        ("dice", "em", "worst"): 0.2,
-        ("dice", "noise", "worst"): 0.5,
-        ("margin", "em", "unet"): pytest.approx(0.3),
-        ("margin", "em", "worst"): pytest.approx(0.3),
+        ("dice", "em", "unet", None, None, 0): 0.2,
+        ("dice", "noise", "unet", None, None, 0): 0.5,
+        ("dice", "em", "worst", None, None, 0): 0.2,
+        ("dice", "noise", "worst", None, None, 0): 0.5,
+        ("margin", "em", "unet", "dice", "noise", 0): pytest.approx(0.3),
+        ("margin", "em", "worst", "dice", "noise", 0): pytest.approx(0.3),
     }
-    merge_files(*files, force=True)
-    assert {m.value for m in read_records(files[2]).measurements} == {0.2, 0.7, 0.9, 0.1, 0.5}
+    assert (about.count, about.left_out, about.conflicts) == (6, ["gone"], [])
+
+
+def test_a_margin_of_means_is_made_again_and_one_of_pairs_stays(tmp_path):
+    """Seeds of both sides differ, so nothing can be paired here; what was paired before may have been of seeds that were not kept."""
+    unpaired = margin(0.9, seed=None, over="unpaired")
+    _, found = merged(tmp_path, [measured(0.2, seed=1), unpaired], [measured(0.5, method="noise", seed=2)], PLAN)
+    assert found["margin", "em", "unet", "dice", "noise", None] == pytest.approx(0.3)
+    paired = margin(0.9, seed=None)
+    _, found = merged(tmp_path, [measured(0.2, seed=1), paired], [measured(0.5, method="noise", seed=2)], PLAN)
+    assert found["margin", "em", "unet", "dice", "noise", None] == 0.9
+    _, found = merged(tmp_path, [measured(0.2), paired], [measured(0.5, method="noise")], {**PLAN, "margins": []})
+    assert not [key for key in found if key[0] == "margin"]
+
+
+def test_a_plan_of_other_entries_empties_no_file(tmp_path):
+    other = {**PLAN, "entries": [{"label": "other", "method": "em"}]}
+    with pytest.raises(InputError, match="nothing in them is of an entry of plan"):
+        merged(tmp_path, [measured()], [measured(seed=1)], other)
+    assert not (tmp_path / "c.jsonl").exists()
 
 
 def test_a_run_log_holds_nothing_that_a_plan_derives(tmp_path):

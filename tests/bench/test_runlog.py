@@ -50,9 +50,9 @@ def test_logs_merge_and_conflicts_are_told(tmp_path):
     filled(a, "x", "y")
     other = filled(b, "y", "z", value=2.0)
     other.add("x", values=[{"metric": "dice", "value": 1.0}], commit="another commit, the same values")
-    conflicts, count = merge_files(a, b, tmp_path / "c.jsonl")
-    assert conflicts == ["y: dice 1 and dice 2"]
-    assert count == 3
+    merged = merge_files(a, b, tmp_path / "c.jsonl")
+    assert merged.conflicts == ["y: dice 1 and dice 2"]
+    assert merged.count == 3
     assert RunLog(tmp_path / "c.jsonl")["y"]["values"][0]["value"] == 1.0
     assert len(RunLog(a)) == 2
 

@@ -13,7 +13,9 @@ from privmed.training.stages import read_stages
 pytest.importorskip("privmed_hiders", reason="needs the plugin privmed-hiders")
 pytest.importorskip("privmed_analyzers", reason="needs the plugin privmed-analyzers")
 RECIPES = [
-    stage for path in sorted((Path(__file__).parents[2] / "recipes").glob("*.yaml")) for stage in read_stages(path)[1]
+    stage
+    for path in sorted((Path(__file__).parents[2] / "recipes").glob("*.yaml"))
+    for stage in read_stages(path).stages
 ]
 
 

@@ -29,7 +29,7 @@ from privmed.bench.data import Sample
 from privmed.bench.fingerprint import fingerprint
 from privmed.bench.leaks import Eavesdropper, EavesdropperConfig, counts, drawn, listening
 from privmed.bench.pairs import BARE, Pair, Training
-from privmed.bench.suites.hiding import HidingConfig, sampled, secret_of, valued
+from privmed.bench.suites.hiding import ImagesConfig, sampled, secret_of, valued
 from privmed.covert.domain import no_stego
 from privmed.errors import SettingsError, WeightsError, did_you_mean
 from privmed.imaging import quantise
@@ -69,7 +69,7 @@ WIRES: dict[str, list[Stage]] = {
 
 
 @frozen(kw_only=True)
-class CovertConfig(HidingConfig):
+class CovertConfig(ImagesConfig):
     """Settings of :class:`Covert`."""
 
     recipes: list[str] = setting(
@@ -129,7 +129,7 @@ class Covert(Suite):
             return None
         if hider == TUNED:
             raise SettingsError(f"entry {label!r}: is trained here, so the plan's grid must name its hiders.")
-        pair = Pair(analyzer=entry.method, settings=entry.settings, hider=hider, data=data, seed=seed)
+        pair = Pair(analyzer=entry.method, settings=entry.settings, hider=self._located(hider), data=data, seed=seed)
         folder, context = Path(self.context.plan.folder), self.context
         templates = [context.within(folder, name) for name in self.config.recipes]
         return Training(pair, templates, context.root, context.cache.folder, context.device)
@@ -177,10 +177,14 @@ class Covert(Suite):
 
     @functools.cache  # noqa: B019
     def public(self, hider: str, key: int) -> Hider:
-        """A hider, ``NAME`` or ``NAME:WEIGHTS``, with weights that everybody has, and a key where there are keys."""
-        name, _, chosen = hider.partition(":")
-        chosen = self.context.weights(chosen) or registry.BUNDLED
-        return with_key(of_images(registry.hider(name, weights=chosen)), key)
+        """A hider, ``NAME`` with the weights that everybody has or ``NAME:WEIGHTS``, and a key where there are keys."""
+        name, _, chosen = self._located(hider).partition(":")
+        return with_key(of_images(registry.hider(name, weights=chosen or registry.BUNDLED)), key)
+
+    def _located(self, hider: str) -> str:
+        """The same with the file of its weights, where they lie in the folder of trained models."""
+        name, colon, chosen = hider.partition(":")
+        return f"{name}{colon}{self.context.weights(chosen)}"
 
     @functools.cache  # noqa: B019
     def photographs(self, name: str) -> Photographs:

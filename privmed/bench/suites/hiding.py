@@ -1,8 +1,9 @@
 """Hiders: how little hiding changes a photograph, and how well the scan comes back, after the 8-bit PNG.
 
 Every figure is averaged over the covers of an image, then over images; the spread is the standard deviation over images. Beside the mean
-stand the worst twentieth of all pairs, and the worst patch of an image. With the setting ``readers`` every other entry reads the stegos,
-too: the pair ``secret-read`` is what it gets, and what it sees in bare photographs, ``secret-nothing hidden``, is what that is worth.
+stand the worst twentieth of all pairs, and the worst patch of an image. With the setting ``readers`` every other entry, a ``reader``, reads
+the stegos, too: the pair ``secret-read`` is what it gets, held against the scan, and ``secret-nothing hidden`` what it sees in the
+photographs as they were, which may be as like the scan. Of each figure ``any other`` is the most that one of them gets.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from privmed.imaging.wire import from_bytes, to_bytes
 from privmed.interfaces import FileHider, Hider
 from privmed.metrics import outline_correlation, worst_patch
 from privmed.pipeline import hide, png, recover
-from privmed.settings import at_least, setting, side
+from privmed.settings import at_least, setting, side, unstructure
 from privmed.shared_key import SharedKey, with_key
 
 WORST = 0.05
@@ -41,12 +42,18 @@ OUTLINES = "outlines"
 
 
 @frozen(kw_only=True)
-class HidingConfig:
-    """Settings of :class:`Hiding`."""
+class ImagesConfig:
+    """Settings of every suite that hides images."""
 
     size: int = setting(224, "side of all images", side())
     covers: int = setting(5, "photographs an image is hidden in", at_least(1))
     limit: int = setting(40, "an even sample of about so many test images of larger sets; 0 for all", at_least(0))
+
+
+@frozen(kw_only=True)
+class HidingConfig(ImagesConfig):
+    """Settings of :class:`Hiding`."""
+
     room: int = setting(672, "side of the photographs of hiders that carry files, which need more room", side())
     readers: bool = setting(False, "judge what each other entry reads out of a stego, too")
 
@@ -75,6 +82,10 @@ class Hiding(Suite):
     }
 
     def prepare(self) -> None:
+        if self.config.readers and len(self.context.plan.entries) < 2:
+            raise SettingsError(
+                f"{self.context.plan.name or 'plan'}: readers: there is no other entry that could read."
+            )
         for name in {*self.context.plan.data, *self.context.plan.grid.get("cover", ["covers"])}:
             self.context.dataset(name).part("test")
         for cell in self.cells():
@@ -128,7 +139,10 @@ class Hiding(Suite):
         """The other entries with what their answers rest on."""
         others = [e.label for e in self.context.plan.entries if e.label != label]
         about = {other: self.hider(other) for other in others}
-        return {o: [(h.card or {}).get("sha256", ""), fingerprint(type(h).__module__)] for o, h in about.items()}
+        return {
+            o: [h.name, unstructure(h.config), (h.card or {}).get("sha256", ""), fingerprint(type(h).__module__)]
+            for o, h in about.items()
+        }
 
     def measure(self, cell: Cell) -> list[Value]:
         method, metrics = self.hider(cell.entry.label), self.context.metrics("images")
@@ -148,7 +162,7 @@ class Hiding(Suite):
         out = [value for (pair, key), values in seen.items() for value in valued(key, pair, values, metrics)]
         out.append(identical("secret-recovered", seen["secret-recovered", WORST_PATCH]))
         for (pair, reader, key), values in read.items():
-            where = {"pair": pair, **({"reader": reader} if reader else {})}
+            where = {"pair": pair, "reader": reader}
             out += [evolve(mean, dimensions=where) for mean in valued(key, pair, values, metrics)[:1]]
         if cell.dimensions["group"] == ALL:  # which needs no word
             return [evolve(v, dimensions={**v.dimensions, "group": None}) for v in out]
@@ -184,22 +198,21 @@ class Hiding(Suite):
     def _read(
         self, cell: Cell, index: int, pairs: list[tuple[str, Tensor, Tensor]]
     ) -> dict[tuple[str, str, str], Tensor]:
-        """What other entries get out of the stegos, by pair, reader and figure, and what this one sees in bare photographs."""
+        """What other entries get out of the stegos and see in the photographs, by pair, reader and figure."""
         found = {pair: (image, reference) for pair, image, reference in pairs}
         stego, secret = found["stego-cover"][0], found["secret-recovered"][1]
+        cover = quantise(self.covers(cell, index, self.config.size))
         metrics = self.context.metrics("images")
-        out: dict[tuple[str, str, str], Tensor] = {}
         others = [e.label for e in self.context.plan.entries if e.label != cell.entry.label]
-        for other in others:
-            for key, values in seen_of(metrics, quantise(self.hider(other).recover(stego)), secret).items():
-                out[READ, other, key] = values
-        for key in {key for _, _, key in out}:
-            lower = any(m.name == key and m.better == "lower" for m in metrics)
-            each = torch.stack([out[READ, other, key] for other in others])
-            out[READ, ANY, key] = each.amin(0) if lower else each.amax(0)
-        bare = self.covers(cell, index, self.config.size)
-        for key, values in seen_of(metrics, quantise(self.hider(cell.entry.label).recover(bare)), secret).items():
-            out[NOTHING, "", key] = values
+        out: dict[tuple[str, str, str], Tensor] = {}
+        for pair, image in ((READ, stego), (NOTHING, cover)):
+            for other in others:
+                seen = seen_of(metrics, quantise(self.hider(other).recover(image)), secret)
+                out |= {(pair, other, key): values for key, values in seen.items()}
+            for key in (*(m.name for m in metrics), OUTLINES):
+                lower = any(m.name == key and m.better == "lower" for m in metrics)
+                each = torch.stack([out[pair, other, key] for other in others])
+                out[pair, ANY, key] = each.amin(0) if lower else each.amax(0)
         return out
 
     def _as_file(self, cell: Cell, index: int, secret: Tensor) -> list[tuple[str, Tensor, Tensor]]:
