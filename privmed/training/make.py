@@ -47,12 +47,13 @@ def check_methods(recipe: Recipe) -> None:
     kind, _, name = recipe.method.partition(":")
     if kind != needed:
         raise SettingsError(f"task {recipe.task} trains a method of kind {needed}, got {recipe.method!r}.")
-    if kind in registry.GROUPS:
-        structure(registry.load(kind, name).Config, recipe.settings, name)
+    method = registry.load(kind, name) if kind in registry.GROUPS else None
     hiders = [name] * (kind == "hider") + [recipe.hider] * (recipe.task in BEHIND)
     for hider in hiders:
         if issubclass(cls := registry.load("hider", hider), FileHider):
             cls.refuse()
+    if method is not None:
+        structure(method.Config, recipe.settings, name)
     named(recipe)
 
 
