@@ -38,6 +38,7 @@ NEW = (
     "covert-hidemia",
     "large",
     "costs",
+    "hiding-forks",
 )  # tables that the first release did not have
 BEFORE = json.loads((Path(__file__).parent / "figures.json").read_text(encoding="utf-8"))
 # Rows of an earlier umed whose images were its starting pattern's: they stand under the name of what they are, without the paper's figures.
