@@ -102,7 +102,7 @@ def outline_correlation(a: Tensor, b: Tensor) -> Tensor:
     """How far one image shows the outlines of another, in whatever tones, a negative included, (B,).
 
     SSIM is low, or below 0, for a picture of the scan in other tones, in which everybody sees the scan. This is the absolute
-    correlation over the pixels of what is left of both without their local mean (:data:`WINDOW` x :data:`WINDOW` pixels), averaged
+    correlation over the pixels of what is left of both without their local mean (5 x 5 pixels), averaged
     over the channels: 0 for nothing in common, 1 for equal images and for negatives.
 
     Args:

@@ -67,7 +67,7 @@ def write(pages: Pages) -> None:
             "recipes",
             "Recipes",
             "What `privmed train RECIPE.yaml` reads. Every setting can also be given as `--set name=value`. A recipe with `stages` "
-            "holds what its [stages](../training.md#several-stages) share, and a list of what each has of its own.",
+            "holds what its [stages](../../training.md#several-stages) share, and a list of what each has of its own.",
             [Recipe],
         ),
         ("plans", "Plans", "What `privmed bench run PLAN.yaml` reads.", [Plan]),
