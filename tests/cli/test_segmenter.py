@@ -142,10 +142,13 @@ def test_without_masks_and_network_the_way_out_is_told(bare, capsys):
     assert "--segmenter" in capsys.readouterr().err
 
 
-def test_the_network_sees_what_it_was_trained_on_and_answers_at_the_size_of_the_image(weights):
+def test_the_network_sees_what_it_was_trained_on_and_answers_at_the_size_of_the_image(weights, monkeypatch):
     find = make_segmenter(f"unet:{weights}", "cpu")
     pixels, mask = scan(2, side=96)
+    seen, segment = [], find.method.segment
+    monkeypatch.setattr(find.method, "segment", lambda image: seen.append(image.shape) or segment(image))
     found = find(torch.from_numpy(pixels)[None, None].float() / 255)
+    assert seen == [(1, 3, 32, 32)]
     assert found.shape == mask.shape
     assert found.dtype == np.uint8
     assert 2 * (found * (mask > 0)).sum() / (found.sum() + (mask > 0).sum()) > 0.9
