@@ -63,8 +63,21 @@ class Loud(Analyzer):
         return recovered[:, :1]
 
 
+class Tint(Nothing):
+    """Changes as much as the scan is away from grey, and gives it back exactly."""
+
+    name = "tint"
+
+    def _hide(self, secret, cover, generator):
+        return 0.5 + (secret - 0.5) / 2
+
+    def _recover(self, stego, generator):
+        return 0.5 + (stego - 0.5) * 2
+
+
 @hookimpl
 def privmed_register(register):
+    register(Tint)
     register(Nothing)
     register(Shout)
     register(Loud)
@@ -135,7 +148,7 @@ def test_a_sample_is_even():
 
 @pytest.fixture
 def toys(install, tmp_path):
-    site = install("acme", "hiders", {"nothing": "toys", "shout": "toys"}, {"toys": TOYS})
+    site = install("acme", "hiders", {"nothing": "toys", "shout": "toys", "tint": "toys"}, {"toys": TOYS})
     path = site / "acme-1.0.dist-info/entry_points.txt"
     path.write_text(path.read_text() + "[privmed.analyzers]\nloud = toys\n")
     rng = np.random.default_rng(0)
@@ -207,6 +220,52 @@ def test_responses_are_told_from_photographs_too(toys, monkeypatch):
     }
     assert [m.dimensions["analyzer"] for m in records.measurements if m.metric == "response-psnr"] == ["loud:w"] * 2
     assert hidden.count("nothing") == 12  # once, for stegos and responses
+
+
+def test_a_fainter_scan_is_hidden_fainter_and_brought_back(toys):
+    plan = {
+        "suite": "detection",
+        "data": "scans",
+        "entries": [
+            {"label": "tint", "method": "tint"},
+            {"label": "noise", "method": "noise", "settings": {"psnr": 20.0}},
+        ],
+        "grid": {
+            "examples": ["beach"],
+            "cover": ["beach"],
+            "contrast": [1, 0.1],
+            "detector": ["recover", "cooccurrence"],
+        },
+        "settings": {"size": 64, "train": 4, "test": 4, "noise": 30.0},
+    }
+    suite = open_suite(make_plan(plan), toys, toys / "out")
+    faint, full = (suite.pairs("tint", "scans", "beach", "test", 0, "none", c)[1].float() / 255 for c in (0.1, 1.0))
+    torch.testing.assert_close(faint - 0.5, 0.1 * (full - 0.5), atol=0.003, rtol=0)
+    found = {
+        (m.method, m.metric, m.dimensions["contrast"]): m.value
+        for m in run_plan(make_plan(plan), toys, toys / "out").records.measurements
+    }
+    assert found["tint", "recovered-psnr", 1] > 45
+    assert 25 < found["tint", "recovered-psnr", 0.1] < found["tint", "recovered-psnr", 1] - 15  # ten times the rounding
+    assert found["noise", "psnr", 1] == pytest.approx(20, abs=1)
+    assert ("noise", "auc", 0.1) not in found
+    assert ("noise", "recovered-psnr", 1) not in found
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"grid": {"contrast": [0]}}, "contrast must be a number above 0 and at most 1, got 0"),
+        ({"grid": {"contrast": ["full"]}}, "at most 1, got 'full'"),
+        ({"entries": [{"label": "hiss", "method": "noise", "settings": {"level": 3}}]}, "hiss: settings"),
+        ({"entries": [{"label": "hiss", "method": "noise", "settings": {"psnr": -3}}]}, "psnr"),
+    ],
+)
+def test_a_contrast_or_a_noise_that_is_none_is_refused(toys, changes, words):
+    plan = {"suite": "detection", "data": "scans", "entries": [{"label": "nothing", "method": "nothing"}], **changes}
+    plan["grid"] = {"examples": ["beach"], "cover": ["beach"], **changes.get("grid", {})}
+    with pytest.raises(SettingsError, match=words):
+        run_plan(make_plan(plan), toys, toys / "out")
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,8 @@
 """Detection: whether photographs with something in them can be told from those without, by detectors of increasing strength.
 
 Each detector is trained on photographs of one source, with scans of the training part hidden in them, and asked about test photographs of a
-source, with test scans in them; with the dimension ``analyzer``, about what a server answers to those. 0.5 is perfect for the hider; PSNR
-and SSIM, which say what people see, do not say this.
+source, with test scans in them; with the dimension ``analyzer``, about what a server answers to those, and with ``contrast``, about scans
+that were hidden fainter than they are. 0.5 is perfect for the hider; PSNR and SSIM, which say what people see, do not say this.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 from attrs import asdict, evolve, fields, frozen
+from attrs.validators import optional
 from torch import Tensor
 
 from privmed import hookimpl, registry
@@ -25,12 +26,14 @@ from privmed.errors import SettingsError, did_you_mean
 from privmed.imaging import quantise
 from privmed.interfaces import Analyzer, FileHider, Hider
 from privmed.pipeline import fits
-from privmed.settings import at_least, between, positive, setting, side
+from privmed.settings import at_least, between, positive, setting, side, structure
 from privmed.shared_key import SharedKey, with_key
 from privmed.weights import bundled
 
 NOISE = "noise"
 NOBODY = "none"  # analyses
+FULL = 1.0  # contrast of a scan that is hidden as it is
+GREY = 0.5  # what its contrast is taken off and brought back around
 ANOTHER = 1  # seed of a key that is not the sender's
 FALSE = 0.01  # share of photographs that may be taken for stegos
 
@@ -47,6 +50,13 @@ class DetectionConfig:
     detectors: dict[str, dict[str, Any]] = setting({}, "settings of detectors, by their name")
 
 
+@frozen(kw_only=True)
+class NoiseConfig:
+    """Settings of an entry of the control ``noise``."""
+
+    psnr: float | None = setting(None, "PSNR in dB; the suite's setting `noise` by default", optional(positive()))
+
+
 class Detection(Suite):
     """Hiders against detectors, beside random noise of a given PSNR."""
 
@@ -58,6 +68,7 @@ class Detection(Suite):
         "examples": ["covers"],
         "cover": ["covers"],
         "analyzer": [NOBODY],
+        "contrast": [FULL],
     }
     baselines = (NOISE,)
     quantities = {  # noqa: RUF012
@@ -66,6 +77,7 @@ class Detection(Suite):
         "found": Quantity(title="found at 1 % false alarms", better="lower", share=True),
         "psnr": Quantity(title="stego PSNR", unit="dB"),
         "response-psnr": Quantity(title="response PSNR", unit="dB"),
+        "recovered-psnr": Quantity(title="recovered PSNR", unit="dB"),
     }
 
     def prepare(self) -> None:
@@ -77,6 +89,8 @@ class Detection(Suite):
             )
         for cell in super().cells():
             self.check_analyzer(cell.entry.label, cell.dimensions["analyzer"])
+            self.check_contrast(cell.entry.label, cell.dimensions["contrast"])
+            self.level(cell.entry.label)
             self.detector(cell.dimensions["detector"], cell.seed)
             self.context.dataset(cell.dimensions["examples"]).part("train")
             self.context.dataset(cell.dimensions["cover"]).part("test")
@@ -84,7 +98,11 @@ class Detection(Suite):
     def cells(self) -> Iterator[Cell]:
         for cell in super().cells():
             asked = registry.load("detector", cell.dimensions["detector"])
-            needed = asked.needs_public or cell.dimensions["analyzer"] != NOBODY
+            needed = (
+                asked.needs_public
+                or cell.dimensions["analyzer"] != NOBODY
+                or float(cell.dimensions["contrast"]) != FULL
+            )
             if not needed or isinstance(self.public(cell.entry.label), Hider):
                 yield cell
 
@@ -104,6 +122,25 @@ class Detection(Suite):
                 f"analyzer {name}: answers to stegos of {made}, and not to those of {label}. Give entries a grid of their own."
             )
 
+    def check_contrast(self, label: str, contrast: Any) -> None:
+        """Refuse a contrast that is none.
+
+        Raises:
+            SettingsError: unless it is a number in (0, 1].
+        """
+        if isinstance(contrast, str) or not 0 < contrast <= FULL:
+            raise SettingsError(f"{label}: contrast must be a number above 0 and at most 1, got {contrast!r}.")
+
+    def level(self, label: str) -> float:
+        """The PSNR of the control, in dB: its entry's own, or the suite's.
+
+        Raises:
+            SettingsError: when the entry has other settings.
+        """
+        entry = self.context.plan.entry(label)
+        own = structure(NoiseConfig, entry.settings, f"{label}: settings") if entry.method == NOISE else NoiseConfig()
+        return self.config.noise if own.psnr is None else own.psnr
+
     @functools.cache  # noqa: B019
     def analyzer(self, name: str) -> Analyzer:
         """What a server runs."""
@@ -119,10 +156,12 @@ class Detection(Suite):
         return registry.part("detector", name, **settings)
 
     @functools.cache  # noqa: B019  (a suite lives as long as its plan)
-    def fitted(self, name: str, label: str, data: str, source: str, seed: int, server: str = NOBODY) -> Detector:
+    def fitted(
+        self, name: str, label: str, data: str, source: str, seed: int, server: str = NOBODY, contrast: float = FULL
+    ) -> Detector:
         """A detector that has learnt from photographs of one source, to be asked about any."""
         detector = self.detector(name, seed)
-        detector.fit(*self.pairs(label, data, source, "train", seed, server), self.public(label))
+        detector.fit(*self.pairs(label, data, source, "train", seed, server, contrast), self.public(label))
         return detector
 
     @functools.cache  # noqa: B019
@@ -160,7 +199,7 @@ class Detection(Suite):
                 seen(cell.dimensions["cover"]).digest("test"),
             ],
             "settings": [self.config.size, self.config.train, self.config.test],
-            "weights": ((own.card or {}).get("sha256", "") if own else self.config.noise),
+            "weights": ((own.card or {}).get("sha256", "") if own else self.level(cell.entry.label)),
             "code": fingerprint(*sorted(modules)),
             **({"answers": (answers.card or {}).get("sha256", "")} if answers else {}),
             **({"load": self.config.load} if isinstance(own, FileHider) else {}),
@@ -169,44 +208,71 @@ class Detection(Suite):
 
     def measure(self, cell: Cell) -> list[Value]:
         label, where = cell.entry.label, cell.dimensions
-        server = where["analyzer"]
-        detector = self.fitted(where["detector"], label, cell.data, where["examples"], cell.seed, server)
-        asked = self.pairs(label, cell.data, where["cover"], "test", cell.seed, server)
+        server, contrast = where["analyzer"], float(where["contrast"])
+        detector = self.fitted(where["detector"], label, cell.data, where["examples"], cell.seed, server, contrast)
+        asked = self.pairs(label, cell.data, where["cover"], "test", cell.seed, server, contrast)
         covers, stegos = (detector.score(x, self.public(label)).double() for x in asked)
         stated = {name: getattr(detector.config, name) for name in detector.stated}
         likeness = "psnr" if server == NOBODY else "response-psnr"
         found = [*judged(covers, stegos), *likenesses(likeness, psnr_of(*asked))]
+        if server == NOBODY and isinstance(self.hider(label), Hider):
+            found += likenesses("recovered-psnr", self.legible(label, cell.data, where["cover"], cell.seed, contrast))
         return [evolve(v, dimensions=stated) for v in found]
 
     @functools.cache  # noqa: B019
     def pairs(
-        self, label: str, data: str, source: str, part: str, seed: int, server: str = NOBODY
+        self,
+        label: str,
+        data: str,
+        source: str,
+        part: str,
+        seed: int,
+        server: str = NOBODY,
+        contrast: float = FULL,
     ) -> tuple[Tensor, Tensor]:
         """Photographs of a source, and the same with something in them or what a server answers to that, each (N, 3, S, S) uint8."""
         if server != NOBODY:
-            covers, stegos = self.pairs(label, data, source, part, seed, NOBODY)
+            covers, stegos = self.pairs(label, data, source, part, seed, NOBODY, contrast)
             answers = []
             for n, stego in enumerate(stegos.split(1)):
                 answers.append(self.answered(stego, server))
                 self.context.progress(n + 1, len(stegos), f"{server} answers in {source}, {part}")
             return covers, torch.cat(answers)
-        count = self.config.train if part == "train" else self.config.test
-        photographs = spread(self.context.dataset(source).part(part), count)
-        scans = spread(self.context.dataset(data).part(part), count)
+        photographs = spread(self.context.dataset(source).part(part), self.count(part))
         covers = torch.stack([centre(p, self.config.size) for p in photographs])
-        stegos = []
+        stegos, scans = [], self.scans(data, part)
         for n, cover in enumerate(covers):
-            scan = picture(scans[n % len(scans)], self.config.size)
-            stegos.append(self.sent(label, scan, cover, f"{seed} {part} {n}"))
+            scan = scans[n % len(scans)]
+            stegos.append(self.sent(label, scan, cover, f"{seed} {part} {n}", contrast))
             self.context.progress(n + 1, len(covers), f"{label} in {source}, {part}")
         return covers, torch.stack(stegos)
+
+    def count(self, part: str) -> int:
+        """How many photographs of a part are looked at."""
+        return self.config.train if part == "train" else self.config.test
+
+    @functools.cache  # noqa: B019
+    def scans(self, data: str, part: str) -> list[Tensor]:
+        """What is hidden, each (3, S, S) uint8."""
+        return [picture(s, self.config.size) for s in spread(self.context.dataset(data).part(part), self.count(part))]
+
+    @functools.cache  # noqa: B019
+    def legible(self, label: str, data: str, source: str, seed: int, contrast: float) -> Tensor:
+        """PSNR of the test scans as the receiver has them, who brings the contrast back, (N,)."""
+        own, stegos, scans = self.hider(label), self.pairs(label, data, source, "test", seed, NOBODY, contrast)[1], []
+        for n, stego in enumerate(stegos.split(1)):
+            scan = self.scans(data, "test")[n % len(self.scans(data, "test"))]
+            read = own.recover(stego.float() / 255, clamp=False)
+            back = (GREY + (read - GREY) / contrast).clamp(0, 1)
+            scans.append(psnr_of(scan[None], back * 255))
+        return torch.cat(scans)
 
     def answered(self, stego: Tensor, server: str) -> Tensor:
         """The response to a stego as the file holds it, (1, 3, S, S) uint8."""
         response = self.analyzer(server).analyze(stego.float() / 255, generator=0)
         return (quantise(response) * 255).round().byte()
 
-    def sent(self, label: str, scan: Tensor, cover: Tensor, seed: str) -> Tensor:
+    def sent(self, label: str, scan: Tensor, cover: Tensor, seed: str, contrast: float = FULL) -> Tensor:
         """A photograph with something in it as the file holds it, (3, S, S) uint8."""
         own = self.hider(label)
         drawn = hashlib.sha256(seed.encode()).digest()
@@ -217,9 +283,9 @@ class Detection(Suite):
         elif own is None:
             generator = torch.Generator().manual_seed(int.from_bytes(drawn[:4], "big"))
             noise = torch.randn(cover.shape, generator=generator)
-            stego = cover + noise * 10 ** (-self.config.noise / 20)
+            stego = cover + noise * 10 ** (-self.level(label) / 20)
         else:
-            stego = own.hide(scan, cover, generator=0)
+            stego = own.hide(GREY + contrast * (scan - GREY), cover, generator=0)
         return (quantise(stego.clamp(0, 1))[0] * 255).round().byte().expand(3, -1, -1)
 
 
