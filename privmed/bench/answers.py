@@ -12,6 +12,9 @@ from privmed.bench.data import Dataset, Sample, truth
 from privmed.errors import SettingsError
 from privmed.interfaces import Analyzer
 from privmed.metrics import auc
+from privmed.pipeline import average
+
+POOLED = ("dice", "accuracy")  # metrics of the averaged answer, too
 
 
 class Answers(ABC):
@@ -34,6 +37,14 @@ class Answers(ABC):
     def judged(self, found: Tensor, right: Tensor) -> dict[str, Tensor]:
         """Every metric of the answers behind several covers, (covers,) each."""
         return {m.name: m(found, right.expand(len(found), *right.shape[1:])) for m in self.metrics}
+
+    def together(self, found: Tensor, right: Tensor) -> dict[str, Tensor]:
+        """The answers behind several covers as one, averaged before the threshold: how right it is, and how they disagree, (1,) each."""
+        said = average(found.cpu().split(1))
+        rated = Answers.judged(self, said.prediction, right.cpu())
+        return {f"{name}-together": v for name, v in rated.items() if name in POOLED} | {
+            "disagreement": said.disagreement
+        }
 
     def whole(self) -> list[Value]:
         """Figures that only all answers together have."""
@@ -109,6 +120,20 @@ def check_answers(label: str, server: Analyzer, dataset: Dataset) -> None:
         raise SettingsError(
             f"data set {dataset.name}: has no masks, which entry {label!r} is judged by. If it is to tell classes, set classes."
         )
+
+
+def foretold(disagreement: list[Tensor], dice: list[Tensor]) -> list[Value]:
+    """How well disagreement tells a bad answer: its rank correlation with Dice over images (Spearman), -1 at best.
+
+    There is none where either is all the same, or of fewer than three images.
+    """
+    from scipy.stats import spearmanr
+
+    both = torch.stack([torch.cat(disagreement), torch.cat(dice)]).double()
+    both = both[:, both.isfinite().all(0)]
+    if both.shape[1] < 3 or bool((both.std(1) == 0).any()):
+        return []
+    return [Value(metric="foretold", value=float(spearmanr(*both.numpy()).statistic), n=both.shape[1], over="images")]
 
 
 def averaged(key: str, values: list[Tensor]) -> list[Value]:

@@ -71,7 +71,8 @@ def plan(tmp_path):
 def test_classes_are_trained_and_judged_bare_and_behind_a_hider(plan, tmp_path):
     records = run_plan(plan(classes=2), tmp_path, tmp_path / "out").records
     found = {(m.metric, m.dimensions.get("hider")): m for m in records.measurements if not m.dimensions.get("pair")}
-    assert set(found) == {(metric, hider) for metric in ("accuracy", "auc") for hider in (None, "lightih")}
+    everywhere = {(metric, hider) for metric in ("accuracy", "auc") for hider in (None, "lightih")}
+    assert set(found) == everywhere | {("accuracy-together", "lightih"), ("disagreement", "lightih")}
     assert all(m.n == 4 for m in found.values())
     assert found["accuracy", None].value == 1
     assert found["auc", None].value == 1

@@ -9,6 +9,7 @@ import torch
 from PIL import Image
 
 from privmed import registry, weights
+from privmed.bench.answers import Classes, foretold
 from privmed.bench.covers import ALL, GROUPS, Photographs, brightness, clipped, texture
 from privmed.bench.data import Dataset, Sample
 from privmed.bench.engine import run_plan
@@ -188,6 +189,43 @@ def test_how_much_an_answer_depends_on_the_photograph(toys):
     assert found.value == pytest.approx(1 / math.sqrt(3))
     plan["grid"]["hider"] = ["open"]
     assert values(make_plan(plan), toys)["dice-spread", "one", "", ""].value == 0
+
+
+def test_answers_to_one_scan_are_judged_as_one(toys):
+    """Found in two photographs of three: the average finds all, and disagreement is two pairs of three."""
+    for n, level in enumerate((20, 235, 20)):
+        Image.new("RGB", (64, 64), (level,) * 3).save(toys / f"photos/{n}.png")
+    plain = {"suite": "covert", "data": "scans", "entries": [{"label": "one", "method": "bright"}]}
+    plan = {**plain, "grid": {"cover": ["photos"], "hider": ["moody"]}, "settings": {"size": 64, "covers": 3}}
+    found = values(make_plan(plan), toys)
+    assert found["dice", "one", "", ""].value == pytest.approx(2 / 3, abs=0.05)
+    assert found["dice-together", "one", "", ""].value > 0.85  # as good as one that finds it
+    assert found["disagreement", "one", "", ""].value == pytest.approx(2 / 3)
+    assert ("foretold", "one", "", "") not in found  # all scans alike
+    plan["settings"]["covers"] = 1
+    assert ("dice-together", "one", "", "") not in values(make_plan(plan), toys)
+
+
+def test_disagreement_foretells_by_ranks():
+    apart, right = ([torch.tensor([x]) for x in row] for row in ((0.1, 0.2, 0.9, 0.4), (0.9, 0.8, 0.1, 0.2)))
+    (said,) = foretold(apart, right)
+    assert (said.value, said.n) == (pytest.approx(-1), 4)
+    (said,) = foretold(
+        [*apart, torch.tensor([0.0])], [*right, torch.tensor([torch.inf])]
+    )  # an image that Dice is not for
+    assert (said.value, said.n) == (pytest.approx(-1), 4)
+    assert foretold(apart, [right[0]] * 4) == []
+
+
+def test_classes_of_one_image_are_averaged_and_counted_once_for_the_curve():
+    metrics = [registry.part("metric", "accuracy")]
+    judge = Classes(metrics, 64, ["a", "b"])
+    found = torch.tensor([[0.9, 0.1], [0.4, 0.6], [0.4, 0.6]])
+    judge.judged(found, torch.tensor([0]))
+    said = judge.together(found, torch.tensor([0]))
+    assert said["accuracy-together"].tolist() == [1]  # 0.57 for a, where two of three say b
+    assert said["disagreement"].item() == pytest.approx((0.5 + 0.5 + 0) / 3)
+    assert len(judge.found) == 1
 
 
 def test_scans_that_are_refused_are_counted(toys):

@@ -2,8 +2,9 @@
 
 Each step goes through the 8-bit PNG, and through whatever else the wire does to it. Where the hider is ``none``, an analyzer works on
 the bare images. It answers with masks of one foreground, or with classes. Every figure is averaged over the covers of an image, then over
-images; the area under the ROC curve is that of all answers. Analyzers come with their weights, or the suite trains them, all by the same
-recipes. An eavesdropper runs the hider with public weights, and a key of his own where there are keys, on
+images; the area under the ROC curve is that of all answers. The answers to a scan in several photographs are also averaged to one, as
+:func:`privmed.pipeline.average` does, and judged as that (``dice-together``). Analyzers come with their weights, or the suite trains them,
+all by the same recipes. An eavesdropper runs the hider with public weights, and a key of his own where there are keys, on
 the stego; the pair ``secret-public`` is what he reads. Another one has no weights, but pairs of a stego and its scan, made of training
 images in the same way, from which he learns: ``secret-leaked`` is what he reads, ``secret-mean`` the mean of the scans that he has.
 With the setting ``costs`` every step tells what it costs who does it, an image, by itself.
@@ -21,7 +22,7 @@ from attrs import Factory, asdict, evolve, frozen
 from torch import Tensor
 
 from privmed import hookimpl, registry
-from privmed.bench.answers import Answers, Classes, Masks, averaged, check_answers, classes_of
+from privmed.bench.answers import Answers, Classes, Masks, averaged, check_answers, classes_of, foretold
 from privmed.bench.contracts import Cell, Quantity, Suite, Value
 from privmed.bench.costs import COSTS, cost
 from privmed.bench.covers import Photographs
@@ -95,6 +96,10 @@ class Covert(Suite):
     quantities = {  # noqa: RUF012
         "auc": Quantity(title="area under the ROC curve"),
         "dice-spread": Quantity(title="Dice, standard deviation over the photographs of a scan", better="lower"),
+        "dice-together": Quantity(title="Dice of the averaged answers"),
+        "accuracy-together": Quantity(title="accuracy of the averaged answers"),
+        "disagreement": Quantity(title="disagreement of the answers", better="lower"),
+        "foretold": Quantity(title="rank correlation of disagreement and Dice", better="lower"),
         "nothing-refused": Quantity(title="nothing hidden: said so, or nothing marked", share=True),
         "hidden-refused": Quantity(title="scan hidden: said that nothing is", better="lower", share=True),
         "parameters": Quantity(title="parameters", unit="M", better="lower"),
@@ -269,6 +274,8 @@ class Covert(Suite):
                 out += averaged(key, values)
             if key == "dice" and all(len(v) > 1 for v in values):
                 out += averaged("dice-spread", [v.std()[None] for v in values])
+        if ("", "dice-together") in seen:
+            out += foretold(seen["", "disagreement"], seen["", "dice-together"])
         if self.config.costs:
             out += self._costs(cell, samples[0])
         if cell.dimensions["hider"] == BARE:
@@ -299,7 +306,10 @@ class Covert(Suite):
         run = walk(hide(client))(many, cover)
         with torch.no_grad():
             read = quantise(self.public(client.name, EAVESDROPPER).recover(run.stego))
-        out = {("", name): values for name, values in answers.judged(run.prediction, right).items()}
+        rated = answers.judged(run.prediction, right)
+        if len(cover) > 1:
+            rated |= answers.together(run.prediction, right)
+        out = {("", name): values for name, values in rated.items()}
         if self.config.nothing:
             out |= {("", name): values for name, values in refusals(server, run, walk(bare())(many, cover)).items()}
         pairs = {
