@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from privmed import registry
+from privmed import registry, weights
 from privmed.testing import checks_for
 
 ROOT = Path(__file__).parents[1]
@@ -91,6 +91,36 @@ def test_links_lead_somewhere(page):
     for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
         if not target.startswith(("http", "generated/")):  # building the site checks what it generates
             assert (page.parent / target).exists(), f"{page.name} links to {target}, which is not there"
+
+
+def test_plans_and_scripts_that_are_named_exist():
+    """Commands of tables may name scripts that are gone; the head of the results says which."""
+    head = (ROOT / "docs/results.md").read_text(encoding="utf-8").split("<!-- results:")[0]
+    gone = set(re.findall(r"`(benchmarks/\w+\.py)`", head))
+    assert gone
+    assert not any((ROOT / name).exists() for name in gone)
+    for path in [*PAGES, *sorted((ROOT / "privmed/cli").glob("*.py"))]:
+        named = set(re.findall(r"benchmarks/[\w-]+\.(?:py|yaml)", path.read_text(encoding="utf-8")))
+        placeholders = {name for name in named if Path(name).stem.isupper()}
+        assert {name for name in named - gone - placeholders if not (ROOT / name).exists()} == set(), path
+
+
+def test_all_data_of_bundled_weights_are_told_with_their_terms():
+    told = (
+        (ROOT / "docs/training.md")
+        .read_text(encoding="utf-8")
+        .split("## What the weights were trained on")[1]
+        .split("\n## ")[0]
+    )
+    for kind in ("hider", "analyzer"):
+        for method in registry.available(kind):
+            for name, path in weights.bundled(registry.load(kind, method)).items():
+                recipe = weights.read_card(path)["recipe"]["data"]
+                covers = (
+                    [recipe["covers"]] if isinstance(recipe["covers"], str) else [c["folder"] for c in recipe["covers"]]
+                )
+                folders = {*covers, *(s["folder"] for s in recipe["secrets"])}
+                assert {f for f in folders if f"`{f}`" not in told} == set(), f"{kind}:{method} {name}"
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))

@@ -32,7 +32,7 @@ app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode="rich",
-    help="Practical privacy for medical images: hide and analyse scans in photographs; publish data that models cannot learn from.",
+    help="Practical privacy for medical images: hide and analyse scans in photographs; publish data that misleads models until filtered.",
 )
 
 

@@ -34,7 +34,7 @@ AGAIN = "The same command resumes it."
 
 @app.command()
 def run(
-    plan: Annotated[Path, typer.Argument(help="Plan, e.g. benchmarks/protection-busi.yaml")],
+    plan: Annotated[Path, typer.Argument(help="Plan, e.g. benchmarks/protection-busi-main.yaml")],
     data: Annotated[Path, typer.Option("--data", help="Folder that holds the plan's data sets.")],
     output: Output,
     only: Annotated[list[str] | None, typer.Option("--only", help="Run this entry only; may be repeated.")] = None,

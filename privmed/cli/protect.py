@@ -1,4 +1,4 @@
-"""``privmed protect``: a data set in, one that models cannot learn from out."""
+"""``privmed protect``: a data set in, one that misleads models trained on it out."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def command(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Publish images that doctors can read and models cannot learn from."""
+    """Publish images that doctors can read and that mislead models trained on them, until they are filtered."""
     from privmed.data.marking import SecretMark
     from privmed.data.protect import FITTED, Protecting, classes_of, fit_in, pairs_of
     from privmed.data.release import Release, check_apart

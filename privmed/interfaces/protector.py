@@ -1,4 +1,4 @@
-"""Protector: change images so little that doctors can read them, and so cleverly that models cannot learn from them."""
+"""Protector: change images so little that doctors can read them, and so cleverly that models trained on them are misled."""
 
 from __future__ import annotations
 

@@ -13,7 +13,9 @@ Formula:
     loss = |cover - stego|^2 + beta |secret - recovered|^2
 
 Weak at: any re-encoding of the stego (JPEG, scaling, blur); detection by a classifier trained on its stegos; whoever has the weights can
-extract the scan.
+extract the scan. Its bundled weights come out of a short training: they change photographs by 25 to 33 dB, which can be seen, and scans
+come back at 22 to 28 dB, where LightIH has 33 to 45. On scans of polyps, glands and nuclei (22 to 25 dB, not refined) `privmed hide`, which
+asks for 25, may write nothing.
 """
 
 from __future__ import annotations

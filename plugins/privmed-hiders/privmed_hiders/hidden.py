@@ -14,7 +14,9 @@ Formula:
     A, the discriminator, goes down log(1 - A(cover)) + log A(stego)
 
 Weak at: any re-encoding of the stego (JPEG, scaling, blur); detection by a classifier trained on its stegos; whoever has the weights can
-extract the scan.
+extract the scan. Its bundled weights come out of a short training: they change photographs by 24 to 30 dB, which can be seen, and scans
+come back at 24 to 31 dB, where LightIH has 33 to 45. On scans of glands (24.7 dB and less, not refined) `privmed hide`, which asks for 25,
+may write nothing.
 """
 
 from __future__ import annotations

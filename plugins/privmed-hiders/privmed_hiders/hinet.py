@@ -20,8 +20,8 @@ Formula:
     back: s = (s' - eta(c')) exp(-l(c')),  c = c' - phi(s)
     loss = lambda_c |stego - cover|^2 + lambda_s |recovered - secret|^2 + lambda_f |LL(stego) - LL(cover)|^2
 
-Weak at: any re-encoding of the stego (JPEG, scaling, blur); detection by a classifier trained on its stegos; whoever has the weights can
-extract the scan.
+Weak at: any re-encoding of the stego (JPEG, scaling, blur); detection, which was not measured for it and must be expected as of LightIH,
+whose stegos the public weights run backwards find; whoever has the weights can extract the scan.
 """
 
 from __future__ import annotations

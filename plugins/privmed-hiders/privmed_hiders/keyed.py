@@ -16,7 +16,8 @@ Formula:
 Weak at: analysis on a server, which sees noise as everybody else does without the key; any re-encoding of the stego (JPEG, scaling, blur);
 detection of the fact that something is hidden, which no key prevents, and changes lie in smooth areas too. It is no authenticated
 encryption: the set of changed values, and with it the secret's contrast, is not hidden, and an altered stego is not told from the right
-one. Where a file has to arrive bit by bit, lsbm is the better choice.
+one. What another key reads is on ultrasound as unlike the scan as what it reads in bare photographs, and on skin images not quite. The key
+costs 1.6 to 4.5 dB of what comes back, beside LightIH. Where a file has to arrive bit by bit, lsbm is the better choice.
 """
 
 from __future__ import annotations

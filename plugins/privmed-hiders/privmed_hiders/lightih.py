@@ -11,7 +11,8 @@ itself, through the rounding of the file that is sent. Untrained it changes noth
 Formula:
     c' = c + phi(s),  s' = s exp(alpha (2 sigmoid(rho(c')) - 1)) + eta(c')     four times
 
-Weak at: any re-encoding of the stego (JPEG, scaling, blur); detection by a classifier trained on its stegos; whoever has the weights can
+Weak at: any re-encoding of the stego (JPEG, scaling, blur); detection, for which nothing has to be trained: the public weights run
+backwards and a threshold tell its stegos, and servers' answers to them, from photographs (AUC 0.997 to 1.000). Whoever has the weights can
 extract the scan.
 """
 

@@ -13,8 +13,9 @@ blur, a median and the quantisation of JPEG leave, so cleaning the images with a
 Formula:
     delta = epsilon sign(cos(2 pi cycles u / 16))     on lesion and outline; u: pixels along the direction
 
-Weak at: an exploiter who looks for it, with a narrow notch in the frequency at which lesions differ from their surroundings; augmentation
-and instance normalisation take a part. It shows everybody where the lesion is.
+Weak at: an exploiter who looks for it, with a narrow notch in the frequency at which lesions differ from their surroundings, or who takes
+the whole band out: he learns as from unprotected images. Clean images, augmentation and a bilateral filter take half of it or more,
+instance normalisation and a blur a part. It shows everybody where the lesion is.
 """
 
 from __future__ import annotations

@@ -14,8 +14,9 @@ Formula:
     response = inverse_haar(LL' + LL, LH', HL', HH')     the bands of `residual_bands` keep the stego's
     answer = recover(response),  p = sigmoid(g (mean(answer) - t))
 
-Weak at: stegos of any other hider than the one its card names; images unlike the hundred or so that its weights were trained on. Who has
-the hider's public weights can extract the scan, the server included.
+Weak at: stegos of any other hider than the one its card names; images unlike the hundred or so that its weights were trained on; scans with
+nothing to find: the weights `busi` mark something on half of those without a lesion. The weights `isic` say of 6 % of stegos that nothing
+was hidden. Who has the hider's public weights can extract the scan, the server included.
 """
 
 from __future__ import annotations
