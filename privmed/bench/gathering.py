@@ -65,7 +65,7 @@ def _derives(plan: Plan, m: Measurement) -> bool:
     """Whether a plan made a measurement out of others."""
     if m.metric in (MARGIN, RATIO) or JUDGE in m.dimensions:
         return True
-    return any(m.metric in a.metrics and m.dimensions.get(a.dimension) == a.name for a in plan.averages)
+    return any(m.metric in a.metrics and m.fields.get(a.dimension) == a.name for a in plan.averages)
 
 
 def with_margins(plan: Plan, records: Records, suite: Suite | type[Suite]) -> Records:

@@ -83,10 +83,10 @@ class Cited:
 
 @frozen(kw_only=True)
 class Average:
-    """A mean over some values of a dimension, seed by seed: over exploiters, over covers."""
+    """A mean over some values of a dimension, seed by seed: over exploiters, over covers, over data sets (dimension ``data``)."""
 
-    dimension: str = required("that is averaged over")
-    values: list[Any] = required("of the dimension, all of which must be there")
+    dimension: str = required("that is averaged over, or data")
+    values: list[Any] = required("of the dimension, or data sets; all must be there")
     name: str = required("what stands in their place")
     metrics: list[str] = required("that are averaged")
 

@@ -12,6 +12,7 @@ from privmed.bench.contracts import Quantity
 from privmed.bench.plan import Plan, Worst
 from privmed.bench.records import Measurement
 
+DATA = "data"
 MARGIN = "margin"
 RATIO = "ratio"
 JUDGE = "judge"  # the dimension that says what a worst figure is of
@@ -62,19 +63,30 @@ def wilson(hits: int, n: int) -> tuple[float, float]:
 
 
 def averages(plan: Plan, measurements: Sequence[Measurement]) -> list[Measurement]:
-    """The means over a dimension that a plan asks for, of each seed that has all its values."""
-    out = []
+    """The means over a dimension, or over data sets, that a plan asks for, of each seed that has all their values.
+
+    Each may be over what those before it have made: over data sets, then over covers.
+    """
+    out: list[Measurement] = []
     for average in plan.averages:
         groups: dict[tuple, dict[Any, Measurement]] = {}
-        for m in measurements:
-            if m.metric in average.metrics and m.dimensions.get(average.dimension) in average.values:
-                named = evolve(m, dimensions={**m.dimensions, average.dimension: average.name})
-                groups.setdefault((named.cell, m.seed), {})[m.dimensions[average.dimension]] = named
+        for m in [*measurements, *out]:
+            value = m.fields.get(average.dimension)
+            if m.metric in average.metrics and value in average.values:
+                named = _under(m, average.dimension, average.name)
+                groups.setdefault((named.cell, m.seed), {})[value] = named
         for found in groups.values():
             if len(found) == len(average.values):
                 mean = statistics.fmean(m.value for m in found.values())
                 out.append(evolve(next(iter(found.values())), value=mean, n=1, spread=None, over=""))
     return out
+
+
+def _under(m: Measurement, dimension: str, name: str) -> Measurement:
+    """A measurement with another value of a dimension, or of another data set."""
+    if dimension == DATA:
+        return evolve(m, data=name)
+    return evolve(m, dimensions={**m.dimensions, dimension: name})
 
 
 def worst(

@@ -7,11 +7,12 @@ import pytest
 from attrs import evolve
 from scipy.stats import binomtest
 
-from privmed.bench.contracts import Quantity
+from privmed.bench.contracts import Quantity, Suite
 from privmed.bench.documents import fill_file
 from privmed.bench.figures import figures
+from privmed.bench.gathering import derived
 from privmed.bench.page import to_html
-from privmed.bench.plan import make_plan, read_plan, save_plan
+from privmed.bench.plan import Average, make_plan, read_plan, save_plan
 from privmed.bench.published import Published, load_published
 from privmed.bench.records import Measurement, Provenance, Records
 from privmed.bench.reported import cited, read_paper
@@ -100,6 +101,32 @@ def test_means_over_a_dimension_need_all_its_values(plan):
     found = [dice("ours", 0.2), dice("ours", 0.4, exploiter="unet++"), dice("ours", 0.9, 1)]
     (mean,) = averages(evolve(plan, averages=[both]), found)
     assert (mean.value, mean.seed, mean.dimensions) == (pytest.approx(0.3), 0, {"exploiter": "both"})
+
+
+def test_means_over_data_sets_and_then_over_a_dimension(plan):
+    sets = Average(dimension="data", values=["busi", "isic"], name="both", metrics=["dice"])
+    nets = Average(dimension="exploiter", values=["unet", "unet++"], name="all", metrics=["dice"])
+    busi = [dice("ours", 0.2), dice("ours", 0.4, exploiter="unet++")]
+    found = [
+        *busi,
+        *(evolve(m, data="isic", value=m.value + 0.2) for m in busi),
+        evolve(busi[0], data="cxr", value=9.0),
+    ]
+    means = averages(evolve(plan, averages=[sets, nets]), found)
+    named = {(m.data, m.dimensions["exploiter"]): m.value for m in means}
+    assert named == {
+        ("both", "unet"): pytest.approx(0.3),
+        ("both", "unet++"): pytest.approx(0.5),
+        ("busi", "all"): pytest.approx(0.3),
+        ("isic", "all"): pytest.approx(0.5),
+        ("both", "all"): pytest.approx(0.4),
+    }
+    asked = evolve(plan, averages=[sets, nets])
+    again = derived(asked, derived(asked, Records(found), Suite), Suite)
+    assert {(m.data, m.dimensions["exploiter"]) for m in again.measurements} == set(named) | {
+        (m.data, m.dimensions["exploiter"]) for m in found
+    }
+    assert len(again.measurements) == len(found) + len(means)  # made again, not twice
 
 
 def test_a_table_by_hand(records, plan):
