@@ -14,6 +14,7 @@ from privmed.interfaces import Analyzer
 from privmed.metrics import auc
 from privmed.pipeline import average
 
+DIGITS = 5  # of the figures of single images that records keep
 POOLED = ("dice", "accuracy")  # metrics of the averaged answer, too
 
 
@@ -142,6 +143,7 @@ def averaged(key: str, values: list[Tensor]) -> list[Value]:
     means = [v.mean() for v in kept if len(v)]
     if not means:
         return []
-    each = torch.stack(means)
-    spread = float(each.std()) if len(each) > 1 else None
-    return [Value(metric=key, value=float(each.mean()), n=len(each), spread=spread, over="images")]
+    images = torch.stack(means)
+    spread = float(images.std()) if len(images) > 1 else None
+    each = [round(float(v.mean()), DIGITS) if len(v) else None for v in kept]
+    return [Value(metric=key, value=float(images.mean()), n=len(images), spread=spread, over="images", each=each)]

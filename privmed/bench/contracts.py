@@ -299,6 +299,9 @@ class Cell:
 class Value:
     """One number that a run gave; ``dimensions`` come beside those of the cell, or take one away where they say None.
 
+    ``each`` holds the figures that it is the mean of, in an order that other runs share (that of the test images), None where one has none:
+    what two methods do on the same images is compared image by image then.
+
     Example:
         >>> from privmed.bench.contracts import Value
         >>> Value(metric="psnr", value=38.5, n=20, spread=0.4).value
@@ -311,6 +314,7 @@ class Value:
     spread: float | None = None
     over: str = ""
     dimensions: dict[str, Any] = Factory(dict)
+    each: list[float | None] = Factory(list)
 
 
 class Suite(Part):

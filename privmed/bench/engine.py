@@ -295,8 +295,9 @@ def entry_of(suite: Suite, cell: Cell, values: list[Value]) -> dict[str, Any]:
                 ("spread", x.spread),
                 ("over", x.over),
                 ("dimensions", x.dimensions),
+                ("each", x.each),
             )
-            if v not in (None, "", {})
+            if v not in (None, "", {}, [])
         }
         for x in values
     ]

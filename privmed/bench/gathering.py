@@ -93,5 +93,6 @@ def _measured(suite: Suite, cell: Cell, value: dict[str, Any], origin: str) -> M
         n=value.get("n", 1),
         spread=value.get("spread"),
         over=value.get("over", ""),
+        each=value.get("each", []),
         provenance=origin,
     )

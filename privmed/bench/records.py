@@ -62,6 +62,7 @@ class Measurement:
         n: how many values went into it.
         spread: standard deviation of those over ``over``; None for a single value and for shares, whose interval follows from n.
         over: what ``n`` counts: "images", "seeds", ...
+        each: the figures behind ``value``, in an order that it shares with what it is compared to; None where there is none.
         provenance: id of the :class:`Provenance` it comes from.
     """
 
@@ -76,6 +77,7 @@ class Measurement:
     n: int = field(default=1, validator=_counted)
     spread: float | None = field(default=None, validator=_finite)
     over: str = ""
+    each: list[float | None] = Factory(list)
     provenance: str = ""
 
     @property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -16,6 +17,7 @@ DATA = "data"
 MARGIN = "margin"
 RATIO = "ratio"
 JUDGE = "judge"  # the dimension that says what a worst figure is of
+PAIRED = "images, paired"  # a margin of two runs on the same images
 UNPAIRED = "unpaired"  # a margin of two means
 CONFIDENCE = 0.95
 
@@ -78,7 +80,7 @@ def averages(plan: Plan, measurements: Sequence[Measurement]) -> list[Measuremen
         for found in groups.values():
             if len(found) == len(average.values):
                 mean = statistics.fmean(m.value for m in found.values())
-                out.append(evolve(next(iter(found.values())), value=mean, n=1, spread=None, over=""))
+                out.append(evolve(next(iter(found.values())), value=mean, n=1, spread=None, over="", each=[]))
     return out
 
 
@@ -126,7 +128,8 @@ def margins(
 ) -> list[Measurement]:
     """By how much each entry beats its control, or what share of it it reaches: seed by seed where both were run with the same seeds.
 
-    Where they share no seed the margin is the difference (or ratio) of the two means, without a spread. A margin is positive where the
+    Of two runs on the same images, whose figures are kept one by one, the spread is half of the 95 % interval of the mean difference. Where
+    they share no seed the margin is the difference (or ratio) of the two means, without a spread. A margin is positive where the
     entry is better. Measured ones that are there already stay where nothing can be paired.
     """
     cells: dict[tuple, list[Measurement]] = {}
@@ -191,9 +194,33 @@ def _against(
     seeds = {m.seed: m.value for m in rival if m.seed is not None}
     paired = [m for m in mine if m.seed in seeds]
     if paired:
-        return [evolve(about, seed=m.seed, value=compare(m.value, seeds[m.seed]), n=1, over="") for m in paired]
+        alike = {m.seed: m.each for m in rival}
+        return [
+            evolve(about, seed=m.seed, value=compare(m.value, seeds[m.seed]), n=1, over="", each=[])
+            if kind == RATIO
+            else _margin(about, m, seeds[m.seed], alike[m.seed], sign)
+            for m in paired
+        ]
     if about.cell in kept:
         return []
     means = [statistics.fmean(m.value for m in some) for some in (mine, rival)]
     count = first.n if len(mine) == 1 else len(mine)
-    return [evolve(about, seed=None, value=compare(*means), n=count, over=UNPAIRED)]
+    return [evolve(about, seed=None, value=compare(*means), n=count, over=UNPAIRED, each=[])]
+
+
+def _margin(about: Measurement, mine: Measurement, rival: float, each: list[float | None], sign: int) -> Measurement:
+    """By how much one run beats another of the same seed; with half of an interval, where both keep figures of the same images."""
+    plain = evolve(about, seed=mine.seed, value=sign * (mine.value - rival), n=1, over="", each=[])
+    if len(mine.each) != len(each):
+        return plain
+    apart = [sign * (a - b) for a, b in zip(mine.each, each) if a is not None and b is not None]
+    if len(apart) < 2:
+        return plain
+    return evolve(plain, value=statistics.fmean(apart), n=len(apart), spread=half_interval(apart), over=PAIRED, each=[])
+
+
+def half_interval(values: Sequence[float]) -> float:
+    """Half of the 95 % interval of a mean, after Student."""
+    from scipy.stats import t
+
+    return float(t.ppf((1 + CONFIDENCE) / 2, len(values) - 1)) * statistics.stdev(values) / math.sqrt(len(values))

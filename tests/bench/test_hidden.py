@@ -201,6 +201,8 @@ def test_answers_to_one_scan_are_judged_as_one(toys):
     assert found["dice", "one", "", ""].value == pytest.approx(2 / 3, abs=0.05)
     assert found["dice-together", "one", "", ""].value > 0.85  # as good as one that finds it
     assert found["disagreement", "one", "", ""].value == pytest.approx(2 / 3)
+    kept = found["dice-together", "one", "", ""]  # of every image, for those who compare
+    assert sum(kept.each) / 3 == pytest.approx(kept.value, abs=1e-4)
     assert ("foretold", "one", "", "") not in found  # all scans alike
     plan["settings"]["covers"] = 1
     assert ("dice-together", "one", "", "") not in values(make_plan(plan), toys)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from attrs import evolve
-from scipy.stats import binomtest
+from scipy.stats import binomtest, ttest_rel
 
 from privmed.bench.contracts import Quantity, Suite
 from privmed.bench.documents import fill_file
@@ -84,6 +84,25 @@ def test_margins_pair_seeds(records):
     found = [m for m in records.measurements if m.metric == "margin"]
     assert [(m.seed, m.dimensions["over"]) for m in found] == [(0, "noise"), (1, "noise")]
     assert [m.value for m in found] == pytest.approx([0.37, 0.59])
+
+
+def test_margins_pair_images_where_both_keep_them(plan):
+    """The interval of the mean difference is that of the paired t-test; an image that either has no figure of does not count."""
+    mine, theirs = [0.1, 0.4, 0.2, 0.3, None], [0.3, 0.5, 0.6, 0.4, 0.9]
+    found = [evolve(dice("ours", 0.25), each=mine), evolve(dice("noise", 0.54), each=theirs)]
+    (margin,) = margins(plan, found, QUANTITIES.get)
+    test = ttest_rel(theirs[:4], mine[:4])
+    low, high = test.confidence_interval()
+    assert margin.value == pytest.approx((low + high) / 2)  # lower Dice is better
+    assert margin.spread == pytest.approx((high - low) / 2)
+    assert (margin.n, margin.over, margin.each) == (4, "images, paired", [])
+
+
+@pytest.mark.parametrize("each", [[], [0.3, 0.5], [0.3, None, None, None, None]])
+def test_margins_of_other_images_have_no_interval(plan, each):
+    found = [evolve(dice("ours", 0.25), each=[0.1, 0.4, 0.2, 0.3, None]), evolve(dice("noise", 0.5), each=each)]
+    (margin,) = margins(plan, found, QUANTITIES.get)
+    assert (margin.value, margin.spread) == (pytest.approx(0.25), None)
 
 
 def test_margins_without_a_common_seed_are_differences_of_means(plan):
