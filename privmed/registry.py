@@ -21,7 +21,7 @@ from privmed.errors import MethodNotFoundError, PluginError, PrivmedError, Setti
 from privmed.hooks import GROUPS, METHODS
 from privmed.hooks import PARTS as PARTS
 from privmed.plugin_contract import Refused, collect
-from privmed.settings import merge, structure
+from privmed.settings import merge, parse_named, structure
 
 if TYPE_CHECKING:
     from privmed.interfaces import Analyzer, Hider, Method, Protector, Watermarker
@@ -172,12 +172,18 @@ def create(
 def part(kind: str, name: str, **settings: Any) -> Any:
     """Create a part of a comparison: an exploiter, a defence, a detector, a metric or a reader.
 
+    Args:
+        kind: of the part.
+        name: of an installed one; settings may follow it in brackets, ``adversarial[epsilon=8/255]``, as a plan's grid has them.
+        settings: those of its ``Config``, beside them.
+
     Raises:
         MethodNotFoundError, PluginError: see :func:`load`.
         SettingsError: for settings that do not exist or are out of range, all at once.
     """
+    name, own = parse_named(name)
     cls = load(kind, name)
-    return cls(structure(cls.Config, settings, name))
+    return cls(structure(cls.Config, {**own, **settings}, name))
 
 
 def hider(name: str, weights: Any = BUNDLED, **settings: Any) -> Hider:

@@ -34,6 +34,7 @@ __all__ = [
     "merge",
     "one_of",
     "parse_assignments",
+    "parse_named",
     "positive",
     "required",
     "setting",
@@ -141,6 +142,24 @@ def parse_assignments(pairs: list[str]) -> dict[str, Any]:
                 raise SettingsError(f"--set {pair!r}: {name} was given a value of its own before.")
         node[last] = number(parsed)
     return out
+
+
+def parse_named(text: str) -> tuple[str, dict[str, Any]]:
+    """Turn ``"umed[robust=true;cycles=20]"`` into a name and its settings; values are YAML.
+
+    Raises:
+        SettingsError: for brackets that do not close or hold anything else.
+
+    Example:
+        >>> from privmed.settings import parse_named
+        >>> parse_named("umed[robust=true;cycles=20]")
+        ('umed', {'robust': True, 'cycles': 20})
+    """
+    name, bracket, rest = str(text).partition("[")
+    pairs = rest[:-1].split(";") if rest[:-1] else []
+    if bracket and (not rest.endswith("]") or not all("=" in pair for pair in pairs)):
+        raise SettingsError(f"{text}: expected NAME[setting=value;setting=value].")
+    return name.strip(), parse_assignments(pairs)
 
 
 def merge(base: Mapping[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,9 +12,8 @@ from attrs import evolve
 from privmed import registry
 from privmed.bench.plan import Entry
 from privmed.data.samples import ultrasound_phantom
-from privmed.errors import SettingsError
 from privmed.imaging.contour import contour
-from privmed.settings import parse_assignments
+from privmed.settings import parse_named
 
 REGIONS = {"ROI": "roi", "contour": "contour", "ROI and contour": "both"}
 CONSTANT = Entry(label="constant baseline", method="constant", paper="-")
@@ -69,17 +68,9 @@ def entries(kind: str, text: str, shared: dict[str, dict[str, Any]] | None = Non
 
 def _entries(kind: str, labels: Iterable[str], shared: dict[str, dict[str, Any]]) -> Iterable[Entry]:
     for label in labels:
-        name, own = parsed(label)
+        name, own = parse_named(label)
         registry.load(kind, name)
         yield Entry(label=label.strip(), method=name, settings={**shared.get(name, {}), **own})
-
-
-def parsed(text: str) -> tuple[str, dict[str, Any]]:
-    """``umed[robust=true]`` as a name and settings."""
-    name, bracket, rest = text.partition("[")
-    if bracket and not rest.endswith("]"):
-        raise SettingsError(f"{text}: expected NAME[setting=value;setting=value].")
-    return name.strip(), parse_assignments(rest[:-1].split(";")) if rest[:-1] else {}
 
 
 def control_of(entry: Entry) -> Entry:

@@ -111,7 +111,9 @@ def protection(
         str, typer.Option(help="Protectors, with commas: umed,umed[robust=true]. All installed ones by default.")
     ] = "",
     exploiters: Annotated[str, typer.Option(help="Names with commas; see privmed bench list.")] = "unet",
-    defences: Annotated[str, typer.Option(help="Names with commas; see privmed bench list.")] = "none",
+    defences: Annotated[
+        str, typer.Option(help="Names with commas, settings in brackets; see privmed bench list.")
+    ] = "none",
     seeds: Annotated[int, typer.Option(min=1, max=1000, help="How many seeds.")] = 3,
     set_: Set = None,
     engine: Engine = None,

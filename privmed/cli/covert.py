@@ -15,11 +15,13 @@ from privmed.cli.common import (
     Frame,
     Json,
     Quiet,
+    Refine,
     Reporter,
     Seed,
     Strict,
     TokenFile,
     Use,
+    bar,
     check_outputs,
     decibels,
     in_use,
@@ -60,6 +62,7 @@ def command(
     allow_lossy: AllowLossy = False,
     use: Use = "measure",
     strict: Strict = False,
+    refine: Refine = "auto",
     force: Force = False,
     seed: Seed = 0,
     device: Device = "auto",
@@ -87,8 +90,10 @@ def command(
     from privmed.imaging.capture import write_capture
     from privmed.imaging.segmentation import check_described, check_segmentable, write_segmentation
     from privmed.pipeline import best_covers, of_images, tuned_hider
+    from privmed.refine import steps_of
 
     fidelity(use)
+    steps = steps_of(refine)
     picture = read_secret(secret, frame=frame, allow_lossy=allow_lossy)
     if seg:
         check_segmentable(picture)
@@ -110,11 +115,11 @@ def command(
         reporter.other_hider(server, client)
     chosen = list(photographs) if cover is None else best_covers(client, scan, photographs, count, seed=seed)
     weights_words, results = in_words(client, server), []
-    with whole_folder(output, overwrite=force) as folder:
+    with whole_folder(output, overwrite=force) as folder, bar(reporter, "hiding") as tick:
         for k, (prefix, (path, photograph)) in enumerate(zip(prefixes, chosen)):
             case = CovertCase(name="covert", title=f"{secret.name} in {path.name}", secret=scan, cover=photograph)
-            options = {"seed": seed + k, "prefix": prefix, "use": use, "strict": strict}
-            results.append(run_case(case, client, server, folder, **options))
+            options = {"seed": seed + k, "prefix": prefix, "use": use, "strict": strict, "refine": steps}
+            results.append(run_case(case, client, server, folder, progress=tick, **options))
         together = several.join(results, server) if many > 1 else None
         if together is not None:
             several.write(together, folder)
@@ -187,6 +192,7 @@ def _rows(result, many: int) -> list[tuple[str, str]]:
         ("stego against cover", f"{decibels(f['stego_psnr'])}, SSIM {f['stego_ssim']:.3f}"),
         ("response against cover", f"{decibels(f['response_psnr'])}, SSIM {f['response_ssim']:.3f}"),
         ("scan recovered from the stego", recovered_words(f)),
+        *([("refined", f"{f['refined']} steps")] if f["refined"] else []),
         ("read out of the response", result.outcome.words),
     ]
 

@@ -178,7 +178,7 @@ def command(
         release.finish(items, failed, judged=judged)
         if judge is not None and isinstance(judged, str):
             with bar(reporter, "judging") as tick:
-                judged = judge_release(release, source, split, items, classes, device, tick)
+                judged = judge_release(release, protector, source, split, items, classes, device, tick)
             release.finish(items, failed, judged=judged)
         if not failed:  # what is mended later has to be protected by the same fit
             fitted.unlink(missing_ok=True)
@@ -239,7 +239,9 @@ def parts_of(source, split: str | None, items: list) -> tuple[list, list]:
     return [item for item in items if item.image not in apart], tests
 
 
-def judge_release(release, source, split: str | None, items: list, classes: list[str], device: str, tick) -> dict:
+def judge_release(
+    release, protector: str, source, split: str | None, items: list, classes: list[str], device: str, tick
+) -> dict:
     """Train small exploiters on what was published."""
     from privmed.data.judge import judge, sides_of
     from privmed.devices import pick_device
@@ -250,6 +252,7 @@ def judge_release(release, source, split: str | None, items: list, classes: list
         sides_of(train, tests),
         release.target,
         classes,
+        protector=protector,
         folder=release.work.folder(),
         device=pick_device(device),
         report=lambda stage, n, total, _: tick(n, total, stage),

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from attrs import Factory, evolve, frozen
 from torch import Tensor
 
 from privmed.covert.domain import unfamiliar_secret
-from privmed.covert.fidelity import STRICTEST, error_map, judge, recovery
+from privmed.covert.fidelity import STRICTEST, error_map, fidelity, judge, recovery
 from privmed.covert.outcome import Outcome, map_picture, read_outcome
 from privmed.imaging import write_view
 from privmed.imaging.labels import encode, label_map
@@ -60,6 +61,8 @@ def run_case(
     prefix: str | None = None,
     use: str = STRICTEST,
     strict: bool = False,
+    refine: int | None = 0,
+    progress: Callable[[int, int], None] | None = None,
 ) -> CovertResult:
     """Run one case and write its PNG files into ``folder``; every figure is that of the written file.
 
@@ -73,6 +76,12 @@ def run_case(
         prefix: of the file names; the case's name by default.
         use: what the recovered scan is for (see :mod:`privmed.covert.fidelity`).
         strict: refuse a recovered scan that falls short of the use, instead of warning.
+        refine: steps that the stego is refined by; None for as many as help, where the scan would fall short of the use.
+        progress: of hiding, see :meth:`Hider.hide`.
+
+    Raises:
+        SettingsError: for steps of a hider whose recovery has no gradient.
+        VerificationError: when the scan cannot be read out of the stego again, or falls short of the use, if ``strict``.
     """
     start = f"{case.name}-" if prefix is None else prefix
     result = CovertResult(case, {})
@@ -85,10 +94,11 @@ def run_case(
         result.images["difference"] = difference(run.stego, run.cover)
         recovered, figures, warning = verify(run, client, case.title, use=use, strict=strict)
         result.images.update(recovered=recovered, error=error_map(recovered, run.secret, figures))
-        result.figures.update(figures)
+        result.figures.update(figures, refined=run.refined)
         result.warnings.extend([warning] if warning else [])
 
-    steps = hide(client) | png(path("stego"), overwrite=overwrite, check=check)
+    sent = hide(client, refine=refine, falls_short=falls_short(client, use), progress=progress)
+    steps = sent | png(path("stego"), overwrite=overwrite, check=check)
     if server is not None:
         steps |= analyze(server) | png(path("response"), overwrite=overwrite) | recover(client) | decode(server)
     run = steps(case.secret, case.cover, mask=case.mask, seed=seed)
@@ -129,6 +139,12 @@ def verify(
     figures = recovery(recovered, run.secret)
     warning = judge(client, figures, what, use=use, strict=strict)
     return recovered, run.similarity("stego") | figures, warning
+
+
+def falls_short(client: Hider, use: str) -> Callable[[Run], bool]:
+    """Whether what a hider recovers from the stego of a run, as a file holds it, is less than a use asks for."""
+    wanted, read = fidelity(use), recover(client)
+    return lambda run: bool(wanted.shortfalls(recovery(read(run).recovered.clamp(0, 1), run.secret)))
 
 
 def _read(result: CovertResult, run: Run, server: Analyzer) -> Outcome:

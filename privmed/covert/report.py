@@ -63,7 +63,7 @@ def case_view(result: CovertResult) -> dict[str, Any]:
         "warnings": [_without(w, result.case.title) for w in result.warnings],
         "cover": data_uri(i["cover"]),
         "stego": data_uri(i["stego"]),
-        "stego_figure": f"{f['stego_psnr']:.1f} dB, SSIM {f['stego_ssim']:.3f}",
+        "stego_figure": f"{f['stego_psnr']:.1f} dB, SSIM {f['stego_ssim']:.3f}{_refined(f)}",
         "strips": _strips(result),
         "eavesdropper": [
             picture(
@@ -76,6 +76,11 @@ def case_view(result: CovertResult) -> dict[str, Any]:
             ),
         ],
     }
+
+
+def _refined(figures: dict[str, float]) -> str:
+    """By how many steps a stego was refined, if it was."""
+    return f", refined by {figures['refined']} steps" if figures.get("refined") else ""
 
 
 def _outcome(result: CovertResult) -> str:

@@ -1,6 +1,6 @@
 """A quick judgement of what was published: what small exploiters learn from it, told beside what they learn from the originals.
 
-A hint, not a proof: the networks are small, train for a few minutes and have one defence. ``privmed bench protection`` judges at length.
+A hint, not a proof: the networks are small, train for a few minutes and have two defences. ``privmed bench protection`` judges at length.
 """
 
 from __future__ import annotations
@@ -24,6 +24,11 @@ from privmed.metrics import dice
 
 SIDE, FEWEST, MOST = 128, 8, 200  # of images; how many of them are needed, and how many are looked at
 HELD = 0.25  # of the groups, which are judged on
+DEFENCES = {
+    1: ("blur", "jpeg60"),
+    3: ("grey", "blur"),
+}  # cheap ones that undo most, by the channels of what is published
+OUTLIVED = {"waves": ("blur", "notch")}  # of methods made to outlive those; each defence is one more training
 PROTOCOL = Protocol(epochs=25, learning_rate=1e-3, batch=8, width=8)
 UNJUDGED = "no: what models learn from these images was not measured (privmed protect --judge quick)"
 
@@ -65,6 +70,7 @@ def judge(
     published: Callable[[Item], Path],
     classes: list[str],
     *,
+    protector: str = "",
     folder: Path | None = None,
     device: str = "cpu",
     report: Report | None = None,
@@ -76,6 +82,7 @@ def judge(
         sides: from :func:`sides_of`.
         published: where the protected copy of an image lies.
         classes: names of classes, in the order of their numbers; none with masks.
+        protector: name of what protected them, which says how it is undone.
         folder: keeps what an interrupted run has done.
         device: where networks compute.
         report: told how far it is.
@@ -83,7 +90,7 @@ def judge(
 
     Returns:
         Dice of masks or accuracy of classes: of the constant baseline, of exploiters of the originals (``unprotected``) and of what is
-        published, ``undefended`` and after the cheapest ``defence``: averaging the channels in colour, a blur in grey.
+        published: ``undefended``, and ``defended`` by the ``defence`` after which most is learnt; ``defences`` has each by name.
 
     Raises:
         InputError: for an image or mask that cannot be read.
@@ -91,24 +98,33 @@ def judge(
     judged = loaded(sides.judged, lambda i: i.image, classes)
     clean, protected = (loaded(sides.train, where, classes) for where in (lambda i: i.image, published))
     network, metric = ("resnet18", "accuracy") if classes else ("unet", "dice")
-    defence = "grey" if protected[0].shape[1] == 3 else "blur"
-    runs = {"unprotected": (clean, "none"), "undefended": (protected, "none"), "defended": (protected, defence)}
+    tried = OUTLIVED.get(protector, DEFENCES[protected[0].shape[1]])
+    runs = {"unprotected": (clean, "none"), "undefended": (protected, "none")}
+    runs |= {f"after {name}": (protected, name) for name in tried}
     found: dict[str, Any] = {"metric": metric, "network": network, "images": [len(clean[0]), len(judged[0])]}
-    found |= {"width": protocol.width, "epochs": protocol.epochs, "size": SIDE, "defence": defence}
+    found |= {"width": protocol.width, "epochs": protocol.epochs, "size": SIDE}
     found["constant"] = round(baseline(clean[1], judged[1]), 4)
+    reached: dict[str, float] = {}
     for n, (name, (train, change)) in enumerate(runs.items()):
 
         def tell(_: str, done: int, total: int, figures: dict[str, float], n: int = n, name: str = name) -> None:
             if report is not None:
                 report(f"judging: {name}", n * total + done, len(runs) * total, figures)
 
-        fitting = Fitting(tell, folder / f"judge-{name}.pt" if folder else None)
+        fitting = Fitting(tell, kept(folder, name) if folder else None)
         fitting.of = f"{name} {change} {protocol} {digest(train)} {digest(judged)}"
         outcome = exploit(network, train, judged, evolve(protocol), change, device=device, fitting=fitting)
-        found[name] = round(outcome.last[metric], 4)
+        reached[name] = round(outcome.last[metric], 4)
     for name in runs if folder else ():
-        (folder / f"judge-{name}.pt").unlink(missing_ok=True)
-    return found
+        kept(folder, name).unlink(missing_ok=True)
+    after = {name: reached.pop(f"after {name}") for name in tried}
+    worse = max(after, key=after.__getitem__)  # for the publisher
+    return found | reached | {"defence": worse, "defended": after[worse], "defences": after}
+
+
+def kept(folder: Path, name: str) -> Path:
+    """Where an interrupted run leaves a training."""
+    return folder / f"judge-{name.replace(' ', '-')}.pt"
 
 
 def loaded(items: list[Item], where: Callable[[Item], Path], classes: list[str]) -> tuple[Tensor, Tensor]:
@@ -147,9 +163,10 @@ def digest(data: tuple[Tensor, Tensor]) -> str:
 def sentences(found: dict[str, Any]) -> list[tuple[str, str]]:
     """What people are told: names and values."""
     what = "Dice" if found["metric"] == "dice" else "accuracy"
+    others = [f"after {n} {v:.2f}" for n, v in found.get("defences", {}).items() if n != found["defence"]]
     values = f"{found['unprotected']:.2f} from the originals, {found['undefended']:.2f} from what is published"
     return [
         (f"a small {found['network']} learns", f"{what} {values}"),
-        (f"after {'averaging channels' if found['defence'] == 'grey' else 'a blur'}", f"{found['defended']:.2f}"),
+        (f"after the defence {found['defence']}", "; ".join([f"{found['defended']:.2f}", *others])),
         ("who looks at no image", f"{found['constant']:.2f}"),
     ]

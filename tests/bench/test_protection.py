@@ -13,16 +13,18 @@ from attrs import evolve
 from PIL import Image
 from safetensors import safe_open
 
-from privmed.bench.engine import open_suite, run_plan
+from privmed.bench.defences import Adversarial
+from privmed.bench.engine import key_of, open_suite, run_plan
 from privmed.bench.exploiters import Protocol, exploit
 from privmed.bench.fingerprint import fingerprint
 from privmed.bench.plan import make_plan
 from privmed.bench.runlog import RunLog
-from privmed.bench.shorthand import parsed, protectors
+from privmed.bench.shorthand import protectors
 from privmed.cli import run
 from privmed.data.folders import ImageFolder
-from privmed.errors import InputError, SettingsError
+from privmed.errors import InputError, PrivmedError, SettingsError
 from privmed.interfaces.fitting import Fitting
+from privmed.settings import parse_named
 from privmed.training.surrogate import Surrogate
 
 QUICK = {"epochs": 1, "learning_rate": 1e-3, "batch": 2, "width": 2}
@@ -134,6 +136,60 @@ def test_a_defence_added_later_needs_no_new_protection(folder, tmp_path, monkeyp
     assert {m.method for m in found.measurements} == {"noise", "lsp"}
 
 
+STRENGTHS = ["adversarial", "adversarial[epsilon=8/255;steps=2]", "adversarial[epsilon=12/255;steps=2]"]
+
+
+def test_one_defence_is_asked_for_at_several_strengths(folder, tmp_path, monkeypatch):
+    """Each is a cell of its own under its own name, and what it trains on is that strong."""
+    found, honest = {}, Adversarial.harden
+
+    def harden(defence, images, loss):
+        out = honest(defence, images, loss)
+        found.setdefault(round(defence.config.epsilon * 255), []).append(float((out - images).abs().max()) * 255)
+        return out
+
+    monkeypatch.setattr(Adversarial, "harden", harden)
+    plan, out = plan_of(grid={"defence": STRENGTHS}), tmp_path / "out"
+    measured = run_plan(plan, tmp_path, out).records.measurements
+    assert {m.dimensions["defence"] for m in measured if m.metric == "dice"} == set(STRENGTHS)
+    assert sorted(found) == [4, 8, 12]
+    assert all(max(changes) == pytest.approx(epsilon, abs=0.01) for epsilon, changes in found.items())
+    found.clear()
+    run_plan(plan, tmp_path, out)
+    assert not found  # known
+
+
+def test_settings_of_a_defence_tell_runs_apart_and_leave_those_without_as_they_were(folder, tmp_path):
+    suite = open_suite(plan_of(grid={"defence": STRENGTHS}), tmp_path, tmp_path / "out")
+    plain, *set_ = suite.cells()
+    assert len({key_of(suite, cell) for cell in (plain, *set_)}) == 3
+    alone = open_suite(plan_of(grid={"defence": STRENGTHS[:1]}), tmp_path, tmp_path / "out")
+    assert key_of(suite, plain) == key_of(alone, *alone.cells())
+    assert "defence" not in suite.identity(plain)  # but in its dimensions, as ever
+    assert plain.dimensions["defence"] == "adversarial"
+
+
+@pytest.mark.parametrize(
+    ("defence", "words"),
+    [
+        ("adversarial[epsilon=2]", r"adversarial: epsilon must lie in \[0, 1\], got 2"),
+        (
+            "adversarial[epsilom=1]",
+            "adversarial: no setting 'epsilom'; there are epsilon, steps. Did you mean 'epsilon'",
+        ),
+        ("blur[sigma=2]", "blur: no setting 'sigma'"),
+        ("adversarial[epsilon]", r"expected NAME\[setting=value"),
+        ("adversarial[epsilon=8/255", r"expected NAME\[setting=value"),
+        ("adversarail[epsilon=8/255]", "no defence is called 'adversarail'.* Did you mean 'adversarial'"),
+    ],
+)
+def test_settings_that_a_defence_does_not_have_are_refused_before_anything_runs(folder, tmp_path, defence, words):
+    with pytest.raises(PrivmedError, match=words):
+        run_plan(plan_of(grid={"defence": ["none", defence]}), tmp_path, tmp_path / "out")
+    log = tmp_path / "out/runs.jsonl"
+    assert not log.is_file() or not log.read_text()
+
+
 def test_what_cannot_run_is_refused_before_anything_runs(folder, tmp_path):
     for plan, words in (
         (plan_of(grid={"exploiters": ["unet"]}), "not exploiters. Did you mean 'exploiter'"),
@@ -157,9 +213,9 @@ def test_short_form_of_a_plan():
     strong = found[found["umed[epsilon=8/255]"].control]
     assert strong.label == "noise, ROI and contour, 8/255"
     assert strong.settings == {"where": "both", "epsilon": 8 / 255}
-    assert parsed("umed[robust=true;cycles=3]") == ("umed", {"robust": True, "cycles": 3})
+    assert parse_named("umed[robust=true;cycles=3]") == ("umed", {"robust": True, "cycles": 3})
     with pytest.raises(SettingsError, match="expected NAME"):
-        parsed("umed[robust=true")
+        parse_named("umed[robust=true")
 
 
 def test_short_form_of_the_command(folder, tmp_path, capsys):

@@ -9,6 +9,7 @@ import pytest
 from attrs import evolve
 from PIL import Image
 
+from privmed.bench.exploiters import Outcome
 from privmed.cli import run
 from privmed.data import judge as judging
 from privmed.data.samples import ultrasound_phantom
@@ -59,12 +60,19 @@ def test_it_says_what_was_learnt_undefended_and_after_a_defence(folder, tmp_path
     assert protect(folder, tmp_path / "out", "--judge", "quick", "--json") == 0
     found = json.loads(capsys.readouterr().out)["judged"]
     assert found["images"] == [8, 3]
-    assert (found["metric"], found["defence"], found["epochs"], found["width"]) == ("dice", "blur", 2, 2)
+    assert list(found["defences"]) == ["blur", "jpeg60"]
+    worse = max(found["defences"], key=found["defences"].get)
+    assert found["defended"] == found["defences"][worse]
+    assert (found["metric"], found["defence"], found["epochs"], found["width"]) == ("dice", worse, 2, 2)
     assert all(0 <= found[name] <= 1 for name in ("constant", "unprotected", "undefended", "defended"))
     assert all(line["judged"] == found for line in manifest(tmp_path / "out"))
     assert not list(tmp_path.glob(".out*"))
     assert protect(folder, tmp_path / "again", "--judge", "quick") == 0
-    assert "a small unet learns" in capsys.readouterr().out
+    said = " ".join(capsys.readouterr().out.split())
+    assert "a small unet learns" in said
+    other = next(name for name in found["defences"] if name != worse)
+    assert f"after the defence {worse}" in said
+    assert f"{found['defended']:.2f}; after {other} {found['defences'][other]:.2f}" in said
 
 
 def test_exploiters_get_what_was_published_and_are_judged_on_clean_test_images(folder, tmp_path, monkeypatch):
@@ -75,10 +83,10 @@ def test_exploiters_get_what_was_published_and_are_judged_on_clean_test_images(f
         lambda n, train, test, *a, **k: seen.append((train, test, a[1])) or honest(n, train, test, *a, **k),
     )
     assert protect(folder, tmp_path / "out", "--split", "train", "--judge", "quick", "-q") == 0
-    (clean, test, _), (bare, _, none), (defended, _, blur) = seen
-    assert (none, blur) == ("none", "blur")
+    (clean, test, _), (bare, _, none), (defended, _, blur), (again, _, jpeg) = seen
+    assert (none, blur, jpeg) == ("none", "blur", "jpeg60")
     assert 0 < float((bare[0].float() - clean[0].float()).abs().max()) <= 8  # scaling overshoots
-    assert bool((bare[0] == defended[0]).all())
+    assert bool((bare[0] == defended[0]).all() and (bare[0] == again[0]).all())
     assert len(test[0]) == 3
     with Image.open(folder / "images/p8.png") as file:
         wanted = np.array(file.convert("RGB").resize((32, 32), Image.Resampling.LANCZOS))[..., 0]
@@ -99,11 +107,11 @@ def test_an_interrupted_judgement_goes_on_and_a_finished_one_is_not_repeated(fol
     assert protect(folder, parts, "--judge", "quick", "-q") == 130
     assert {line["judged"] for line in manifest(parts)} == {judging.UNJUDGED}
     assert protect(folder, parts, "--judge", "quick", "-q", "--resume") == 0
-    assert kept == [1, 2, 1, 2, 1, 2]
+    assert kept == [1, 2] * 4
     assert (parts / "manifest.jsonl").read_bytes() == (whole / "manifest.jsonl").read_bytes()
     assert protect(folder, parts, "--judge", "quick", "-q", "--resume") == 0
     assert protect(folder, parts, "-q", "--resume") == 0
-    assert len(kept) == 6
+    assert len(kept) == 8
     assert isinstance(manifest(parts)[0]["judged"], dict)
 
 
@@ -135,4 +143,28 @@ def test_classes_are_judged_by_accuracy(tmp_path, capsys):
     command = ["protect", str(tmp_path / "set"), "-o", str(tmp_path / "out"), "--protector", "noise"]
     assert run([*command, "--judge", "quick", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)["judged"]
-    assert (found["metric"], found["network"], found["defence"]) == ("accuracy", "resnet18", "grey")
+    assert (found["metric"], found["network"], list(found["defences"])) == ("accuracy", "resnet18", ["grey", "blur"])
+
+
+@pytest.mark.parametrize(("protector", "tried"), [("noise", ["blur", "jpeg60"]), ("waves", ["blur", "notch"])])
+def test_defences_fit_the_method_and_the_worse_of_two_is_told(folder, tmp_path, capsys, monkeypatch, protector, tried):
+    """After the second defence everything is learnt: that is what the publisher has to hear."""
+
+    def exploit(network, train, test, protocol, defence, **more):
+        value = {"none": 0.9, tried[1]: 0.8}.get(defence, 0.1)
+        return Outcome(last={"dice": value}, best={}, curve=[], per_image=[])
+
+    monkeypatch.setattr(judging, "exploit", exploit)
+    command = ["protect", str(folder), "-o", str(tmp_path / "out"), "--protector", protector]
+    assert run([*command, "--judge", "quick", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["judged"]
+    assert found["defences"] == {tried[0]: 0.1, tried[1]: 0.8}
+    assert (found["defence"], found["defended"]) == (tried[1], 0.8)
+    assert all(line["judged"] == found for line in manifest(tmp_path / "out"))
+    assert dict(judging.sentences(found))[f"after the defence {tried[1]}"] == f"0.80; after {tried[0]} 0.10"
+
+
+def test_a_judgement_of_an_earlier_version_is_told_still():
+    found = {"metric": "dice", "network": "unet", "constant": 0.2, "unprotected": 0.7, "undefended": 0.1}
+    rows = dict(judging.sentences({**found, "defence": "blur", "defended": 0.6}))
+    assert rows["after the defence blur"] == "0.60"

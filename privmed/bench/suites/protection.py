@@ -27,7 +27,7 @@ from privmed.data.folders import cut_validation
 from privmed.errors import InputError, SettingsError
 from privmed.files import make_folder
 from privmed.interfaces.fitting import Fitting
-from privmed.settings import between, setting, side
+from privmed.settings import between, parse_named, setting, side
 
 CONSTANT = "constant"
 EPSILON = 4 / 255  # full scale of a picture where the settings name none
@@ -79,7 +79,7 @@ class Protection(Suite):
                 check_task(registry.part("exploiter", one), truth)
             self._check_methods(name, "segmentation" if truth.ndim == 4 else "classification")
         for one in self._named("defence"):
-            registry.load("defence", one)
+            registry.part("defence", one)
 
     def _check_methods(self, data: str, task: str) -> None:
         for entry in self.context.plan.entries:
@@ -140,7 +140,8 @@ class Protection(Suite):
 
     def identity(self, cell: Cell) -> dict[str, Any]:
         metrics = self.judges(cell.data)
-        parts = [registry.load(kind, cell.dimensions[kind]) for kind in ("exploiter", "defence")]
+        names = {kind: parse_named(cell.dimensions[kind])[0] for kind in ("exploiter", "defence")}
+        parts = [registry.load(kind, name) for kind, name in names.items()]
         modules = {
             "privmed.bench.exploiters",
             "privmed.metrics",
