@@ -13,6 +13,7 @@ BUILT_IN: dict[str, dict[str, str]] = {
         **dict.fromkeys(
             ("notch", "bandstop", "outline", "clean10", "clean50", "early-stop", "instance"), "privmed.bench.adaptive"
         ),
+        **dict.fromkeys(("mixed", "inpaint"), "privmed.bench.combined"),
     },
     "detector": {
         **dict.fromkeys(("recover", "cooccurrence"), "privmed.bench.detectors"),

@@ -11,11 +11,13 @@ from attrs import evolve
 
 from privmed import registry
 from privmed.bench.adaptive import WINDOW
+from privmed.bench.combined import FILTERS
 from privmed.bench.exploiters import Protocol, exploit, owned
 from privmed.bench.plan import Worst, make_plan
 from privmed.bench.records import Measurement
 from privmed.bench.summary import margins, worst
 from privmed.data.samples import ultrasound_phantom
+from privmed.imaging.contour import contour
 
 QUICK = Protocol(epochs=2, width=4, batch=4, learning_rate=1e-3)
 
@@ -62,6 +64,41 @@ def test_a_bilateral_filter_takes_a_grain_and_leaves_an_edge():
     assert int((found[..., :14] - 61).abs().max()) <= 2
     assert int(found[..., 15].max()) < 70
     assert int(found[..., 16].min()) > 150
+
+
+def test_every_filter_is_drawn_for_every_image_anew():
+    """Of many draws each filter makes its share, the masks stay, and the seed decides."""
+    images, masks = phantoms(1)
+    colour = torch.cat([images, images // 2, images // 3], 1).float() / 255
+    alone = [change(colour).clamp(0, 1) for change in FILTERS]
+    many, kept = defence("mixed").augment(
+        colour.expand(64, -1, -1, -1), masks.expand(64, -1, -1, -1), np.random.default_rng(0)
+    )
+    which = [[n for n, one in enumerate(alone) if torch.allclose(image[None], one, atol=1e-6)] for image in many]
+    assert all(len(found) == 1 for found in which)
+    assert {n for (n,) in which} == set(range(len(FILTERS)))
+    assert torch.equal(kept, masks.expand(64, -1, -1, -1))
+    again = [defence("mixed").augment(colour, masks, np.random.default_rng(s))[0] for s in (5, 5, 0, 1, 2, 3)]
+    assert torch.equal(again[0], again[1])
+    assert len({x.numpy().tobytes() for x in again}) > 2
+
+
+def test_outlines_are_painted_over_by_what_lies_beside_them():
+    masks = torch.zeros(2, 1, 64, 64, dtype=torch.uint8)
+    masks[0, :, 16:48, 16:48] = 1
+    masks[1, :, 4:24, 30:60] = 1
+    plain = torch.full((2, 1, 64, 64), 90, dtype=torch.uint8)
+    bands = contour(masks.float(), 3) > 0
+    marked = plain + (bands * 40).byte()
+    found = defence("inpaint").purify(marked, masks)
+    assert torch.equal(found, plain)  # nothing of the outline is left
+    elsewhere = marked.clone()
+    elsewhere[..., -3:, -3:] = 200
+    assert (defence("inpaint").purify(elsewhere, masks)[..., -3:, -3:] == 200).all()  # and nothing else changes
+    other = plain.clone()
+    other[1, :, 16, 20:44] = 200  # where the first image has its outline
+    assert int(defence("inpaint").purify(other, masks)[1, :, 16, 20:28].max()) < 120
+    assert torch.equal(defence("inpaint").purify(marked, torch.tensor([0, 1])), marked)  # classes have no outlines
 
 
 @pytest.mark.parametrize("name", ["notch", "bandstop"])
