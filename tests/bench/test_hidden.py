@@ -101,13 +101,22 @@ def test_weights_lie_in_the_folder_of_models(toys, tmp_path):
         run_plan(plan, toys, toys / "other")
 
 
-def test_nothing_is_analysed_behind_a_hider_of_files(toys):
+def test_a_scan_sent_as_a_file_is_analysed_by_who_takes_it_out(toys):
+    """As well as bare images, since it is one; no answer goes back in a photograph."""
     plain = {"suite": "covert", "data": "scans", "entries": [{"label": "bright", "method": "bright"}]}
-    plan = make_plan({**plain, "grid": {"cover": ["photos"], "hider": ["pocket"]}, "settings": {"size": 64}})
-    with pytest.raises(
-        SettingsError, match="pocket carries files under a key; it hides no image that could be analysed"
-    ):
-        run_plan(plan, toys, toys / "out")
+    grid = {"cover": ["photos"], "hider": ["none", "pocket"]}
+    plan = make_plan({**plain, "grid": grid, "settings": {"size": 64, "room": 96, "covers": 2, "nothing": True}})
+    found = {}
+    for m in run_plan(plan, toys, toys / "out").records.measurements:
+        found[m.fields.get("hider", ""), m.metric, m.fields.get("pair", "")] = m
+    assert registry.load("hider", "pocket").kept["size"] == (96, 96, 3)
+    assert found["pocket", "dice", ""].value == found["", "dice", ""].value
+    assert (found["pocket", "identical", ""].value, found["pocket", "identical", ""].n) == (1, 6)
+    assert found["pocket", "psnr", "stego-cover"].value == pytest.approx(-20 * math.log10(1 / 255), abs=1e-3)
+    assert {pair for hider, _, pair in found if hider == "pocket"} == {"", "stego-cover"}
+    plan = make_plan({**plain, "grid": {**grid, "wire": ["png", "jpeg90"]}, "settings": {"size": 64}})
+    with pytest.raises(SettingsError, match="what pocket carries does not arrive through jpeg90"):
+        run_plan(plan, toys, toys / "other")
 
 
 def test_covert_analysis_beside_bare_images(toys):

@@ -7,7 +7,8 @@ images; the area under the ROC curve is that of all answers. The answers to a sc
 all by the same recipes. An eavesdropper runs the hider with public weights, and a key of his own where there are keys, on
 the stego; the pair ``secret-public`` is what he reads. Another one has no weights, but pairs of a stego and its scan, made of training
 images in the same way, from which he learns: ``secret-leaked`` is what he reads, ``secret-mean`` the mean of the scans that he has.
-With the setting ``costs`` every step tells what it costs who does it, an image, by itself.
+Behind a hider that carries files nothing can be analysed: whoever has its key gets the scan as it was, and analyses that. With the setting
+``costs`` every step tells what it costs who does it, an image, by itself.
 """
 
 from __future__ import annotations
@@ -30,11 +31,11 @@ from privmed.bench.data import Sample
 from privmed.bench.fingerprint import fingerprint
 from privmed.bench.leaks import Eavesdropper, EavesdropperConfig, counts, drawn, listening
 from privmed.bench.pairs import BARE, Pair, Training
-from privmed.bench.suites.hiding import ImagesConfig, sampled, secret_of, valued
+from privmed.bench.suites.hiding import ImagesConfig, as_file, sampled, secret_of, valued
 from privmed.covert.domain import no_stego
 from privmed.errors import SettingsError, WeightsError, did_you_mean
 from privmed.imaging import quantise
-from privmed.interfaces import Analyzer, Hider
+from privmed.interfaces import Analyzer, FileHider, Hider
 from privmed.interfaces.analyzer import probabilities
 from privmed.metrics import silent
 from privmed.pipeline import (
@@ -52,7 +53,7 @@ from privmed.pipeline import (
     resize,
     tuned_hider,
 )
-from privmed.settings import setting
+from privmed.settings import setting, side
 from privmed.shared_key import with_key
 
 TUNED = "tuned"
@@ -81,6 +82,7 @@ class CovertConfig(ImagesConfig):
     leaked: list[int] = setting(
         Factory(list), "numbers of pairs from which an eavesdropper without weights learns", counts
     )
+    room: int = setting(672, "side of the photographs of hiders that carry files, which need more room", side())
     costs: bool = setting(False, "what hiding, analysing and recovering cost, an image by itself")
     eavesdropper: EavesdropperConfig = setting(Factory(EavesdropperConfig), "how he learns")
 
@@ -102,6 +104,7 @@ class Covert(Suite):
         "foretold": Quantity(title="rank correlation of disagreement and Dice", better="lower"),
         "nothing-refused": Quantity(title="nothing hidden: said so, or nothing marked", share=True),
         "hidden-refused": Quantity(title="scan hidden: said that nothing is", better="lower", share=True),
+        "identical": Quantity(title="recovered without any change", share=True),
         "parameters": Quantity(title="parameters", unit="M", better="lower"),
         **COSTS,
     }
@@ -113,7 +116,12 @@ class Covert(Suite):
                 raise SettingsError(
                     f"wire: there is no {where['wire']!r}; there are {', '.join(WIRES)}.{did_you_mean(where['wire'], WIRES)}"
                 )
-            if where["hider"] != BARE and self.config.leaked:
+            if where["wire"] != PNG and (courier := self.courier(where["hider"])):
+                raise SettingsError(
+                    f"entry {cell.entry.label!r}: what {courier.name} carries does not arrive through {where['wire']}. "
+                    "Give the entry a grid of its own, or leave that out."
+                )
+            if self.hides(cell) and self.config.leaked:
                 drawn(*map(len, self._training(cell.data, where["cover"])), max(self.config.leaked), cell.seed)
             if training := self.training(cell.entry.label, cell.data, where["hider"], cell.seed):
                 server = training.untrained()
@@ -134,7 +142,8 @@ class Covert(Suite):
             return None
         if hider == TUNED:
             raise SettingsError(f"entry {label!r}: is trained here, so the plan's grid must name its hiders.")
-        pair = Pair(analyzer=entry.method, settings=entry.settings, hider=self._located(hider), data=data, seed=seed)
+        sees = BARE if self.courier(hider) else self._located(hider)
+        pair = Pair(analyzer=entry.method, settings=entry.settings, hider=sees, data=data, seed=seed)
         folder, context = Path(self.context.plan.folder), self.context
         templates = [context.within(folder, name) for name in self.config.recipes]
         return Training(pair, templates, context.root, context.cache.folder, context.device)
@@ -168,13 +177,26 @@ class Covert(Suite):
         return method
 
     def client(self, cell: Cell) -> Hider | None:
-        """The hider in front of an analyzer; None for bare images."""
+        """The hider in front of an analyzer; None where it sees bare images."""
         hider, where = cell.dimensions["hider"], (cell.entry.label, cell.data)
-        if hider == BARE:
+        if not self.hides(cell):
             return None
         if hider == TUNED or self.training(*where, hider, cell.seed):
             return self._tuned(self.server(cell))
         return self.public(hider, SENDER)
+
+    def hides(self, cell: Cell) -> bool:
+        """Whether the analyzer of a cell works on hidden images."""
+        hider = cell.dimensions["hider"]
+        return hider != BARE and self.courier(hider) is None
+
+    @functools.cache  # noqa: B019
+    def courier(self, hider: str) -> FileHider | None:
+        """The hider of that name, where it carries files."""
+        name = hider.partition(":")[0]
+        if name in (BARE, TUNED) or not issubclass(registry.load("hider", name), FileHider):
+            return None
+        return registry.create("hider", name, registry.BUNDLED, self.context.device)
 
     @functools.cache  # noqa: B019
     def _tuned(self, server: Analyzer) -> Hider:
@@ -192,9 +214,9 @@ class Covert(Suite):
         return f"{name}{colon}{self.context.weights(chosen)}"
 
     @functools.cache  # noqa: B019
-    def photographs(self, name: str) -> Photographs:
+    def photographs(self, name: str, size: int) -> Photographs:
         """Covers of one source."""
-        return Photographs(self.context.dataset(name), self.config.size, self.config.covers)
+        return Photographs(self.context.dataset(name), size, self.config.covers)
 
     def eavesdroppers(self, cell: Cell) -> dict[int, Eavesdropper]:
         """Those who learnt from leaked pairs, by how many they have."""
@@ -218,7 +240,8 @@ class Covert(Suite):
             used = [x for x in (self.server(cell), self.client(cell)) if x is not None]
             weights: Any = [(x.card or {}).get("sha256", "") for x in used]
         else:
-            used = [training.untrained(), *([] if hider == BARE else [self.public(hider, SENDER)])]
+            front = [] if hider == BARE else [self.courier(hider) or self.public(hider, SENDER)]
+            used = [training.untrained(), *front]
             weights = training.about
         metrics = [*self.answers(cell).metrics, *self.context.metrics("images")]
         modules = {type(x).__module__ for x in (*used, *metrics)}
@@ -230,6 +253,7 @@ class Covert(Suite):
             "sha256": weights,
             "code": fingerprint(__name__, "privmed.bench.answers", "privmed.pipeline", *sorted(modules)),
             "metrics": [m.name for m in metrics],
+            **({"room": self.config.room} if self.courier(hider) else {}),
             **({"nothing": fingerprint("privmed.covert.domain")} if self.config.nothing else {}),
             **({"costs": fingerprint("privmed.bench.costs")} if self.config.costs else {}),
             **self._leak(cell),
@@ -237,7 +261,7 @@ class Covert(Suite):
 
     def _leak(self, cell: Cell) -> dict[str, Any]:
         """What the figures of eavesdroppers rest on beside the rest; nothing where there are none."""
-        if not self.config.leaked or cell.dimensions["hider"] == BARE:
+        if not self.config.leaked or not self.hides(cell):
             return {}
         sets = [self.context.dataset(name).digest("train") for name in (cell.data, cell.dimensions["cover"])]
         how = asdict(self.config.eavesdropper)
@@ -267,7 +291,7 @@ class Covert(Suite):
                 name, _, count = pair.partition(" of ")
                 found = [v for v in valued(key, name, values, images) if "statistic" not in v.dimensions]
                 out += [evolve(v, dimensions={**v.dimensions, "leaked": int(count)}) for v in found] if count else found
-            elif key in ("nothing-refused", "hidden-refused"):
+            elif key in ("nothing-refused", "hidden-refused", "identical"):
                 every = torch.cat(values)
                 out.append(Value(metric=key, value=float(every.mean()), n=len(every)))
             else:
@@ -291,11 +315,13 @@ class Covert(Suite):
         """What is found in one image, and how the photographs look, by pair and metric."""
         images = self.context.metrics("images")
         server, client = self.server(cell), self.client(cell)
+        if courier := self.courier(cell.dimensions["hider"]):
+            return self._carried(cell, courier, index, secret, answers, right)
         if client is None:
             with torch.no_grad():
                 found = probabilities(server.segment(secret))
             return {("", name): values for name, values in answers.judged(found, right).items()}
-        cover = self.photographs(cell.dimensions["cover"]).of(index)
+        cover = self.photographs(cell.dimensions["cover"], self.config.size).of(index)
         many = secret.expand(len(cover), -1, -1, -1)
         wire = WIRES[cell.dimensions["wire"]]
 
@@ -322,6 +348,19 @@ class Covert(Suite):
             pairs[f"secret-mean of {count}"] = quantise(one.mean).expand_as(many), many
         return out | {(pair, m.name): m(*both) for pair, both in pairs.items() for m in images}
 
+    def _carried(
+        self, cell: Cell, courier: FileHider, index: int, secret: Tensor, answers: Answers, right: Tensor
+    ) -> dict[tuple[str, str], Tensor]:
+        """The same of a scan that is sent as a file, and analysed by who took it out."""
+        cover = self.photographs(cell.dimensions["cover"], self.config.room).of(index)
+        stego, arrived = as_file(courier, secret, cover, cell.seed)
+        with torch.no_grad():
+            found = probabilities(self.server(cell).segment(arrived))
+        out = {("", name): values for name, values in answers.judged(found, right).items()}
+        out["", "identical"] = (arrived == secret).flatten(1).all(1).float()
+        images = self.context.metrics("images")
+        return out | {("stego-cover", m.name): m(stego, cover) for m in images}
+
     def _costs(self, cell: Cell, sample: Sample) -> list[Value]:
         """Parameters of both sides, and what each step costs; on one image, since nothing depends on what is in it."""
         server, client, device = self.server(cell), self.client(cell), self.context.device
@@ -331,7 +370,7 @@ class Covert(Suite):
                 _millions(server, side="server"),
                 *cost(lambda: server.segment(secret), device).values(side="server", step="analyze"),
             ]
-        cover = self.photographs(cell.dimensions["cover"]).of(0)[:1]
+        cover = self.photographs(cell.dimensions["cover"], self.config.size).of(0)[:1]
         stego = quantise(client.hide(secret, cover))
         response = quantise(server.analyze(stego))
         steps = {
@@ -340,8 +379,8 @@ class Covert(Suite):
             "recover": ("client", lambda: server.decode(client.recover(response, clamp=False))),
         }
         out = [_millions(client, side="client"), _millions(server, side="server")]
-        for step, (side, work) in steps.items():
-            out += cost(work, device).values(side=side, step=step)
+        for step, (who, work) in steps.items():
+            out += cost(work, device).values(side=who, step=step)
         return out
 
     def weights(self) -> dict[str, str]:

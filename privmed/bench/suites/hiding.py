@@ -221,15 +221,20 @@ class Hiding(Suite):
         if cell.dimensions["refine"]:
             method.refuse()
         cover = self.covers(cell, index, self.config.room)
-        key, file = SharedKey(hashlib.sha256(f"bench {cell.seed}".encode()).digest()), encode_png(to_bytes(secret))
-        stego = torch.cat([method.hide_file(file, one[None], key, generator=cell.seed) for one in cover])
-        found = [imagecodecs.png_decode(method.recover_file(one[None], key)) for one in stego]
-        recovered = torch.cat([from_bytes(pixels) for pixels in found])
+        stego, recovered = as_file(method, secret, cover, cell.seed)
         return [("stego-cover", stego, cover), ("secret-recovered", recovered, secret.expand_as(recovered))]
 
     def weights(self) -> dict[str, str]:
         cards = {e.label: self.hider(e.label).card for e in self.context.plan.entries}
         return {label: card["sha256"][:12] for label, card in cards.items() if card}
+
+
+def as_file(method: FileHider, secret: Tensor, cover: Tensor, seed: int) -> tuple[Tensor, Tensor]:
+    """A PNG of a scan (1, 3, H, W) in photographs (B, 3, H', W'), and what comes out of each again."""
+    key, file = SharedKey(hashlib.sha256(f"bench {seed}".encode()).digest()), encode_png(to_bytes(secret))
+    stego = torch.cat([method.hide_file(file, one[None], key, generator=seed) for one in cover])
+    found = [imagecodecs.png_decode(method.recover_file(one[None], key)) for one in stego]
+    return stego, torch.cat([from_bytes(pixels) for pixels in found])
 
 
 def judged(metrics: list[Metric], found: Tensor, reference: Tensor) -> dict[str, Tensor]:
