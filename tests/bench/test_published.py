@@ -36,6 +36,7 @@ NEW = (
     "covert-nothing",
     "covert-missed",
     "covert-hidemia",
+    "detection-faint",
     "large",
     "costs",
     "hiding-forks",
