@@ -25,11 +25,14 @@ FILTERS: tuple[Callable[[Tensor], Tensor], ...] = (
     FiveBits().change,
     Grey().change,
 )
-"""Of images (B, C, S, S) in [0, 1]: as they are, and after each filter that there is a defence of."""
+"""Of images (B, C, S, S) in [0, 1]: as they are, and after filters that need no mask and do not know the pattern."""
 
 
 class Mixed(Defence):
-    """Every image through a filter of its own, drawn anew in each epoch: what undoes a pattern is among them."""
+    """Every image through a filter of its own, drawn anew in each epoch.
+
+    What undoes many patterns is among them; what undoes ``waves`` (``notch``, ``bandstop``) is not.
+    """
 
     name = "mixed"
 
@@ -42,7 +45,7 @@ class Mixed(Defence):
 class Inpaint(Defence):
     """Paints over a band along outlines, where protectors change most, with what lies on both sides of it.
 
-    Bands along the outlines of the next image's mask are painted over as well, so that such a band is no sign of a lesion.
+    Bands along the outlines of the mask of the image before are painted over as well, so that such a band is no sign of a lesion.
     """
 
     name = "inpaint"

@@ -10,13 +10,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 CORE = (
+    "privmed.bench.defences",
+    "privmed.bench.filters",
     "privmed.imaging",
     "privmed.interfaces",
     "privmed.metrics",
     "privmed.nn",
     "privmed.pipeline",
     "privmed.training",
-)  # of privmed itself, what decides on pixels
+)  # of privmed itself, what decides on pixels, and what defences share
 
 
 @functools.cache

@@ -209,7 +209,10 @@ def _against(
 
 
 def _margin(about: Measurement, mine: Measurement, rival: float, each: list[float | None], sign: int) -> Measurement:
-    """By how much one run beats another of the same seed; with half of an interval, where both keep figures of the same images."""
+    """By how much one run beats another of the same seed; with half of an interval, where both keep figures of the same images.
+
+    Equally many figures are taken for those of the same images: both runs are of one plan, one data set and one part of it.
+    """
     plain = evolve(about, seed=mine.seed, value=sign * (mine.value - rival), n=1, over="", each=[])
     if len(mine.each) != len(each):
         return plain

@@ -1,4 +1,4 @@
-"""``privmed protect``: a data set in, one that misleads models trained on it out."""
+"""``privmed protect``: makes of a data set one that misleads models trained on it."""
 
 from __future__ import annotations
 

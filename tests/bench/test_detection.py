@@ -10,7 +10,7 @@ from scipy.stats import mannwhitneyu
 
 from privmed import registry
 from privmed.bench.detectors import STRAIGHT, Cooccurrence, best_threshold, neighbours, triples
-from privmed.bench.engine import open_suite, run_plan
+from privmed.bench.engine import key_of, open_suite, run_plan
 from privmed.bench.plan import make_plan
 from privmed.bench.suites.detection import Detection, auc, auc_error, judged, likenesses, spread
 from privmed.errors import SettingsError
@@ -252,11 +252,28 @@ def test_a_fainter_scan_is_hidden_fainter_and_brought_back(toys):
     assert ("noise", "recovered-psnr", 1) not in found
 
 
+def test_full_contrast_is_one_run_however_it_is_written(toys):
+    keys = []
+    for contrast in ({}, {"contrast": [1]}, {"contrast": [1.0]}):
+        plan = {"suite": "detection", "data": "scans", "entries": [{"label": "nothing", "method": "nothing"}]}
+        plan |= {"grid": {"examples": ["beach"], "cover": ["beach"], **contrast}, "settings": {"size": 64, "train": 4}}
+        suite = open_suite(make_plan(plan), toys, toys / "out")
+        keys.append([key_of(suite, cell) for cell in suite.cells()])
+    assert keys[0] == keys[1] == keys[2]
+    values = suite.measure(next(iter(suite.cells())))
+    assert all("contrast" not in v.dimensions for v in values)  # the plan varies it: it is in the cell
+    suite = open_suite(make_plan({**plan, "grid": {"examples": ["beach"], "cover": ["beach"]}}), toys, toys / "out")
+    assert all(
+        v.dimensions["contrast"] is None for v in suite.measure(next(iter(suite.cells())))
+    )  # else it needs no word
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
         ({"grid": {"contrast": [0]}}, "contrast must be a number above 0 and at most 1, got 0"),
         ({"grid": {"contrast": ["full"]}}, "at most 1, got 'full'"),
+        ({"grid": {"contrast": [1.5]}}, "at most 1, got 1.5"),
         ({"entries": [{"label": "hiss", "method": "noise", "settings": {"level": 3}}]}, "hiss: settings"),
         ({"entries": [{"label": "hiss", "method": "noise", "settings": {"psnr": -3}}]}, "psnr"),
     ],

@@ -12,7 +12,7 @@ from privmed import registry, weights
 from privmed.bench.answers import Classes, foretold
 from privmed.bench.covers import ALL, GROUPS, Photographs, brightness, clipped, texture
 from privmed.bench.data import Dataset, Sample
-from privmed.bench.engine import run_plan
+from privmed.bench.engine import open_suite, run_plan
 from privmed.bench.plan import make_plan
 from privmed.bench.readers import read_dataset
 from privmed.bench.suites.hiding import sampled
@@ -114,6 +114,9 @@ def test_a_scan_sent_as_a_file_is_analysed_by_who_takes_it_out(toys):
     assert (found["pocket", "identical", ""].value, found["pocket", "identical", ""].n) == (1, 6)
     assert found["pocket", "psnr", "stego-cover"].value == pytest.approx(-20 * math.log10(1 / 255), abs=1e-3)
     assert {pair for hider, _, pair in found if hider == "pocket"} == {"", "stego-cover"}
+    plan = make_plan({**plain, "grid": {**grid, "hider": ["pocket:own"]}, "settings": {"size": 64}})
+    with pytest.raises(SettingsError, match="pocket has no weights"):
+        run_plan(plan, toys, toys / "other")
     plan = make_plan({**plain, "grid": {**grid, "wire": ["png", "jpeg90"]}, "settings": {"size": 64}})
     with pytest.raises(SettingsError, match="what pocket carries does not arrive through jpeg90"):
         run_plan(plan, toys, toys / "other")
@@ -215,6 +218,18 @@ def test_answers_to_one_scan_are_judged_as_one(toys):
     assert ("foretold", "one", "", "") not in found  # all scans alike
     plan["settings"]["covers"] = 1
     assert ("dice-together", "one", "", "") not in values(make_plan(plan), toys)
+
+
+def test_a_row_of_a_file_rests_on_who_carries_it(toys, monkeypatch):
+    plain = {"suite": "covert", "data": "scans", "entries": [{"label": "bright", "method": "bright"}]}
+    plan = make_plan({**plain, "grid": {"cover": ["photos"], "hider": ["pocket"]}, "settings": {"size": 64}})
+    suite = open_suite(plan, toys, toys / "out")
+    (cell,) = suite.cells()
+    before, seen = suite.identity(cell), []
+    monkeypatch.setattr("privmed.bench.suites.covert.fingerprint", lambda *names: seen.extend(names) or str(names))
+    assert before["room"][0] == suite.config.room
+    suite.identity(cell)
+    assert {"toy_methods", "privmed.bench.suites.hiding"} <= set(seen)
 
 
 def test_disagreement_foretells_by_ranks():

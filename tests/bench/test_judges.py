@@ -96,8 +96,10 @@ def test_outlines_are_painted_over_by_what_lies_beside_them():
     elsewhere[..., -3:, -3:] = 200
     assert (defence("inpaint").purify(elsewhere, masks)[..., -3:, -3:] == 200).all()  # and nothing else changes
     other = plain.clone()
-    other[1, :, 16, 20:44] = 200  # where the first image has its outline
+    other[1, :, 16, 20:44] = 200  # where the image before has its outline
     assert int(defence("inpaint").purify(other, masks)[1, :, 16, 20:28].max()) < 120
+    three = torch.cat([other, other[:1]]), torch.cat([masks, torch.zeros_like(masks[:1])])
+    assert int(defence("inpaint").purify(*three)[1, :, 16, 20:28].max()) < 120  # before, not after
     assert torch.equal(defence("inpaint").purify(marked, torch.tensor([0, 1])), marked)  # classes have no outlines
 
 

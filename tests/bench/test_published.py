@@ -37,6 +37,7 @@ NEW = (
     "covert-missed",
     "covert-hidemia",
     "detection-faint",
+    "covert-wire",
     "large",
     "costs",
     "hiding-forks",

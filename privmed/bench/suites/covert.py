@@ -8,7 +8,7 @@ all by the same recipes. An eavesdropper runs the hider with public weights, and
 the stego; the pair ``secret-public`` is what he reads. Another one has no weights, but pairs of a stego and its scan, made of training
 images in the same way, from which he learns: ``secret-leaked`` is what he reads, ``secret-mean`` the mean of the scans that he has.
 Behind a hider that carries files nothing can be analysed: whoever has its key gets the scan as it was, and analyses that. With the setting
-``costs`` every step tells what it costs who does it, an image, by itself.
+``costs`` every step of a network tells what it costs who does it, an image, by itself.
 """
 
 from __future__ import annotations
@@ -193,9 +193,11 @@ class Covert(Suite):
     @functools.cache  # noqa: B019
     def courier(self, hider: str) -> FileHider | None:
         """The hider of that name, where it carries files."""
-        name = hider.partition(":")[0]
+        name, _, chosen = hider.partition(":")
         if name in (BARE, TUNED) or not issubclass(registry.load("hider", name), FileHider):
             return None
+        if chosen:
+            raise SettingsError(f"hider {hider}: {name} has no weights; name it alone.")
         return registry.create("hider", name, registry.BUNDLED, self.context.device)
 
     @functools.cache  # noqa: B019
@@ -239,6 +241,7 @@ class Covert(Suite):
         if training is None:
             used = [x for x in (self.server(cell), self.client(cell)) if x is not None]
             weights: Any = [(x.card or {}).get("sha256", "") for x in used]
+            used += [self.courier(hider)] if self.courier(hider) else []
         else:
             front = [] if hider == BARE else [self.courier(hider) or self.public(hider, SENDER)]
             used = [training.untrained(), *front]
@@ -253,7 +256,7 @@ class Covert(Suite):
             "sha256": weights,
             "code": fingerprint(__name__, "privmed.bench.answers", "privmed.pipeline", *sorted(modules)),
             "metrics": [m.name for m in metrics],
-            **({"room": self.config.room} if self.courier(hider) else {}),
+            **({"room": [self.config.room, fingerprint("privmed.bench.suites.hiding")]} if self.courier(hider) else {}),
             **({"nothing": fingerprint("privmed.covert.domain")} if self.config.nothing else {}),
             **({"costs": fingerprint("privmed.bench.costs")} if self.config.costs else {}),
             **self._leak(cell),

@@ -96,13 +96,10 @@ class Detection(Suite):
             self.context.dataset(cell.dimensions["cover"]).part("test")
 
     def cells(self) -> Iterator[Cell]:
-        for cell in super().cells():
+        for plain in super().cells():
+            cell = evolve(plain, dimensions={**plain.dimensions, "contrast": float(plain.dimensions["contrast"])})
             asked = registry.load("detector", cell.dimensions["detector"])
-            needed = (
-                asked.needs_public
-                or cell.dimensions["analyzer"] != NOBODY
-                or float(cell.dimensions["contrast"]) != FULL
-            )
+            needed = asked.needs_public or cell.dimensions["analyzer"] != NOBODY or cell.dimensions["contrast"] != FULL
             if not needed or isinstance(self.public(cell.entry.label), Hider):
                 yield cell
 
@@ -128,7 +125,7 @@ class Detection(Suite):
         Raises:
             SettingsError: unless it is a number in (0, 1].
         """
-        if isinstance(contrast, str) or not 0 < contrast <= FULL:
+        if isinstance(contrast, bool) or not isinstance(contrast, (int, float)) or not 0 < contrast <= FULL:
             raise SettingsError(f"{label}: contrast must be a number above 0 and at most 1, got {contrast!r}.")
 
     def level(self, label: str) -> float:
@@ -208,11 +205,13 @@ class Detection(Suite):
 
     def measure(self, cell: Cell) -> list[Value]:
         label, where = cell.entry.label, cell.dimensions
-        server, contrast = where["analyzer"], float(where["contrast"])
+        server, contrast = where["analyzer"], where["contrast"]
         detector = self.fitted(where["detector"], label, cell.data, where["examples"], cell.seed, server, contrast)
         asked = self.pairs(label, cell.data, where["cover"], "test", cell.seed, server, contrast)
         covers, stegos = (detector.score(x, self.public(label)).double() for x in asked)
-        stated = {name: getattr(detector.config, name) for name in detector.stated}
+        stated: dict[str, Any] = {name: getattr(detector.config, name) for name in detector.stated}
+        if "contrast" not in self.context.plan.grid:  # as they are, which needs no word
+            stated["contrast"] = None
         likeness = "psnr" if server == NOBODY else "response-psnr"
         found = [*judged(covers, stegos), *likenesses(likeness, psnr_of(*asked))]
         if server == NOBODY and isinstance(self.hider(label), Hider):
