@@ -38,6 +38,7 @@ NEW = (
     "covert-hidemia",
     "detection-faint",
     "covert-wire",
+    "hiding-four",
     "large",
     "costs",
     "hiding-forks",
