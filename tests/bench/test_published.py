@@ -39,6 +39,7 @@ NEW = (
     "detection-faint",
     "covert-wire",
     "hiding-four",
+    "covert-cxr",
     "large",
     "costs",
     "hiding-forks",
