@@ -149,7 +149,7 @@ def test_a_wire_changes_what_is_read(plan, tmp_path):
         ({"wire": ["jpg75"]}, {}, "there is no 'jpg75'"),
         ({"hider": ["tuned"]}, {}, "the plan's grid must name its hiders"),
         ({}, {"task": "hiding", "method": "hider:lightih"}, "needs a recipe of the task covert, or bare"),
-        ({"hider": ["lsbm"]}, {}, "lsbm carries files"),
+        ({"hider": ["lsbm:general"]}, {}, "lsbm has no weights"),
     ],
 )
 def test_a_plan_that_cannot_train_is_refused_before_it_does(plan, tmp_path, grid, recipe, message):
