@@ -274,6 +274,7 @@ def test_full_contrast_is_one_run_however_it_is_written(toys):
         ({"grid": {"contrast": [0]}}, "contrast must be a number above 0 and at most 1, got 0"),
         ({"grid": {"contrast": ["full"]}}, "at most 1, got 'full'"),
         ({"grid": {"contrast": [1.5]}}, "at most 1, got 1.5"),
+        ({"grid": {"contrast": [True]}}, "at most 1, got True"),
         ({"entries": [{"label": "hiss", "method": "noise", "settings": {"level": 3}}]}, "hiss: settings"),
         ({"entries": [{"label": "hiss", "method": "noise", "settings": {"psnr": -3}}]}, "psnr"),
     ],
