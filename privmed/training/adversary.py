@@ -1,4 +1,4 @@
-"""The adversarial part of HiDDeN's loss: a discriminator that learns to tell stegos from covers while the hider learns to fool it."""
+"""Networks that learn to tell stegos from covers while a hider learns to fool them: HiDDeN's discriminator, and SRNet."""
 
 from __future__ import annotations
 
@@ -6,11 +6,33 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from privmed.imaging.quantise import quantise
 from privmed.nn.convolution import conv_bn_relu
+from privmed.nn.srnet import SRNet
+from privmed.precision import safe_layout
+
+DETECTOR_WIDTH = 4  # channels of SRNet beside a hider; 16 in its paper
 
 
-class Discriminator(nn.Module):
-    """Three blocks, a mean over the plane and a linear layer (HiDDeN, Sec. 3): images (B, 3, H, W) to logits (B, 1), high for covers."""
+class Adversary(nn.Module):
+    """What is trained against a hider. ``forward`` maps images (B, 3, H, W) in [0, 1] to logits (B, 1), high for covers."""
+
+    def own_loss(self, stego: Tensor, cover: Tensor) -> Tensor:
+        """What the adversary minimises: covers are 1, stegos 0. No gradient reaches the hider."""
+        return verdict(self(cover), 1.0) + verdict(self(stego.detach()), 0.0)
+
+    def hider_loss(self, stego: Tensor, cover: Tensor) -> Tensor:
+        """What the hider minimises: its stegos pass for covers. No gradient reaches the adversary."""
+        return verdict(self.fixed(stego), 1.0)
+
+    def fixed(self, images: Tensor) -> Tensor:
+        """Logits of images, without a gradient to the adversary's parameters."""
+        parameters = {name: p.detach() for name, p in self.named_parameters()}
+        return torch.func.functional_call(self, parameters, images)
+
+
+class Discriminator(Adversary):
+    """Three blocks, a mean over the plane and a linear layer (HiDDeN, Sec. 3)."""
 
     def __init__(self, width: int = 64) -> None:
         super().__init__()
@@ -21,14 +43,31 @@ class Discriminator(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         return self.last(self.blocks(images).mean((2, 3)))
 
-    def own_loss(self, stego: Tensor, cover: Tensor) -> Tensor:
-        """What the discriminator minimises: covers are 1, stegos 0. No gradient reaches the hider."""
-        return verdict(self(cover), 1.0) + verdict(self(stego.detach()), 0.0)
 
-    def hider_loss(self, stego: Tensor) -> Tensor:
-        """What the hider minimises: its stegos pass for covers. No gradient reaches the discriminator."""
-        fixed = {name: p.detach() for name, p in self.named_parameters()}
-        return verdict(torch.func.functional_call(self, fixed, stego), 1.0)
+class Detector(Adversary):
+    """SRNet, which looks at the 8-bit files, and at a cover and its stego in one batch, as when it is trained to find what is hidden.
+
+    Args:
+        width: channels of its layers without pooling.
+    """
+
+    def __init__(self, width: int = DETECTOR_WIDTH) -> None:
+        super().__init__()
+        self.network = SRNet(3, width).to(memory_format=safe_layout("cpu"))
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits = self.network(255 * quantise(images.float()))
+        return logits[:, :1] - logits[:, 1:]
+
+    def own_loss(self, stego: Tensor, cover: Tensor) -> Tensor:
+        covers, stegos = self(torch.cat([cover, stego.detach()])).chunk(2)
+        return verdict(covers, 1.0) + verdict(stegos, 0.0)
+
+    def hider_loss(self, stego: Tensor, cover: Tensor) -> Tensor:
+        return verdict(self.fixed(torch.cat([cover, stego])).chunk(2)[1], 1.0)
+
+
+ADVERSARIES = {"discriminator": Discriminator, "srnet": Detector}
 
 
 def verdict(logits: Tensor, truth: float) -> Tensor:

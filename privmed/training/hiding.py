@@ -15,9 +15,9 @@ from privmed.data.variety import vary
 from privmed.imaging.quantise import quantise
 from privmed.pipeline import hide, png, recover
 from privmed.shared_key import with_key
-from privmed.training.adversary import Discriminator
+from privmed.training.adversary import ADVERSARIES
 from privmed.training.isolation import Isolation
-from privmed.training.losses import low_frequency
+from privmed.training.losses import low_frequency, smoothness
 from privmed.training.recipe import LossRecipe, Recipe
 from privmed.training.tasks import CoverTask, Figures, likeness, logged
 
@@ -60,13 +60,18 @@ class Hiding(CoverTask):
         self.isolation = (
             Isolation(self.method.name, recipe.isolate, self.device, recipe.fork) if recipe.isolate else None
         )
-        self.discriminator = Discriminator().to(self.device) if recipe.loss.adversarial else None
+        loss = recipe.loss
+        self.adversary = ADVERSARIES[loss.adversary]().to(self.device) if loss.adversarial else None
 
     @property
     def models(self) -> nn.Module:
-        if self.discriminator is None:
+        if self.adversary is None:
             return self.method
-        return nn.ModuleDict({"hider": self.method, "discriminator": self.discriminator})
+        return nn.ModuleDict({"hider": self.method, "adversary": self.adversary})
+
+    @property
+    def opponents(self) -> list[nn.Parameter]:
+        return [] if self.adversary is None else list(self.adversary.parameters())
 
     def pair(self, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
         """Secrets and covers of one step, windows of (B, 3, crop, crop); the team's part of them."""
@@ -87,7 +92,12 @@ class Hiding(CoverTask):
         sent = transmit(stego, weight)
         recovered = self.method.recover(sent, generator=self.latent_draw(step), **how)
         parts = {"stego": F.mse_loss(stego, cover), "secret": F.mse_loss(recovered, secret)}
-        loss = weight.stego * error(stego, cover, weight.scale) + weight.secret * error(recovered, secret, weight.scale)
+        change = stego - cover
+        if weight.masking:
+            change = change * smoothness(cover, weight.masking).sqrt()
+        nothing = torch.zeros_like(change)
+        loss = weight.stego * error(change, nothing, weight.scale)
+        loss = loss + weight.secret * error(recovered, secret, weight.scale)
         if weight.low:
             loss = loss + weight.low * low_frequency(stego, cover)
         if weight.worst:
@@ -96,17 +106,17 @@ class Hiding(CoverTask):
         if self.isolation is not None:
             leaks = self.isolation.loss(self.method, sent, secret, cover, rng)
             loss, figures["leak"] = loss + weight.isolation * leaks, round(float(leaks.detach()), 4)
-        if self.discriminator is not None:
-            loss, figures["discriminator"] = self.compete(loss, stego, cover)
+        if self.adversary is not None:
+            loss, figures["adversary"] = self.compete(loss, stego, cover)
         return loss, figures
 
     def compete(self, loss: Tensor, stego: Tensor, cover: Tensor) -> tuple[Tensor, float]:
-        """Loss with the adversarial term, and the discriminator's own.
+        """Loss with the adversarial term, and the adversary's own.
 
         The latter is there for its gradient alone, its value taken off again: it would drown what the guard watches.
         """
         with self.method.subnets():
-            own, fooled = self.discriminator.own_loss(stego, cover), self.discriminator.hider_loss(stego)
+            own, fooled = self.adversary.own_loss(stego, cover), self.adversary.hider_loss(stego, cover)
         return loss + self.recipe.loss.adversarial * fooled + own - own.detach(), round(float(own.detach()), 4)
 
     def settle(self, step: int) -> None:

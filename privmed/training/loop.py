@@ -58,7 +58,7 @@ class Trainer:
         self.task, self.recipe, self.out, self.team = task, recipe, out, task.team
         self.models = task.models.train()
         self.trained = [p for p in self.models.parameters() if p.requires_grad]
-        self.optimizer = make_optimizer(recipe.optimizer, self.trained)
+        self.optimizer = make_optimizer(recipe.optimizer, self.trained, task.opponents)
         self.average = running_average(self.models, recipe.optimizer.average)
         self.guard = Guard(recipe.guard.factor, recipe.guard.patience)
         self.learning_rates = self.learning_rates_from(0)

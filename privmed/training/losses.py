@@ -51,6 +51,23 @@ def task_loss(logits: Tensor, truth: Tensor) -> Tensor:
     return dice_ce(logits, truth) if logits.shape[1] == 1 else dice_ce_classes(logits, truth)
 
 
+def smoothness(images: Tensor, strength: float = 1.0, side: int = 5, floor: float = 4 / 255) -> Tensor:
+    """Where a change is easily found: high where an image is smooth, low where it is textured, mean 1, (B, 1, H, W).
+
+    The inverse of the standard deviation of each pixel's surroundings, the usual first guess of what a change costs in steganography.
+
+    Args:
+        images: (B, C, H, W) in [0, 1].
+        strength: exponent; 0 gives 1 everywhere.
+        side: of the surroundings, odd.
+        floor: standard deviation that is added to each, so that flat places cost no more than the noise of a camera.
+    """
+    grey = F.pad(images.float().mean(1, keepdim=True), [side // 2] * 4, mode="reflect")
+    mean, square = (F.avg_pool2d(x, side, 1) for x in (grey, grey.square()))
+    cost = ((square - mean.square()).clamp_min(0).sqrt() + floor) ** -strength
+    return cost / cost.mean((1, 2, 3), keepdim=True)
+
+
 def low_frequency(a: Tensor, b: Tensor) -> Tensor:
     """Mean squared error of the LL bands (HiNet)."""
     return F.mse_loss(haar(a).ll, haar(b).ll)

@@ -93,11 +93,22 @@ class Muon(torch.optim.Optimizer):
             p.addcdiv_(state["mean"], state["square"].sqrt().add_(1e-8), value=-group["lr"] * correction)
 
 
-def make_optimizer(recipe: OptimizerRecipe, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
-    """The optimizer a recipe names."""
+def make_optimizer(
+    recipe: OptimizerRecipe, parameters: list[nn.Parameter], opponents: list[nn.Parameter] | None = None
+) -> torch.optim.Optimizer:
+    """The optimizer a recipe names; ``opponents`` are those of the parameters whose rates are multiplied by ``adversary``."""
     if recipe.name == "muon":
-        return Muon(parameters, recipe.rate, recipe.vector_rate)
-    return torch.optim.AdamW(parameters, recipe.rate, betas=(0.9, 0.99), weight_decay=recipe.decay)
+        optimizer = Muon(parameters, recipe.rate, recipe.vector_rate)
+    else:
+        optimizer = torch.optim.AdamW(parameters, recipe.rate, betas=(0.9, 0.99), weight_decay=recipe.decay)
+    if recipe.adversary != 1 and opponents:
+        apart = {id(p) for p in opponents}
+        for group in list(optimizer.param_groups):
+            theirs = [p for p in group["params"] if id(p) in apart]
+            group["params"] = [p for p in group["params"] if id(p) not in apart]
+            if theirs:
+                optimizer.add_param_group({**group, "params": theirs, "lr": group["lr"] * recipe.adversary})
+    return optimizer
 
 
 def schedule(step: int, recipe: ScheduleRecipe) -> float:

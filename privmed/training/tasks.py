@@ -70,6 +70,11 @@ class Task(ABC):
         """Everything that is trained."""
         return self.method
 
+    @property
+    def opponents(self) -> list[nn.Parameter]:
+        """Those of its parameters that are trained against the rest, at rates of their own."""
+        return []
+
     @abstractmethod
     def loss(self, step: int) -> tuple[Tensor, Figures]:
         """Loss of the batch of one step, and figures worth logging."""

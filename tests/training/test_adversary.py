@@ -2,13 +2,15 @@
 
 import pytest
 import torch
+from scipy.ndimage import uniform_filter
 from torch import nn
 
 from privmed import registry
 from privmed.errors import SettingsError
 from privmed.training import read_recipe, run
-from privmed.training.adversary import Discriminator
+from privmed.training.adversary import Detector, Discriminator
 from privmed.training.loop import Trainer
+from privmed.training.losses import smoothness
 from privmed.training.make import make_task
 
 pytest.importorskip("privmed_hiders", reason="needs the plugin privmed-hiders")
@@ -37,7 +39,7 @@ def test_each_side_of_the_adversarial_loss_moves_its_own_weights_only():
     assert stego.grad is None
     assert all(p.grad is not None for p in judge.parameters())
     judge.zero_grad()
-    judge.hider_loss(stego).backward()
+    judge.hider_loss(stego, cover).backward()
     assert stego.grad.abs().sum() > 0
     assert all(p.grad is None for p in judge.parameters())
 
@@ -50,8 +52,8 @@ def test_covers_are_true_and_the_hider_wants_its_stegos_to_be():
     judge, taken, told = Bright(width=1), torch.ones(2, 3, 8, 8), torch.zeros(2, 3, 8, 8)
     assert judge.own_loss(stego=told, cover=taken) < 1e-3
     assert judge.own_loss(stego=taken, cover=told) > 10
-    assert judge.hider_loss(taken) < 1e-3
-    assert judge.hider_loss(told) > 10
+    assert judge.hider_loss(taken, told) < 1e-3
+    assert judge.hider_loss(told, taken) > 10
 
 
 def test_the_discriminator_learns_to_tell_blurred_images():
@@ -76,12 +78,86 @@ def test_the_adversarial_term_trains_both_and_only_the_hider_is_saved(recipe, tm
     assert (
         0 < seen["loss"] - errors < 0.02
     )  # a hundredth of the hider's term; the discriminator's own, of over 1, is not in it
-    assert seen["discriminator"] > 1
+    assert seen["adversary"] > 1
     moved = {k.partition(".")[0] for k, v in task.models.state_dict().items() if not torch.equal(before[k], v)}
-    assert moved == {"hider", "discriminator"}
+    assert moved == {"hider", "adversary"}
     out = run(recipe(method="hider:hidden"), overrides=TINY, out=tmp_path / "out", quiet=True)
     assert out["steps"] == 4
     registry.create("hider", "hidden", weights=tmp_path / "out/hidden-tiny.safetensors")
+
+
+def test_a_detector_looks_at_the_file_and_moves_only_the_hider_in_its_turn():
+    judge = Detector(width=2).eval()
+    cover = torch.rand(2, 3, 16, 16)
+    faint = cover.mul(255).round().div(255)
+    assert torch.equal(judge(faint), judge(faint + 0.4 / 255))  # what rounding takes away is not seen
+    stego = torch.rand(2, 3, 16, 16, requires_grad=True)
+    judge.train().own_loss(stego, cover).backward()
+    assert stego.grad is None
+    assert all(p.grad is not None for p in judge.parameters())
+    judge.zero_grad()
+    judge.hider_loss(stego, cover).backward()
+    assert stego.grad.abs().sum() > 0
+    assert all(p.grad is None for p in judge.parameters())
+
+
+def test_a_detector_learns_noise_of_two_grey_levels_and_the_hider_wants_none():
+    torch.manual_seed(0)
+    judge = Detector(width=4)
+    optimizer = torch.optim.Adamax(judge.parameters(), 5e-3)
+    for _ in range(60):
+        cover = torch.linspace(0.2, 0.8, 32).expand(4, 3, 32, 32) + 0.1 * torch.rand(4, 3, 1, 1)
+        stego = cover + torch.randn(4, 3, 32, 32) * 2 / 255
+        loss = judge.own_loss(stego, cover)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert loss < 0.5
+    assert judge.hider_loss(stego, cover) > 2 * judge.hider_loss(cover, cover)
+
+
+def test_an_opponent_has_rates_of_its_own(recipe, tmp_path):
+    more = [*TINY, "loss.adversary=srnet", "optimizer.adversary=5"]
+    for name, rates in (("adam", {1e-3, 5e-3}), ("muon", {1e-3, 2e-3, 5e-3, 1e-2})):
+        chosen = [f"optimizer.name={name}", "optimizer.rate=1e-3", "optimizer.vector_rate=2e-3"]
+        task = make_task(read_recipe(recipe(method="hider:hidden"), [*more, *chosen]), "cpu")
+        trainer = Trainer(task, tmp_path / name)
+        rate = {id(p): round(g["initial_lr"], 9) for g in trainer.optimizer.param_groups for p in g["params"]}
+        assert set(rate.values()) == rates
+        assert {rate[id(p)] for p in task.adversary.parameters()} == {r for r in rates if r >= 5e-3}
+        assert {rate[id(p)] for p in task.method.parameters()} == {r for r in rates if r < 5e-3}
+
+
+def test_masking_moves_the_cost_of_a_change_to_smooth_places():
+    cover = torch.full((1, 3, 32, 32), 0.5)
+    cover[..., 16:] += 0.3 * torch.randn(1, 1, 32, 16, generator=torch.Generator().manual_seed(0))
+    cost = smoothness(cover, 1.0)
+    assert cost.shape == (1, 1, 32, 32)
+    assert float(cost.mean()) == pytest.approx(1)
+    assert float(cost[..., :12].mean()) > 8 * float(cost[..., 20:].mean())
+    inner = uniform_filter(cover[0].mean(0).numpy() ** 2, 5) - uniform_filter(cover[0].mean(0).numpy(), 5) ** 2
+    assert float(cost[0, 0, 10, 24] / cost[0, 0, 20, 26]) == pytest.approx(
+        (inner[20, 26] ** 0.5 + 4 / 255) / (inner[10, 24] ** 0.5 + 4 / 255), rel=1e-3
+    )
+    assert torch.equal(smoothness(cover, 0.0), torch.ones_like(cost))
+
+
+def test_a_change_in_a_smooth_place_costs_a_hider_more(recipe):
+    found = {}
+    for masking in (0, 1):
+        task = make_task(read_recipe(recipe(method="hider:hidden"), [*TINY, f"loss.masking={masking}"]), "cpu")
+        half = torch.ones(1, 3, 32, 32)
+        half[..., 16:] = torch.randint(0, 2, (1, 1, 32, 16), generator=torch.Generator().manual_seed(0)).float()
+        task.pair = lambda rng, cover=half: (torch.zeros_like(cover), cover)
+        for side in ("smooth", "textured"):
+            where = torch.zeros_like(half)
+            where[..., :14] = side == "smooth"
+            where[..., 18:] = side == "textured"
+            task.method.hide = lambda secret, cover, where=where, **how: cover - 0.1 * where
+            task.method.recover = lambda stego, **how: torch.zeros_like(stego)
+            found[masking, side] = float(task.loss(0)[0].detach())
+    assert found[0, "smooth"] == pytest.approx(found[0, "textured"], rel=0.05)
+    assert found[1, "smooth"] > found[1, "textured"] + 0.005
 
 
 def test_statistics_stay_from_the_step_on_that_the_recipe_names(recipe, tmp_path):
@@ -95,7 +171,7 @@ def test_statistics_stay_from_the_step_on_that_the_recipe_names(recipe, tmp_path
     trainer.validate()  # which puts everything back into training mode
     trainer.advance(1)
     assert torch.equal(followed, statistics())
-    assert all(m.training for m in norms(task.discriminator))
+    assert all(m.training for m in norms(task.adversary))
 
 
 def norms(module):
