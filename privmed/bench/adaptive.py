@@ -83,6 +83,12 @@ class EarlyStop(Defence):
     name, clean, validates = "early-stop", 0.1, True
 
 
+class Pretrained(Defence):
+    """Begins with a network that was trained on another data set, which nobody protected (the suite's setting ``elsewhere``)."""
+
+    name, pretrained = "pretrained", True
+
+
 class Instance(Defence):
     """Brings every image to one mean and deviation, and has instance in place of batch normalisation."""
 
@@ -139,5 +145,5 @@ def _joined(patches: Tensor, shape: tuple[int, int]) -> Tensor:
 
 @hookimpl
 def privmed_register(register):
-    for defence in (Notch, BandStop, Outline, Clean10, Clean50, EarlyStop, Instance):
+    for defence in (Notch, BandStop, Outline, Clean10, Clean50, EarlyStop, Pretrained, Instance):
         register(defence)

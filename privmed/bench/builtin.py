@@ -11,7 +11,8 @@ BUILT_IN: dict[str, dict[str, str]] = {
         **dict.fromkeys(("none", "blur", "jpeg60", "jpeg30", "augment", "adversarial"), "privmed.bench.defences"),
         **dict.fromkeys(("grey", "red", "green", "blue", "median", "bilateral", "bits5"), "privmed.bench.filters"),
         **dict.fromkeys(
-            ("notch", "bandstop", "outline", "clean10", "clean50", "early-stop", "instance"), "privmed.bench.adaptive"
+            ("notch", "bandstop", "outline", "clean10", "clean50", "early-stop", "pretrained", "instance"),
+            "privmed.bench.adaptive",
         ),
         **dict.fromkeys(("mixed", "inpaint"), "privmed.bench.combined"),
     },

@@ -105,6 +105,7 @@ class Defence(Part):
         clean: share of the training images that the exploiter also has as they were before they were protected.
         validates: what the clean ones are for: to stop where the network does best on them (they are not trained on then), instead of
             to be trained on in place of the protected ones.
+        pretrained: whether the network has learnt the same task on another, clean data set before.
 
     Example:
         >>> import torch
@@ -120,6 +121,7 @@ class Defence(Part):
     kind = "defence"
     clean: ClassVar[float] = 0.0
     validates: ClassVar[bool] = False
+    pretrained: ClassVar[bool] = False
 
     def prepare(self, images: Tensor) -> Tensor:
         """Change all training images once, (N, 1 or 3, S, S) uint8 in and out."""

@@ -20,7 +20,7 @@ from privmed import hookimpl, registry
 from privmed.bench.cache import Made, digest
 from privmed.bench.contracts import Cell, Metric, Quantity, Suite, Value
 from privmed.bench.data import Dataset, Sample, picture, truth
-from privmed.bench.exploiters import Protocol, check_task, constant_baseline, exploit
+from privmed.bench.exploiters import Protocol, check_task, constant_baseline, exploit, pretrain
 from privmed.bench.fingerprint import fingerprint
 from privmed.bench.pictures import path_of, write_strip
 from privmed.data.folders import cut_validation
@@ -46,6 +46,9 @@ class ProtectionConfig:
     size: int = setting(128, "side of all images", side())
     colour: bool = setting(False, "publish grey images in colour, where noise has more room")
     holdout: float = setting(0.0, "judge on this part of the training images, for choosing settings", between(0, 0.9))
+    elsewhere: str = setting(
+        "", "data set that nobody protects, which networks of the defence `pretrained` learn first"
+    )
     protocol: Protocol = setting(Factory(Protocol), "how exploiters train")
 
 
@@ -79,7 +82,18 @@ class Protection(Suite):
                 check_task(registry.part("exploiter", one), truth)
             self._check_methods(name, "segmentation" if truth.ndim == 4 else "classification")
         for one in self._named("defence"):
-            registry.part("defence", one)
+            if registry.part("defence", one).pretrained:
+                self._check_elsewhere(one)
+
+    def _check_elsewhere(self, defence: str) -> None:
+        """Refuse a network to begin with that comes from nowhere, from the set itself, or from another task."""
+        name, sets = self.config.elsewhere, self.context.plan.data
+        if not name or name in sets:
+            wrong = f"{name} is what is protected" if name else "none is named"
+            raise SettingsError(f"defence {defence}: {wrong}. Name another data set as settings.elsewhere of the plan.")
+        truth = self.sets(name)[0][1]
+        for one in self._named("exploiter"):
+            check_task(registry.part("exploiter", one), truth)
 
     def _check_methods(self, data: str, task: str) -> None:
         for entry in self.context.plan.entries:
@@ -153,7 +167,11 @@ class Protection(Suite):
             "protocol": {k: v for k, v in asdict(self.config.protocol).items() if k != "seed"},
             "judges": fingerprint(*sorted(modules)),
             "metrics": [m.name for m in metrics],
+            **({"elsewhere": self.context.dataset(self.config.elsewhere).digest()} if self._pretrained(cell) else {}),
         }
+
+    def _pretrained(self, cell: Cell) -> bool:
+        return registry.load("defence", parse_named(cell.dimensions["defence"])[0]).pretrained
 
     def judges(self, data: str) -> list[Metric]:
         """What exploiters are judged by on a set."""
@@ -190,6 +208,7 @@ class Protection(Suite):
             evolve(self.config.protocol, seed=cell.seed),
             cell.dimensions["defence"],
             clean=clean[0],
+            start=self._start(cell) if self._pretrained(cell) else None,
             metrics=judges,
             device=self.context.device,
             fitting=fitting,
@@ -199,6 +218,16 @@ class Protection(Suite):
         best = [Value(metric=name, value=v, dimensions={"epoch": "best"}) for name, v in outcome.best.items()]
         last.append(Value(metric="clean-images", value=outcome.clean))
         return [*last, *best, *(Value(metric=n, value=v, dimensions=OF_THE_SET) for n, v in looks.items())]
+
+    def _start(self, cell: Cell) -> dict[str, Tensor]:
+        """What the exploiter of a cell learnt before on another set, kept for the other cells that begin with it."""
+        protocol, network = evolve(self.config.protocol, seed=cell.seed), cell.dimensions["exploiter"]
+        about = {k: v for k, v in self.identity(cell).items() if k in ("elsewhere", "size", "protocol", "judges")}
+        about |= {"network": network, "seed": cell.seed}
+        report = Fitting(lambda stage, n, total, _: self.context.progress(n, total, stage))
+        train = self.sets(self.config.elsewhere)[0]
+        make = lambda: (pretrain(network, train, protocol, device=self.context.device, fitting=report), {})  # noqa: E731
+        return self.context.cache.get("pretrained", about, make)[0]
 
     def _fitting(self, cell: Cell) -> Fitting:
         """The surroundings of one exploiter, whose training a later run goes on with."""
