@@ -1,6 +1,7 @@
 """Detection: features by hand, the area under the curve, thresholds, and the suite on hiders that are found and not found."""
 
 import itertools
+import shutil
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ from privmed.bench.plan import make_plan
 from privmed.bench.suites.detection import Detection, auc, auc_error, judged, likenesses, spread
 from privmed.errors import SettingsError
 from privmed.testing import parametrize_with_checks
+from privmed.weights import bundled
 
 TOYS = '''
 import torch
@@ -324,3 +326,32 @@ def test_a_hider_under_a_key_is_attacked_with_another_key(toys):
     own, public = suite.hider("keyed"), suite.public("keyed")
     assert own._key != public._key
     assert all(torch.equal(v, public.state_dict()[k]) for k, v in own.state_dict().items())
+
+
+def test_a_detector_has_bundled_weights_unless_those_of_an_entry_leaked(toys, tmp_path):
+    pytest.importorskip("privmed_hiders", reason="needs the plugin privmed-hiders")
+    own = bundled(registry.load("hider", "lightih"))["general"]
+    (tmp_path / "models").mkdir()
+    for file in (own, own.with_suffix(".json")):
+        shutil.copy(file, tmp_path / "models" / f"own{file.suffix}")
+    entries = [{"label": name, "method": "lightih", "weights": "own.safetensors"} for name in ("kept", "leaked")]
+    plan = {
+        "suite": "detection",
+        "data": "scans",
+        "entries": entries,
+        "grid": {"examples": ["beach"], "cover": ["beach"]},
+    }
+    suite = open_suite(
+        make_plan({**plan, "settings": {"leaked": ["leaked"]}}), toys, tmp_path / "out", models=tmp_path / "models"
+    )
+    mine = {name: suite.hider(name).card["sha256"] for name in ("kept", "leaked")}
+    theirs = {name: suite.public(name).card["sha256"] for name in ("kept", "leaked")}
+    assert mine["kept"] == mine["leaked"] == theirs["leaked"] != theirs["kept"]
+    cells = {cell.entry.label: suite.identity(cell) for cell in suite.cells()}
+    assert cells["kept"] != cells["leaked"]
+    with pytest.raises(
+        SettingsError, match=r"leaked: 'leakd' is no entry of this plan; there are kept, leaked.* Did you mean"
+    ):
+        run_plan(
+            make_plan({**plan, "settings": {"leaked": ["leakd"]}}), toys, tmp_path / "out", models=tmp_path / "models"
+        )

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import torch
-from attrs import asdict, evolve, fields, frozen
+from attrs import Factory, asdict, evolve, fields, frozen
 from attrs.validators import optional
 from torch import Tensor
 
@@ -47,6 +47,9 @@ class DetectionConfig:
     test: int = setting(100, "photographs it is asked about, each without and with a scan", at_least(2))
     noise: float = setting(40.0, "PSNR in dB of the control `noise`", positive())
     load: float = setting(0.2, "bits a pixel that hiders carry who carry files", between(0, 3))
+    leaked: list[str] = setting(
+        Factory(list), "entries whose own weights the detector `recover` has, instead of bundled ones"
+    )
     detectors: dict[str, dict[str, Any]] = setting({}, "settings of detectors, by their name")
 
 
@@ -86,6 +89,12 @@ class Detection(Suite):
             raise SettingsError(
                 f"detectors: {unused[0]!r} is no detector of this plan; there are {', '.join(sorted(used))}."
                 f"{did_you_mean(unused[0], used)}"
+            )
+        labels = {entry.label for entry in self.context.plan.entries}
+        if unknown := sorted(set(self.config.leaked) - labels):
+            raise SettingsError(
+                f"leaked: {unknown[0]!r} is no entry of this plan; there are {', '.join(sorted(labels))}."
+                f"{did_you_mean(unknown[0], labels)}"
             )
         for cell in super().cells():
             self.check_analyzer(cell.entry.label, cell.dimensions["analyzer"])
@@ -167,16 +176,17 @@ class Detection(Suite):
         entry = self.context.plan.entry(label)
         if entry.method == NOISE:
             return None
-        chosen = entry.weights or registry.BUNDLED
+        chosen = self.context.weights(entry.weights) or registry.BUNDLED
         return with_key(registry.create("hider", entry.method, chosen, self.context.device, **entry.settings))
 
     @functools.cache  # noqa: B019
     def public(self, label: str) -> Hider | None:
-        """What everybody has: the hider with bundled weights, and a key of one's own where there are keys."""
+        """What everybody has: the hider with bundled weights or, where they leaked, its own; with another key."""
         entry, own = self.context.plan.entry(label), self.hider(label)
         if not isinstance(own, Hider):
             return None
-        chosen = entry.weights if entry.weights in bundled(type(own)) else registry.BUNDLED
+        known = entry.weights in bundled(type(own)) or label in self.config.leaked
+        chosen = (self.context.weights(entry.weights) if known else "") or registry.BUNDLED
         return with_key(registry.create("hider", entry.method, chosen, self.context.device, **entry.settings), ANOTHER)
 
     def identity(self, cell: Cell) -> dict[str, Any]:
@@ -198,6 +208,7 @@ class Detection(Suite):
             "settings": [self.config.size, self.config.train, self.config.test],
             "weights": ((own.card or {}).get("sha256", "") if own else self.level(cell.entry.label)),
             "code": fingerprint(*sorted(modules)),
+            **({"leaked": True} if cell.entry.label in self.config.leaked else {}),
             **({"answers": (answers.card or {}).get("sha256", "")} if answers else {}),
             **({"load": self.config.load} if isinstance(own, FileHider) else {}),
             **({"detector": asdict(detector.config)} if fields(type(detector.config)) else {}),
