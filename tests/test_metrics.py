@@ -1,17 +1,19 @@
 """Figures of merit against hand computation, scikit-image and MONAI."""
 
 import math
+import sys
 
 import numpy as np
 import pytest
 import torch
 
 from privmed import metrics as ours
-from privmed.errors import InputError
+from privmed.errors import InputError, MissingDependencyError
 from privmed.imaging.labels import one_hot
 from privmed.metrics import (
     auc,
     class_dice,
+    colour_difference,
     dice,
     iou,
     luma,
@@ -62,6 +64,34 @@ def test_psnr_and_ssim_equal_scikit_image(pair):
             x, y, channel_axis=2, gaussian_weights=True, sigma=1.5, use_sample_covariance=False, data_range=1
         )
         assert ssim(*pair)[i] == pytest.approx(s, abs=1e-5)
+
+
+def test_colour_difference_is_scikit_images_over_what_changed():
+    color = pytest.importorskip("skimage.color")
+    a = torch.rand(3, 3, 12, 12, generator=torch.Generator().manual_seed(0))
+    b = a.clone()
+    b[0, 2, :4] = (b[0, 2, :4] + 4 / 255).clamp(0, 1)
+    b[1] = (b[1] - 0.1).clamp(0, 1)
+    whole = [
+        color.deltaE_ciede2000(*(color.rgb2lab(x[i].permute(1, 2, 0).double().numpy()) for x in (a, b)))
+        for i in range(3)
+    ]
+    found = colour_difference(a, b)
+    assert found[0] == pytest.approx(whole[0][:4].mean(), rel=1e-5)
+    assert found[1] == pytest.approx(whole[1].mean(), rel=1e-5)
+    assert found[2] == 0
+    grey = colour_difference(a[:, :1], b[:, :1])
+    assert grey[1] == pytest.approx(
+        float(colour_difference(a[1:2, :1].expand(-1, 3, -1, -1), b[1:2, :1].expand(-1, 3, -1, -1)))
+    )
+    with pytest.raises(InputError, match="one shape"):
+        colour_difference(a, b[:2])
+
+
+def test_without_scikit_image_it_says_what_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "skimage.color", None)
+    with pytest.raises(MissingDependencyError, match="pip install scikit-image"):
+        colour_difference(torch.rand(1, 3, 4, 4), torch.rand(1, 3, 4, 4))
 
 
 def test_ssim_equals_monai(pair):

@@ -21,7 +21,7 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "srnet": "privmed.bench.srnet",
     },
     "metric": dict.fromkeys(
-        ("dice", "false-area", "silent", "missed", "jaccard", "asd", "accuracy", "psnr", "psnr-y", "ssim"),
+        ("dice", "false-area", "silent", "missed", "jaccard", "asd", "accuracy", "psnr", "psnr-y", "ssim", "ciede2000"),
         "privmed.bench.metrics",
     ),
     "reader": dict.fromkeys(("folder", "busi", "npz", "nifti"), "privmed.bench.readers"),

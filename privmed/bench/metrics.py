@@ -110,7 +110,28 @@ class Ssim(Metric):
         return of.ssim(found, truth)
 
 
+class ColourDifference(Metric):
+    """Mean CIEDE2000 over the pixels that differ; 1 is about what is just seen side by side. Needs scikit-image."""
+
+    name, title, better = "ciede2000", "CIEDE2000 where changed", "lower"
+
+    def __call__(self, found: Tensor, truth: Tensor) -> Tensor:
+        return of.colour_difference(found, truth)
+
+
 @hookimpl
 def privmed_register(register):
-    for metric in (Dice, FalseArea, Silent, Missed, Jaccard, SurfaceDistance, Accuracy, Psnr, PsnrLuma, Ssim):
+    for metric in (
+        Dice,
+        FalseArea,
+        Silent,
+        Missed,
+        Jaccard,
+        SurfaceDistance,
+        Accuracy,
+        Psnr,
+        PsnrLuma,
+        Ssim,
+        ColourDifference,
+    ):
         register(metric)
