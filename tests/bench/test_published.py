@@ -25,6 +25,7 @@ NEW = (
     "protection-busi-waves",
     "protection-busi-cls",
     "protection-cxr-cls",
+    "visible",
     "protection-herlev-cls",
     "jobs",
     "detection",
