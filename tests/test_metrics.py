@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from privmed import metrics as ours
+from privmed.bench.metrics import ColourDifference
 from privmed.errors import InputError, MissingDependencyError
 from privmed.imaging.labels import one_hot
 from privmed.metrics import (
@@ -86,6 +87,14 @@ def test_colour_difference_is_scikit_images_over_what_changed():
     )
     with pytest.raises(InputError, match="one shape"):
         colour_difference(a, b[:2])
+
+
+def test_images_that_nothing_changed_do_not_make_a_change_less_visible():
+    pytest.importorskip("skimage.color")
+    a = torch.rand(2, 3, 8, 8)
+    seen = ColourDifference()(torch.stack([a[0], 1 - a[1]]), a)
+    assert seen[0] == torch.inf
+    assert torch.isfinite(seen[1])
 
 
 def test_without_scikit_image_it_says_what_to_install(monkeypatch):

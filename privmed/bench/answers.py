@@ -1,4 +1,4 @@
-"""What analyzers answer, judged against the truth: masks of one foreground, or classes of whole images."""
+"""What analyzers answer, judged against the truth: masks of one foreground or of several classes, or classes of whole images."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from privmed.bench.contracts import Metric, Value
 from privmed.bench.data import Dataset, Sample, truth
 from privmed.errors import SettingsError
 from privmed.interfaces import Analyzer
-from privmed.metrics import auc
+from privmed.metrics import auc, class_dice, foreground_dice
 from privmed.pipeline import average
 
 DIGITS = 5  # of the figures of single images that records keep
@@ -37,12 +37,16 @@ class Answers(ABC):
 
     def judged(self, found: Tensor, right: Tensor) -> dict[str, Tensor]:
         """Every metric of the answers behind several covers, (covers,) each."""
+        return self.rated(found, right)
+
+    def rated(self, found: Tensor, right: Tensor) -> dict[str, Tensor]:
+        """The same without taking the answers in. What is of one class is called ``METRIC:CLASS``."""
         return {m.name: m(found, right.expand(len(found), *right.shape[1:])) for m in self.metrics}
 
     def together(self, found: Tensor, right: Tensor) -> dict[str, Tensor]:
         """The answers behind several covers as one, averaged before the threshold: how right it is, and how they disagree, (1,) each."""
         said = average(found.cpu().split(1))
-        rated = Answers.judged(self, said.prediction, right.cpu())
+        rated = self.rated(said.prediction, right.cpu())
         return {f"{name}-together": v for name, v in rated.items() if name in POOLED} | {
             "disagreement": said.disagreement
         }
@@ -60,6 +64,26 @@ class Masks(Answers):
     def truth(self, sample: Sample) -> Tensor:
         """The mask, (1, 1, size, size)."""
         return truth(sample, self.size)[None]
+
+
+class Labels(Answers):
+    """Probabilities (B, classes, H, W), of which the first is the background: Dice of every other class, and their mean in an image."""
+
+    measures = "masks"
+
+    def __init__(self, size: int, classes: int) -> None:
+        super().__init__([], size)
+        self.classes = classes
+
+    def truth(self, sample: Sample) -> Tensor:
+        """The numbers of the classes of its pixels, (1, 1, size, size)."""
+        assert sample.numbers is not None  # check_answers has seen to it
+        return sample.numbers(self.size, self.classes)[None]
+
+    def rated(self, found: Tensor, right: Tensor) -> dict[str, Tensor]:
+        right = right.expand(len(found), -1, -1, -1).to(found.device)
+        each = class_dice(found, right)
+        return {"dice": foreground_dice(found, right)} | {f"dice:{k}": each[:, k] for k in range(1, self.classes)}
 
 
 class Classes(Answers):
@@ -81,7 +105,7 @@ class Classes(Answers):
         found = found.cpu()
         self.found.append(found)
         self.right.append(right.expand(len(found)))
-        return super().judged(found, right)
+        return self.rated(found, right)
 
     def whole(self) -> list[Value]:
         """The area under the ROC curve over all answers, where the images are not all of one class."""
@@ -101,12 +125,12 @@ def check_answers(label: str, server: Analyzer, dataset: Dataset) -> None:
     """Refuse an analyzer whose answers nothing in a data set can judge.
 
     Raises:
-        SettingsError: for masks where there are none, other classes than the set has, and masks of several classes.
+        SettingsError: for masks where there are none, and other classes than the set has.
     """
     count = getattr(server.config, "classes", 0)
-    if getattr(server.config, "mask_classes", 0):
+    if getattr(server.config, "mask_classes", 0) and any(s.numbers is None for s in dataset.part("test")):
         raise SettingsError(
-            f"entry {label!r}: the covert suite judges masks of one foreground, and classes; not masks of several."
+            f"entry {label!r}: outlines several classes, but data set {dataset.name} has no masks that hold their numbers."
         )
     names = classes_of(dataset)
     if count and not names:

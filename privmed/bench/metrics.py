@@ -111,12 +111,16 @@ class Ssim(Metric):
 
 
 class ColourDifference(Metric):
-    """Mean CIEDE2000 over the pixels that differ; 1 is about what is just seen side by side. Needs scikit-image."""
+    """Mean CIEDE2000 over the pixels that differ; 1 is about what is just seen side by side. Images that do not differ are left out.
+
+    Needs scikit-image.
+    """
 
     name, title, better = "ciede2000", "CIEDE2000 where changed", "lower"
 
     def __call__(self, found: Tensor, truth: Tensor) -> Tensor:
-        return of.colour_difference(found, truth)
+        alike = (found == truth).flatten(1).all(1).cpu()
+        return torch.where(alike, torch.inf, of.colour_difference(found, truth))
 
 
 @hookimpl

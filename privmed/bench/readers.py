@@ -19,6 +19,7 @@ from privmed.bench.data import Dataset, Sample
 from privmed.bench.nifti import Nifti
 from privmed.data.folders import ImageFolder, Item
 from privmed.data.masks import foreground
+from privmed.data.pixels import load_labels
 from privmed.errors import InputError, SettingsError
 from privmed.imaging import read
 from privmed.limits import check_file, limits, raise_it
@@ -79,12 +80,16 @@ class Folder(Reader):
                 return lambda: torch.zeros_like(image(item)[:, :1])
             return None if item.mask is None else lambda: foreground(item.mask)
 
+        def numbers(item: Item) -> Callable[[int, int], Tensor] | None:
+            return None if item.mask is None else lambda size, classes: load_labels(item.mask, size, classes)
+
         def sample(item: Item) -> Sample:
             name = item.image.relative_to(folder.root).as_posix()
             return Sample(
                 name=name,
                 image=lambda: image(item),
                 mask=mask(item),
+                numbers=numbers(item),
                 label=item.label,
                 group=item.group,
                 split=parts.get(name, ""),

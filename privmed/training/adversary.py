@@ -26,9 +26,10 @@ class Adversary(nn.Module):
         return verdict(self.fixed(stego), 1.0)
 
     def fixed(self, images: Tensor) -> Tensor:
-        """Logits of images, without a gradient to the adversary's parameters."""
-        parameters = {name: p.detach() for name, p in self.named_parameters()}
-        return torch.func.functional_call(self, parameters, images)
+        """Logits of images, without a gradient to the adversary's parameters or a change of its statistics."""
+        tensors = {name: p.detach() for name, p in self.named_parameters()}
+        tensors |= {name: b.clone() for name, b in self.named_buffers()}
+        return torch.func.functional_call(self, tensors, images)
 
 
 class Discriminator(Adversary):
@@ -53,10 +54,13 @@ class Detector(Adversary):
 
     def __init__(self, width: int = DETECTOR_WIDTH) -> None:
         super().__init__()
-        self.network = SRNet(3, width).to(memory_format=safe_layout("cpu"))
+        self.network = SRNet(3, width)
 
     def forward(self, images: Tensor) -> Tensor:
-        logits = self.network(255 * quantise(images.float()))
+        files = 255 * quantise(images.float())
+        # In half precision a change of one grey level is lost between two numbers.
+        with torch.autocast(files.device.type, enabled=False):
+            logits = self.network(files.contiguous(memory_format=safe_layout(files.device)))
         return logits[:, :1] - logits[:, 1:]
 
     def own_loss(self, stego: Tensor, cover: Tensor) -> Tensor:

@@ -107,7 +107,8 @@ class Hiding(CoverTask):
             leaks = self.isolation.loss(self.method, sent, secret, cover, rng)
             loss, figures["leak"] = loss + weight.isolation * leaks, round(float(leaks.detach()), 4)
         if self.adversary is not None:
-            loss, figures["adversary"] = self.compete(loss, stego, cover)
+            shown = stego.clamp(0, 1) if weight.clipping else stego
+            loss, figures["adversary"] = self.compete(loss, shown, cover)
         return loss, figures
 
     def compete(self, loss: Tensor, stego: Tensor, cover: Tensor) -> tuple[Tensor, float]:

@@ -294,6 +294,10 @@ def make_recipe(plain: dict[str, Any], where: str) -> Recipe:
     for name in ("secrets", "covers"):
         if not getattr(recipe.data, name):
             raise SettingsError(f"{where}: data.{name} names no data set.")
+    if not recipe.loss.adversarial and (recipe.loss.adversary != "discriminator" or recipe.optimizer.adversary != 1):
+        raise SettingsError(
+            f"{where}: loss.adversarial is 0, so no adversary is trained. Set it above 0, or leave the adversary out."
+        )
     if recipe.task in ("hiding", "distillation", "covert") and recipe.data.crop > recipe.data.size:
         raise SettingsError(
             f"{where}: data.crop {recipe.data.crop} is larger than data.size {recipe.data.size}, so no window of that side fits."

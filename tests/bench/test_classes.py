@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from attrs import evolve
 from PIL import Image
 
-from privmed.bench.answers import Classes, classes_of
+from privmed.bench.answers import Classes, Labels, classes_of
 from privmed.bench.data import Dataset, Sample
 from privmed.bench.engine import run_plan
 from privmed.bench.metrics import Accuracy
@@ -53,8 +54,8 @@ def plan(tmp_path):
         "file,split\n" + "".join(f"{n}.png,{'test' if n > 3 else 'train'}\n" for n in range(6))
     )
 
-    def write(data="scans", **settings):
-        (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(RECIPE))
+    def write(data="scans", recipe=None, **settings):
+        (tmp_path / "recipe.yaml").write_text(yaml.safe_dump({**RECIPE, **(recipe or {})}))
         plain = {
             "suite": "covert",
             "data": data,
@@ -86,12 +87,62 @@ def test_classes_are_trained_and_judged_bare_and_behind_a_hider(plan, tmp_path):
 
 @pytest.mark.parametrize(
     ("settings", "told"),
-    [({"classes": 3}, "has 2: bright, dark"), ({}, "no masks"), ({"mask_classes": 3}, "not masks of several")],
+    [
+        ({"classes": 3}, "has 2: bright, dark"),
+        ({}, "no masks"),
+        ({"mask_classes": 3}, "has no masks that hold their numbers"),
+    ],
 )
 def test_answers_that_nothing_can_judge_are_refused_before_any_training(plan, tmp_path, settings, told):
     with pytest.raises(SettingsError, match=told):
         run_plan(plan(**settings), tmp_path, tmp_path / "out")
     assert not (tmp_path / "out/cache/pairs").exists()
+
+
+def test_masks_of_several_classes_are_trained_and_judged_each(plan, tmp_path):
+    """Left a bright band, right a brighter one: numbers 1 and 2; the second is missing in one test image."""
+    for part in ("images", "masks", "masks-multi"):
+        (tmp_path / "bands" / part).mkdir(parents=True)
+    rng = np.random.default_rng(1)
+    for n in range(6):
+        numbers = np.zeros((32, 32), np.uint8)
+        numbers[:, 4:12] = 1
+        numbers[:, 20:28] = 0 if n == 5 else 2
+        scan = (20 + 100 * numbers + rng.integers(0, 10, (32, 32))).astype(np.uint8)
+        for part, plane in (("images", scan), ("masks", (numbers > 0) * np.uint8(255)), ("masks-multi", numbers)):
+            Image.fromarray(plane).save(tmp_path / f"bands/{part}/{n}.png")
+    lines = [f"{n}.png,{'test' if n > 3 else 'train'}\n" for n in range(6)]
+    (tmp_path / "bands/split.csv").write_text("file,split\n" + "".join(lines))
+    many = {"data": {**RECIPE["data"], "secrets": [{"folder": "{data}", "masks": "masks-multi"}]}}
+    of = plan("bands", recipe={**many, "schedule": {"steps": 150, "warmup": 1, "validate": 150}}, mask_classes=3)
+    records = run_plan(
+        evolve(of, reader="folder", reader_settings={"masks": "masks-multi"}), tmp_path, tmp_path / "out"
+    ).records
+    found = {
+        (m.metric, m.dimensions.get("hider"), m.dimensions.get("class")): m
+        for m in records.measurements
+        if m.metric.startswith("dice")
+    }
+    assert {k for k in found if k[1] is None} == {("dice", None, None), ("dice", None, 1), ("dice", None, 2)}
+    assert {k for k in found if k[2]} == {("dice", h, k) for h in (None, "lightih") for k in (1, 2)}
+    assert found["dice", None, 1].value > 0.8
+    assert found["dice", None, 1].n == 2
+    assert ("dice-together", "lightih", None) in found
+
+
+def test_dice_of_each_class_by_hand():
+    answers = Labels(4, 3)
+    right = torch.tensor([0, 1, 1, 2]).view(1, 1, 1, 4).float()
+    said = torch.tensor([[0, 1, 2, 2], [0, 0, 0, 0]])
+    found = torch.nn.functional.one_hot(said, 3).permute(0, 2, 1).view(2, 3, 1, 4).float()
+    rated = answers.judged(found, right)
+    assert rated["dice:1"].tolist() == pytest.approx([2 / 3, 0])
+    assert rated["dice:2"].tolist() == pytest.approx([2 / 3, 0])
+    assert rated["dice"].tolist() == pytest.approx([2 / 3, 0])
+    assert answers.rated(found[:1], torch.zeros(1, 1, 1, 4))["dice:1"].tolist() == [0]
+    nothing = answers.rated(found[1:], torch.zeros(1, 1, 1, 4))
+    assert nothing["dice"].tolist() == [1]
+    assert nothing["dice:1"].isnan().all()  # neither has it
 
 
 def test_classes_need_a_set_that_has_some(plan, tmp_path):

@@ -13,10 +13,12 @@ from privmed.errors import PrivmedError, SettingsError
 QUICK = {"epochs": 1, "learning_rate": 1e-3, "batch": 2, "width": 2}
 
 
-def plan_of(elsewhere="other", data="set", defences=("none", "pretrained"), exploiter="unet"):
+def plan_of(elsewhere="other", data="set", defences=("none", "pretrained"), exploiter="unet", **more):
     plain = {"suite": "protection", "data": data, "entries": [{"label": "unprotected"}]}
     grid = {"defence": list(defences), "exploiter": [exploiter]}
-    return make_plan({**plain, "grid": grid, "settings": {"size": 32, "protocol": QUICK, "elsewhere": elsewhere}})
+    return make_plan(
+        {**plain, "grid": grid, "settings": {"size": 32, "protocol": QUICK, "elsewhere": elsewhere, **more}}
+    )
 
 
 @pytest.fixture
@@ -68,6 +70,20 @@ def test_without_a_network_to_begin_with_it_is_refused():
         exploit("unet", pairs(), pairs(), Protocol(epochs=1, batch=2, width=2), "pretrained")
 
 
+@pytest.mark.parametrize(
+    "other", [torch.nn.Linear(3, 4), torch.nn.Sequential(torch.nn.Linear(9, 4), torch.nn.Linear(4, 2))]
+)
+def test_another_network_is_refused(other):
+    own = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.Linear(4, 2))
+    with pytest.raises(SettingsError, match="is another network, or of another width"):
+        _begin(own, other.state_dict(), "pretrained")
+
+
+def test_what_is_held_out_is_learnt_elsewhere_all_the_same(folders):
+    suite = open_suite(plan_of(holdout=0.4), folders, folders / "out")
+    assert [len(suite.sets("set")[0][0]), len(suite.elsewhere()[0])] == [1, 2]
+
+
 def test_a_plan_trains_it_once_and_runs_of_other_defences_stay_known(folders):
     found = run_plan(plan_of(), folders, folders / "out").records.measurements
     assert {m.dimensions["defence"] for m in found if m.metric == "dice"} == {"none", "pretrained"}
@@ -87,6 +103,7 @@ def test_the_set_elsewhere_counts_for_that_defence_alone(folders):
     [
         ("", "defence pretrained: none is named. Name another data set"),
         ("set", "defence pretrained: set is what is protected"),
+        ("twin", "defence pretrained: twin is what is protected"),
         ("nowhere", "nowhere"),
         ("classes", "is made for segmentation"),
     ],
@@ -96,6 +113,7 @@ def test_a_bad_set_elsewhere_is_refused_before_anything_runs(folders, elsewhere,
         (folders / "classes" / name[0]).mkdir(parents=True, exist_ok=True)
         for i in range(2):
             shutil.copy(folders / f"set/images/p{i}.png", folders / f"classes/{name}/{i}.png")
+    shutil.copytree(folders / "set", folders / "twin")
     with pytest.raises(PrivmedError, match=said):
         run_plan(plan_of(elsewhere), folders, folders / "out")
     assert not (folders / "out/runs.jsonl").exists()

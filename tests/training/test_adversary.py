@@ -92,13 +92,59 @@ def test_a_detector_looks_at_the_file_and_moves_only_the_hider_in_its_turn():
     faint = cover.mul(255).round().div(255)
     assert torch.equal(judge(faint), judge(faint + 0.4 / 255))  # what rounding takes away is not seen
     stego = torch.rand(2, 3, 16, 16, requires_grad=True)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert judge(faint).dtype == torch.float32
     judge.train().own_loss(stego, cover).backward()
     assert stego.grad is None
     assert all(p.grad is not None for p in judge.parameters())
     judge.zero_grad()
+    before = {name: b.clone() for name, b in judge.named_buffers()}
     judge.hider_loss(stego, cover).backward()
     assert stego.grad.abs().sum() > 0
     assert all(p.grad is None for p in judge.parameters())
+    assert all(torch.equal(b, before[name]) for name, b in judge.named_buffers())
+
+
+def test_a_detector_lays_images_out_as_its_weights_may_be_trained(monkeypatch):
+    """Narrow networks in channels_last write past their buffers on some processors."""
+    judge, seen = Detector(width=2), []
+    monkeypatch.setattr("privmed.training.adversary.safe_layout", lambda device: torch.contiguous_format)
+    judge.network.register_forward_pre_hook(lambda _, given: seen.append(given[0].is_contiguous()))
+    judge(torch.rand(2, 3, 16, 16).contiguous(memory_format=torch.channels_last))
+    assert seen == [True]
+
+
+def test_what_clips_says_nothing_to_a_hider_that_is_trained_so(recipe):
+    for clipping in (False, True):
+        more = [
+            *TINY,
+            "loss.adversary=srnet",
+            f"loss.clipping={str(clipping).lower()}",
+            "loss.secret=0",
+            "loss.stego=0",
+        ]
+        task = make_task(read_recipe(recipe(method="hider:hidden"), more), "cpu")
+        over = torch.full((2, 3, 32, 32), 1.2, requires_grad=True)
+        task.method.hide = lambda secret, cover, over=over, **how: over
+        task.method.recover = lambda stego, **how: stego
+        task.loss(0)[0].backward()
+        assert bool((over.grad == 0).all()) is clipping
+
+
+@pytest.mark.parametrize("setting", ["loss.adversary=srnet", "optimizer.adversary=2"])
+def test_an_adversary_that_nothing_asks_for_is_refused(recipe, setting):
+    with pytest.raises(SettingsError, match=r"loss\.adversarial is 0, so no adversary is trained"):
+        read_recipe(recipe(), [setting])
+
+
+def test_a_run_beside_a_detector_resumes(recipe, tmp_path):
+    more = [*TINY, "loss.adversary=srnet", "optimizer.name=muon", "optimizer.adversary=3", "schedule.cooldown=0"]
+    path = recipe(method="hider:hidden")
+    run(path, overrides=more, out=tmp_path / "whole", quiet=True)
+    run(path, overrides=[*more, "schedule.steps=2"], out=tmp_path / "parts", quiet=True)
+    run(path, overrides=more, out=tmp_path / "parts", resume=True, quiet=True)
+    whole, parts = ((tmp_path / d / "hidden-tiny.safetensors").read_bytes() for d in ("whole", "parts"))
+    assert whole == parts
 
 
 def test_a_detector_learns_noise_of_two_grey_levels_and_the_hider_wants_none():

@@ -1,8 +1,9 @@
 """Covert analysis: what a server finds in a scan that is hidden in a photograph, and how the photograph looks afterwards.
 
 Each step goes through the 8-bit PNG, and through whatever else the wire does to it. Where the hider is ``none``, an analyzer works on
-the bare images. It answers with masks of one foreground, or with classes. Every figure is averaged over the covers of an image, then over
-images; the area under the ROC curve is that of all answers. The answers to a scan in several photographs are also averaged to one, as
+the bare images. It answers with masks of one foreground or of several classes, or with classes. Every figure is averaged over the covers
+of an image, then over images; the area under the ROC curve is that of all answers. The answers to a scan in several photographs are
+also averaged to one, as
 :func:`privmed.pipeline.average` does, and judged as that (``dice-together``). Analyzers come with their weights, or the suite trains them,
 all by the same recipes. An eavesdropper runs the hider with public weights, and a key of his own where there are keys, on
 the stego; the pair ``secret-public`` is what he reads. Another one has no weights, but pairs of a stego and its scan, made of training
@@ -23,7 +24,7 @@ from attrs import Factory, asdict, evolve, frozen
 from torch import Tensor
 
 from privmed import hookimpl, registry
-from privmed.bench.answers import Answers, Classes, Masks, averaged, check_answers, classes_of, foretold
+from privmed.bench.answers import Answers, Classes, Labels, Masks, averaged, check_answers, classes_of, foretold
 from privmed.bench.contracts import Cell, Quantity, Suite, Value
 from privmed.bench.costs import COSTS, cost
 from privmed.bench.covers import Photographs
@@ -274,6 +275,8 @@ class Covert(Suite):
         """What judges the analyzer of a cell."""
         training = self.training(cell.entry.label, cell.data, cell.dimensions["hider"], cell.seed)
         server = self.server(cell) if training is None else training.untrained()
+        if several := getattr(server.config, "mask_classes", 0):
+            return Labels(self.config.size, several)
         if not getattr(server.config, "classes", 0):
             return Masks(self.context.metrics("masks"), self.config.size)
         names = classes_of(self.context.dataset(cell.data))
@@ -298,7 +301,9 @@ class Covert(Suite):
                 every = torch.cat(values)
                 out.append(Value(metric=key, value=float(every.mean()), n=len(every)))
             else:
-                out += averaged(key, values)
+                name, _, of = key.partition(":")
+                found = averaged(name, values)
+                out += [evolve(v, dimensions={"class": int(of)}) for v in found] if of else found
             if key == "dice" and all(len(v) > 1 for v in values):
                 out += averaged("dice-spread", [v.std()[None] for v in values])
         if ("", "dice-together") in seen:

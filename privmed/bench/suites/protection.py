@@ -87,11 +87,12 @@ class Protection(Suite):
 
     def _check_elsewhere(self, defence: str) -> None:
         """Refuse a network to begin with that comes from nowhere, from the set itself, or from another task."""
-        name, sets = self.config.elsewhere, self.context.plan.data
-        if not name or name in sets:
+        name = self.config.elsewhere
+        own = {self.context.dataset(data).digest() for data in self.context.plan.data}
+        if not name or self.context.dataset(name).digest() in own:
             wrong = f"{name} is what is protected" if name else "none is named"
             raise SettingsError(f"defence {defence}: {wrong}. Name another data set as settings.elsewhere of the plan.")
-        truth = self.sets(name)[0][1]
+        truth = self.elsewhere()[1]
         for one in self._named("exploiter"):
             check_task(registry.part("exploiter", one), truth)
 
@@ -219,14 +220,19 @@ class Protection(Suite):
         last.append(Value(metric="clean-images", value=outcome.clean))
         return [*last, *best, *(Value(metric=n, value=v, dimensions=OF_THE_SET) for n, v in looks.items())]
 
+    @functools.cache  # noqa: B019
+    def elsewhere(self) -> Images:
+        """What networks of the defence ``pretrained`` learn first: the whole training part of another set."""
+        dataset = self.context.dataset(self.config.elsewhere)
+        return self._load(dataset, dataset.part("train"))
+
     def _start(self, cell: Cell) -> dict[str, Tensor]:
         """What the exploiter of a cell learnt before on another set, kept for the other cells that begin with it."""
         protocol, network = evolve(self.config.protocol, seed=cell.seed), cell.dimensions["exploiter"]
         about = {k: v for k, v in self.identity(cell).items() if k in ("elsewhere", "size", "protocol", "judges")}
         about |= {"network": network, "seed": cell.seed}
         report = Fitting(lambda stage, n, total, _: self.context.progress(n, total, stage))
-        train = self.sets(self.config.elsewhere)[0]
-        make = lambda: (pretrain(network, train, protocol, device=self.context.device, fitting=report), {})  # noqa: E731
+        make = lambda: (pretrain(network, self.elsewhere(), protocol, device=self.context.device, fitting=report), {})  # noqa: E731
         return self.context.cache.get("pretrained", about, make)[0]
 
     def _fitting(self, cell: Cell) -> Fitting:
