@@ -39,6 +39,7 @@ NEW = (
     "covert-missed",
     "covert-hidemia",
     "detection-faint",
+    "detection-quiet",
     "covert-wire",
     "hiding-four",
     "covert-cxr",
