@@ -342,7 +342,10 @@ def test_a_detector_has_bundled_weights_unless_those_of_an_entry_leaked(toys, tm
         "grid": {"examples": ["beach"], "cover": ["beach"]},
     }
     suite = open_suite(
-        make_plan({**plan, "settings": {"leaked": ["leaked"]}}), toys, tmp_path / "out", models=tmp_path / "models"
+        make_plan({**plan, "settings": {"leaked_weights": ["leaked"]}}),
+        toys,
+        tmp_path / "out",
+        models=tmp_path / "models",
     )
     mine = {name: suite.hider(name).card["sha256"] for name in ("kept", "leaked")}
     theirs = {name: suite.public(name).card["sha256"] for name in ("kept", "leaked")}
@@ -350,8 +353,12 @@ def test_a_detector_has_bundled_weights_unless_those_of_an_entry_leaked(toys, tm
     cells = {cell.entry.label: suite.identity(cell) for cell in suite.cells()}
     assert cells["kept"] != cells["leaked"]
     with pytest.raises(
-        SettingsError, match=r"leaked: 'leakd' is no entry of this plan; there are kept, leaked.* Did you mean"
+        SettingsError,
+        match=r"leaked_weights: 'leakd' is no entry with weights of its own; there are kept, leaked.* Did you mean",
     ):
         run_plan(
-            make_plan({**plan, "settings": {"leaked": ["leakd"]}}), toys, tmp_path / "out", models=tmp_path / "models"
+            make_plan({**plan, "settings": {"leaked_weights": ["leakd"]}}),
+            toys,
+            tmp_path / "out",
+            models=tmp_path / "models",
         )

@@ -47,7 +47,7 @@ class DetectionConfig:
     test: int = setting(100, "photographs it is asked about, each without and with a scan", at_least(2))
     noise: float = setting(40.0, "PSNR in dB of the control `noise`", positive())
     load: float = setting(0.2, "bits a pixel that hiders carry who carry files", between(0, 3))
-    leaked: list[str] = setting(
+    leaked_weights: list[str] = setting(
         Factory(list), "entries whose own weights the detector `recover` has, instead of bundled ones"
     )
     detectors: dict[str, dict[str, Any]] = setting({}, "settings of detectors, by their name")
@@ -90,12 +90,7 @@ class Detection(Suite):
                 f"detectors: {unused[0]!r} is no detector of this plan; there are {', '.join(sorted(used))}."
                 f"{did_you_mean(unused[0], used)}"
             )
-        labels = {entry.label for entry in self.context.plan.entries}
-        if unknown := sorted(set(self.config.leaked) - labels):
-            raise SettingsError(
-                f"leaked: {unknown[0]!r} is no entry of this plan; there are {', '.join(sorted(labels))}."
-                f"{did_you_mean(unknown[0], labels)}"
-            )
+        self.check_leaked()
         for cell in super().cells():
             self.check_analyzer(cell.entry.label, cell.dimensions["analyzer"])
             self.check_contrast(cell.entry.label, cell.dimensions["contrast"])
@@ -111,6 +106,19 @@ class Detection(Suite):
             needed = asked.needs_public or cell.dimensions["analyzer"] != NOBODY or cell.dimensions["contrast"] != FULL
             if not needed or isinstance(self.public(cell.entry.label), Hider):
                 yield cell
+
+    def check_leaked(self) -> None:
+        """Refuse weights that leaked of an entry which has none of its own.
+
+        Raises:
+            SettingsError: naming it, or those that have some.
+        """
+        own = {e.label for e in self.context.plan.entries if e.weights and e.weights != registry.BUNDLED}
+        if unknown := sorted(set(self.config.leaked_weights) - own):
+            raise SettingsError(
+                f"leaked_weights: {unknown[0]!r} is no entry with weights of its own; there are {', '.join(sorted(own)) or 'none'}."
+                f"{did_you_mean(unknown[0], own)}"
+            )
 
     def check_analyzer(self, label: str, name: str) -> None:
         """Refuse an analyzer that cannot answer to an entry's stegos.
@@ -185,7 +193,7 @@ class Detection(Suite):
         entry, own = self.context.plan.entry(label), self.hider(label)
         if not isinstance(own, Hider):
             return None
-        known = entry.weights in bundled(type(own)) or label in self.config.leaked
+        known = entry.weights in bundled(type(own)) or label in self.config.leaked_weights
         chosen = (self.context.weights(entry.weights) if known else "") or registry.BUNDLED
         return with_key(registry.create("hider", entry.method, chosen, self.context.device, **entry.settings), ANOTHER)
 
@@ -208,7 +216,7 @@ class Detection(Suite):
             "settings": [self.config.size, self.config.train, self.config.test],
             "weights": ((own.card or {}).get("sha256", "") if own else self.level(cell.entry.label)),
             "code": fingerprint(*sorted(modules)),
-            **({"leaked": True} if cell.entry.label in self.config.leaked else {}),
+            **({"leaked": True} if cell.entry.label in self.config.leaked_weights else {}),
             **({"answers": (answers.card or {}).get("sha256", "")} if answers else {}),
             **({"load": self.config.load} if isinstance(own, FileHider) else {}),
             **({"detector": asdict(detector.config)} if fields(type(detector.config)) else {}),
