@@ -15,6 +15,7 @@ from privmed.metrics import auc, class_dice, foreground_dice
 from privmed.pipeline import average
 
 DIGITS = 5  # of the figures of single images that records keep
+LOOK = 16  # side at which masks are looked at before they are needed
 POOLED = ("dice", "accuracy")  # metrics of the averaged answer, too
 
 
@@ -125,13 +126,16 @@ def check_answers(label: str, server: Analyzer, dataset: Dataset) -> None:
     """Refuse an analyzer whose answers nothing in a data set can judge.
 
     Raises:
+        InputError: for masks that hold numbers of no class.
         SettingsError: for masks where there are none, and other classes than the set has.
     """
     count = getattr(server.config, "classes", 0)
-    if getattr(server.config, "mask_classes", 0) and any(s.numbers is None for s in dataset.part("test")):
-        raise SettingsError(
-            f"entry {label!r}: outlines several classes, but data set {dataset.name} has no masks that hold their numbers."
-        )
+    for sample in dataset.part("test") if (several := getattr(server.config, "mask_classes", 0)) else ():
+        if sample.numbers is None:
+            raise SettingsError(
+                f"entry {label!r}: outlines several classes, but data set {dataset.name} has no masks that hold their numbers."
+            )
+        sample.numbers(LOOK, several)  # refuses numbers of no class, before anything is trained
     names = classes_of(dataset)
     if count and not names:
         raise SettingsError(

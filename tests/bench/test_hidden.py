@@ -284,12 +284,12 @@ def test_one_class_of_a_folder_whose_images_have_no_lesion(toys):
     assert values(make_plan({**plan, **grid}), toys)["silent", "one", "", ""].value == 0  # photographs have no classes
 
 
-def test_an_analyzer_of_classes_is_refused(toys, tmp_path):
+def test_an_analyzer_of_several_classes_needs_masks_that_hold_their_numbers(toys, tmp_path):
     pytest.importorskip("privmed_analyzers", reason="needs the plugin privmed-analyzers")
     weights.save(registry.create("analyzer", "unet", None, width=2, mask_classes=3), tmp_path / "u.safetensors")
     entries = [{"label": "unet", "method": "unet", "weights": str(tmp_path / "u.safetensors")}]
     plan = make_plan({"suite": "covert", "data": "scans", "entries": entries, "grid": {"cover": ["photos"]}})
-    with pytest.raises(SettingsError, match="masks of one foreground"):
+    with pytest.raises(InputError, match=r"holds class 255, but mask_classes is 3 \(0 to 2\)"):
         run_plan(plan, toys, toys / "out")
 
 
