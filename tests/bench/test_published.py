@@ -43,6 +43,7 @@ NEW = (
     "covert-wire",
     "hiding-four",
     "covert-cxr",
+    "covert-lungs",
     "large",
     "costs",
     "hiding-forks",
