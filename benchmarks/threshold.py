@@ -1,10 +1,10 @@
-"""How many lesions are found, and how often an analyzer stays silent where none is, by the threshold that the client reads with.
+"""How many lesions are found, and how often an analyzer stays silent where none is, by how the client reads: by threshold and by peak.
 
     python benchmarks/threshold.py recipes/hidemia-busi-5.yaml WEIGHTS [--device DEVICE]
 
 Images, photographs and order are those of the validation part of the recipe that the weights were trained by; no test image is looked
 at. A row is a probability above which a pixel counts as marked. Reading at probability P is reading at 0.5 with the setting `threshold`
-that is printed beside it.
+that is printed beside it; or else reading at 0.5, with the setting `peak`, what a region has to reach somewhere.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import math
 from pathlib import Path
 
 import torch
+from privmed_analyzers.decoding import sure_regions
 from torch import Tensor
 
 from privmed import registry
@@ -23,6 +24,7 @@ from privmed.training import read_recipe
 from privmed.training.make import make_task
 
 PROBABILITIES = (0.3, 0.5, 0.7, 0.8, 0.85, 0.9, 0.95, 0.98)
+PEAKS = (0.9, 0.95, 0.98, 0.99, 0.995)
 
 
 @torch.no_grad()
@@ -50,20 +52,23 @@ def main() -> None:
 
 
 def report(found: Tensor, truth: Tensor, gain: float, threshold: float) -> None:
-    """A row a probability."""
+    """A row a probability, and a row a peak."""
     empty = truth.flatten(1).amax(1) == 0
     print(f"{int((~empty).sum())} answers to scans with a lesion, {int(empty.sum())} to scans without")
     print("probability  threshold   Dice  missed  silent where nothing is")
     for p in PROBABILITIES:
-        marks = (found > p).float()
         same = threshold + math.log(p / (1 - p)) / gain
-        quiet = silent(marks).float()
-        row = (
-            float(dice(marks[~empty], truth[~empty]).mean()),
-            float(quiet[~empty].mean()),
-            float(quiet[empty].mean()),
-        )
-        print(f"{p:11.2f}  {same:9.3f}  {row[0]:5.3f}  {row[1]:6.3f}  {row[2]:6.3f}")
+        print(f"{p:11.2f}  {same:9.3f}  {row(found > p, truth, empty)}")
+    print("       peak              Dice  missed  silent where nothing is")
+    for p in PEAKS:
+        print(f"{p:11.3f}             {row(sure_regions(found.logit(), p) > 0, truth, empty)}")
+
+
+def row(marked: Tensor, truth: Tensor, empty: Tensor) -> str:
+    """What is found, missed, and left alone."""
+    marks, quiet = marked.float(), silent(marked.float()).float()
+    same = float(dice(marks[~empty], truth[~empty]).mean())
+    return f"{same:5.3f}  {float(quiet[~empty].mean()):6.3f}  {float(quiet[empty].mean()):6.3f}"
 
 
 if __name__ == "__main__":

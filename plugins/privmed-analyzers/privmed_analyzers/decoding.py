@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
+import numpy as np
 import torch
 from attrs import frozen
+from scipy import ndimage
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from privmed.imaging.labels import LARGEST, codes
 from privmed.settings import at_least, between, one_of, positive, setting
 
+UNMARKED = -0.01  # logit of what is taken back: unsure still, for when answers in several photographs are averaged
 GRID = 8  # the classification head sees the recovered image on this grid: tiny, so that the client does no analysis
 
 
@@ -28,6 +32,12 @@ def not_both(config: Any, _: Any, value: Any) -> None:
     """Refuse classes of the image and of its pixels at once."""
     if value and config.classes:
         raise ValueError("classes and mask_classes exclude each other: of the whole image, or of its pixels")
+
+
+def not_with_classes(config: Any, _: Any, value: Any) -> None:
+    """Refuse a peak of anything but one foreground."""
+    if value and (config.classes or config.mask_classes):
+        raise ValueError("peak is of one foreground, so it excludes classes and mask_classes; leave it out")
 
 
 @frozen(kw_only=True)
@@ -50,6 +60,12 @@ class DecoderConfig:
     presence: bool = setting(
         False, "whether the client is also told that nothing was hidden; ours, the paper has no such answer"
     )
+    peak: float = setting(
+        0.0,
+        "probability that a region of one foreground reaches somewhere, or it is not marked; 0 for all regions; ours",
+        between(0, 1),
+        not_with_classes,
+    )
 
 
 class OutputDecoder(nn.Module):
@@ -58,6 +74,7 @@ class OutputDecoder(nn.Module):
     def __init__(self, config: DecoderConfig) -> None:
         super().__init__()
         self.gain, self.threshold, self.tells = config.gain, config.threshold, config.presence
+        self.peak = config.peak
         self.head = nn.Linear(3 * GRID * GRID, config.classes) if config.classes else None
         self.colours = Colours(config) if config.mask_classes else None
 
@@ -66,7 +83,8 @@ class OutputDecoder(nn.Module):
             return self.head(F.adaptive_avg_pool2d(recovered, GRID).flatten(1))
         if self.colours is not None:
             return self.colours(recovered)[0]
-        return self.gain * (recovered.mean(1, keepdim=True) - self.threshold)
+        logits = self.gain * (recovered.mean(1, keepdim=True) - self.threshold)
+        return logits if self.training or not self.peak else sure_regions(logits, self.peak)
 
     def presence(self, recovered: Tensor) -> Tensor | None:
         """Logits (B,) that a scan was hidden: the answer to a photograph without one is red, or of the colour that no class has."""
@@ -77,6 +95,37 @@ class OutputDecoder(nn.Module):
             return (of_classes.logsumexp(1, keepdim=True) - of_none).mean((1, 2, 3))
         red = recovered[:, 0] - recovered[:, 1:].mean(1)
         return self.gain * (0.5 - red.mean((1, 2)))
+
+
+def sure_regions(logits: Tensor, peak: float) -> Tensor:
+    """Take back regions that are sure nowhere: hysteresis thresholding of a foreground.
+
+    Where nothing is to be found, what is marked all the same is mostly unsure throughout, while a lesion is sure in its middle. So pixels
+    that are more likely than not count only where they are connected (eight neighbours) with one above ``peak``.
+
+    Args:
+        logits: (B, 1, H, W) of the foreground.
+        peak: probability below 1 that a region has to reach.
+
+    Returns:
+        The same, with regions that do not reach it just below 0.
+
+    Reference:
+        J. Canny, "A Computational Approach to Edge Detection", IEEE PAMI 1986, section VI.
+    """
+    height = math.log(peak / (1 - peak)) if peak < 1 else math.inf
+    given = logits.detach()[:, 0].cpu().numpy()
+    sure = np.stack([_reaching(x, height) for x in given])[:, None]
+    return torch.where(torch.from_numpy(sure).to(logits.device), logits, logits.clamp(max=UNMARKED))
+
+
+def _reaching(logits: np.ndarray, height: float) -> np.ndarray:
+    """Where one map lies in a region that reaches a height."""
+    regions, count = ndimage.label(logits > 0, structure=np.ones((3, 3)))
+    reaches = np.zeros(count + 1, bool)
+    reaches[np.unique(regions[logits > height])] = True
+    reaches[0] = False
+    return reaches[regions]
 
 
 class Colours(nn.Module):

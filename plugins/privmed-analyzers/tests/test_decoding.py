@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from privmed_analyzers.decoding import DecoderConfig, OutputDecoder
+from privmed_analyzers.decoding import DecoderConfig, OutputDecoder, sure_regions
 
 import privmed
 from privmed.data.samples import ultrasound_phantom
@@ -98,9 +98,51 @@ def test_presence_among_several_classes_has_a_colour_of_its_own():
     assert decoder(nothing).shape[1] == 3
 
 
+def test_regions_that_are_sure_nowhere_are_taken_back_by_hand():
+    """Probability 0.9 is a mean of 0.72. A region that touches a sure pixel at a corner is one with it."""
+    answer = torch.full((2, 3, 8, 8), 0.2)
+    answer[0, :, 1:3, 1:3] = 0.6
+    answer[0, :, 3, 3] = 0.8  # sure, at a corner of the first region
+    answer[0, :, 6, 5:8] = 0.6  # a region of its own, sure nowhere
+    answer[1, :, 1:3, 1:3] = 0.6  # the other image is sure of nothing
+    expected = torch.zeros(2, 1, 8, 8)
+    expected[0, :, 1:3, 1:3] = expected[0, :, 3, 3] = 1
+    plain, decoder = OutputDecoder(DecoderConfig()), OutputDecoder(DecoderConfig(peak=0.9)).eval()
+    assert torch.equal(label_map(decoder(answer).sigmoid()), expected)
+    kept = expected.bool() | (answer[:, :1] < 0.5)
+    assert torch.equal(decoder(answer)[kept], plain(answer)[kept])
+    assert decoder(answer)[0, 0, 6, 6].sigmoid() == pytest.approx(0.5, abs=0.01)
+    assert label_map(OutputDecoder(DecoderConfig(peak=1.0)).eval()(answer).sigmoid()).sum() == 0
+
+
+def test_a_peak_is_hysteresis_thresholding():
+    """As scikit-image has it, but for corners, at which it takes regions apart."""
+    filters = pytest.importorskip("skimage.filters", reason="needs privmed[demo]")
+    logits = 4 * torch.randn(3, 1, 24, 24, generator=torch.Generator().manual_seed(1))
+    logits = torch.nn.functional.avg_pool2d(logits.repeat_interleave(2, 2).repeat_interleave(2, 3), 2, 1)
+    found = sure_regions(logits, 0.98) > 0
+    apart = torch.stack([torch.from_numpy(filters.apply_hysteresis_threshold(x[0].numpy(), 0, 3.8918)) for x in logits])
+    assert 0 < apart.sum() < (logits > 0).sum()
+    assert (found[:, 0] >= apart).all()
+    assert (found <= (logits > 0)).all()
+
+
+def test_a_peak_is_the_clients_alone():
+    """A training sees every region, and the server's answer is the same."""
+    unet = privmed.analyzer("unet", weights=None, width=2)
+    strict = privmed.analyzer("unet", weights=None, width=2, peak=0.99)
+    strict.load_state_dict(unet.state_dict())
+    x = torch.rand(1, 3, 32, 32)
+    assert torch.equal(unet.analyze(x), strict.analyze(x))
+    assert torch.equal(unet.train().decode(x), strict.train().decode(x))
+    assert not torch.equal(unet.eval().decode(x), strict.eval().decode(x))
+
+
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
+        ({"peak": 1.5}, "peak must lie in"),
+        ({"mask_classes": 3, "peak": 0.9}, "peak is of one foreground"),
         ({"mask_classes": 1}, "mask_classes must be 0 or at least 2"),
         ({"mask_classes": 64}, "mask_classes must lie in"),
         ({"mask_classes": 3, "classes": 2}, "exclude each other"),
