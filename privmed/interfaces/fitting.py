@@ -42,6 +42,11 @@ class Fitting:
         self._checkpoint = Path(checkpoint) if checkpoint else None
         self.of: Any = ""
 
+    @property
+    def interrupted(self) -> bool:
+        """Whether an interrupted run has left a checkpoint."""
+        return self._checkpoint is not None and self._checkpoint.is_file()
+
     def tell(self, stage: str, done: int, total: int, **figures: float) -> None:
         """Say how far a stage is."""
         if self._report is not None:
@@ -53,7 +58,7 @@ class Fitting:
         Raises:
             WeightsError: when the checkpoint cannot be read, or belongs to another method, other settings or other images.
         """
-        if self._checkpoint is None or not self._checkpoint.is_file():
+        if not self.interrupted:
             return None
         try:
             kept = load_checkpoint(self._checkpoint)

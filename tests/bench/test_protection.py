@@ -91,6 +91,35 @@ def test_a_killed_run_goes_on_with_its_exploiter(folder, tmp_path, monkeypatch):
     assert not list((parts / "cache/exploiters").iterdir())
 
 
+def test_a_killed_run_goes_on_with_its_protector(folder, tmp_path, monkeypatch):
+    """From the last checkpoint of its fit, which goes when the set is published; what the whole fit took is not known then."""
+    pytest.importorskip("privmed_protectors", reason="needs the plugin privmed-protectors")
+    quick = {"width": 1, "size": 64, "batch": 2, "rounds": 3, "batches": 1, "steps": 1, "enough": 1.0}
+    plan, honest, kept = plan_of([{"label": "em", "method": "em", "settings": quick}]), Fitting.keep, []
+
+    def keep(fitting, state):
+        honest(fitting, state)
+        kept.append(state["done"])
+        if len(kept) == 2:
+            raise KeyboardInterrupt
+
+    whole, parts = (tmp_path / name for name in ("whole", "parts"))
+    first = run_plan(plan, tmp_path, whole).records
+    monkeypatch.setattr(Fitting, "keep", keep)
+    with pytest.raises(KeyboardInterrupt):
+        run_plan(plan, tmp_path, parts)
+    assert len(list((parts / "cache/protectors").iterdir())) == 1
+    again = run_plan(plan, tmp_path, parts).records
+    assert kept[:3] == [1, 2, 3]
+    assert figures_of(first) == figures_of(again)
+    assert [any(m.metric == "fit-time" for m in r.measurements) for r in (first, again)] == [True, False]
+    assert not list((parts / "cache/protectors").iterdir())
+
+
+def figures_of(records):
+    return [(m.cell, m.value) for m in records.measurements if not m.metric.endswith("time")]
+
+
 def test_the_work_can_be_shared(folder, tmp_path):
     pytest.importorskip("privmed_protectors", reason="needs the plugin privmed-protectors")
     plan, out = plan_of(LSP), tmp_path / "out"

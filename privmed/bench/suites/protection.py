@@ -238,10 +238,17 @@ class Protection(Suite):
     def _fitting(self, cell: Cell) -> Fitting:
         """The surroundings of one exploiter, whose training a later run goes on with."""
         name = digest({**self.identity(cell), "dimensions": cell.dimensions})
-        folder = make_folder(self.context.cache.folder / "exploiters")
-        fitting = Fitting(lambda stage, n, total, _: self.context.progress(n, total, stage), folder / f"{name}.pt")
+        fitting = self._resumable("exploiters", name)
         fitting.of = name
         return fitting
+
+    def _resumable(self, what: str, name: str, words: str = "") -> Fitting:
+        """The surroundings of a training that a later run goes on with."""
+        folder = make_folder(self.context.cache.folder / what)
+        said = f"{words}: " if words else ""
+        return Fitting(
+            lambda stage, n, total, _: self.context.progress(n, total, f"{said}{stage}"), folder / f"{name}.pt"
+        )
 
     def published(self, cell: Cell) -> tuple[Images, dict[str, float]]:
         """The training set as the entry publishes it, and how alike the images are."""
@@ -257,16 +264,16 @@ class Protection(Suite):
 
     def _protect(self, cell: Cell, clean: Images) -> Made:
         images, masks = clean
-        report = self.context.progress
-        start = time.perf_counter()
         known = {a.name for a in registry.load("protector", cell.entry.method).Config.__attrs_attrs__}
         shared = {"seed": cell.seed, "size": self.config.size}
         shared |= {"classes": int(masks.max()) + 1} if masks.ndim == 1 else {}
         settings = {**{k: v for k, v in shared.items() if k in known}, **cell.entry.settings}
         protector = registry.create("protector", cell.entry.method, cell.entry.weights or None, None, **settings)
         pairs = ((x.float() / 255, as_truth(m)) for x, m in zip(images, masks))
-        words = cell.entry.label
-        protector.fit(pairs, fitting=Fitting(lambda stage, n, total, _: report(n, total, f"{words}: {stage}")))
+        fitting = self._resumable("protectors", digest(self._published(cell)), cell.entry.label)
+        whole = not fitting.interrupted  # what an earlier run has spent is not known
+        start = time.perf_counter()
+        protector.fit(pairs, fitting=fitting)
         fitted = time.perf_counter()
         metrics, out, seen = self.context.metrics("images"), [], []
         for x, m in zip(images.split(16), masks.split(16)):
@@ -276,7 +283,9 @@ class Protection(Suite):
             out.append((protected * 255).round().byte())
         values = [torch.cat(column) for column in zip(*seen)] if metrics else []
         looks = {m.name: _mean(v) for m, v in zip(metrics, values)}
-        looks |= {"fit-time": fitted - start, "protect-time": time.perf_counter() - fitted}
+        looks |= {"fit-time": fitted - start} if whole else {}
+        looks["protect-time"] = time.perf_counter() - fitted
+        fitting.forget()
         return {"images": torch.cat(out)}, looks
 
     def pictures(self) -> list[tuple[str, Path]]:
