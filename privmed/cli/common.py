@@ -39,6 +39,12 @@ Refine = Annotated[
         help="Steps that make a stego give the scan back better; auto: 20 where it would fall short of --use."
     ),
 ]
+Peak = Annotated[
+    float | None,
+    typer.Option(
+        min=0, max=1, help="Mark only regions as probable as this somewhere: fewer false alarms, more misses."
+    ),
+]
 Strict = Annotated[bool, typer.Option("--strict", help="Refuse (exit code 6) what --use would warn of.")]
 TokenFile = Annotated[
     Path | None, typer.Option(help="A file of bearer tokens, one a line; without it PRIVMED_TOKEN is looked for.")
@@ -146,6 +152,11 @@ def make(kind: str, name: str, weights: str | None, device: str, pairs: list[str
             f"{name} has no bundled weights and would answer at random. Give it a weights file (privmed train makes one)."
         )
     return method
+
+
+def reading(peak: float | None) -> dict[str, float]:
+    """Settings of an analyzer by which its answer is read."""
+    return {} if peak is None else {"peak": peak}
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from privmed.cli.common import (
     Force,
     Frame,
     Json,
+    Peak,
     Quiet,
     Refine,
     Reporter,
@@ -27,6 +28,7 @@ from privmed.cli.common import (
     in_use,
     in_words,
     make,
+    reading,
     recovered_words,
 )
 
@@ -48,6 +50,7 @@ def command(
     hider_weights: Annotated[str | None, typer.Option(help="The hider's weights: bundled name or file.")] = None,
     analyzer: Annotated[str, typer.Option(help="Method.")] = "hidemia",
     weights: Annotated[str | None, typer.Option(help="The analyzer's weights: busi, isic or a file.")] = None,
+    peak: Peak = None,
     server_url: Annotated[str | None, typer.Option("--server", help="Where the analyzer runs: https://HOST.")] = None,
     token_file: TokenFile = None,
     insecure: Annotated[
@@ -101,7 +104,7 @@ def command(
         check_described(picture)
     scan = picture.tensor()
     photographs = ((path, read(path, frame=0).tensor()) for path in given)  # of a cover, any picture will do
-    server = make("analyzer", analyzer, weights, device)
+    server = make("analyzer", analyzer, weights, device, **reading(peak))
     if server_url is not None:
         server = elsewhere(server, server_url, token_file, insecure)
     elif token_file is not None or insecure:

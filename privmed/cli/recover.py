@@ -12,6 +12,7 @@ from privmed.cli.common import (
     Device,
     Force,
     Json,
+    Peak,
     Quiet,
     Reporter,
     Seed,
@@ -21,6 +22,7 @@ from privmed.cli.common import (
     in_use,
     in_words,
     make,
+    reading,
     settings,
 )
 from privmed.cli.files import FileCommand, KeyFile, carries_files, give_key
@@ -47,6 +49,7 @@ def command(
     weights: Annotated[str | None, typer.Option(help="The hider's weights: bundled name or file.")] = None,
     analyzer: Annotated[str, typer.Option(help="Whose answer a mask is read from.")] = "hidemia",
     analyzer_weights: Annotated[str | None, typer.Option(help="Its weights: busi, isic or a file.")] = None,
+    peak: Peak = None,
     set_: Set = None,
     force: Force = False,
     several: Several = NONE,
@@ -61,6 +64,8 @@ def command(
 
     if as_ not in ("image", "mask", "class"):
         raise SettingsError(f"--as must be image, mask or class, got {as_!r}.")
+    if peak is not None and as_ != "mask":
+        raise SettingsError("--peak is about the regions of a mask: give --as mask, or leave it out.")
     folder = image.is_dir()
     if not folder:
         several.check_unused(image)
@@ -87,7 +92,7 @@ def command(
 
     if not folder:
         read_wire(image)  # refused before weights are loaded
-    server = make("analyzer", analyzer, analyzer_weights, device) if as_ != "image" else None
+    server = make("analyzer", analyzer, analyzer_weights, device, **reading(peak)) if as_ != "image" else None
     reporter = Reporter(json, quiet)
     if server is not None and hider is None and weights is None:
         method = tuned_hider(server, **settings(set_)).to(server.device)
