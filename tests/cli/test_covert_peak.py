@@ -39,7 +39,10 @@ def test_a_peak_that_makes_no_sense_is_told(files, capsys):
     Image.open(photo).save(files / "photo.png")
     for told, words in (
         (["recover", str(files / "photo.png"), "-o", str(files / "x.png"), "--peak", "0.9"], "--as mask"),
-        (["covert", str(files / "scan.png"), photo, "-o", str(files / "x"), "--peak", "1.2"], "less than or equal to 1"),
+        (
+            ["covert", str(files / "scan.png"), photo, "-o", str(files / "x"), "--peak", "1.2"],
+            "less than or equal to 1",
+        ),
     ):
         assert run(told) == 2
         assert words in capsys.readouterr().err

@@ -2,12 +2,14 @@
 
 Random noise within epsilon on the support of a protector gives the place of the lesion away and protects well all by itself, so what a
 protector is worth is how far it beats that control. The entry ``constant`` is one mask for all images, what a network reaches that
-looks at none. Sets with masks are judged by what is found of the masks, sets with classes by the accuracy.
+looks at none. How well small windows tell lesions from their surroundings (``shortcut``) says before any training whether a set holds what
+networks would rather learn. Sets with masks are judged by what is found of the masks, sets with classes by the accuracy.
 """
 
 from __future__ import annotations
 
 import functools
+import math
 import time
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,7 @@ from privmed.bench.data import Dataset, Sample, picture, truth
 from privmed.bench.exploiters import Protocol, check_task, constant_baseline, exploit, pretrain
 from privmed.bench.fingerprint import fingerprint
 from privmed.bench.pictures import path_of, write_strip
+from privmed.bench.shortcuts import shortcut
 from privmed.data.folders import cut_validation
 from privmed.errors import InputError, SettingsError
 from privmed.files import make_folder
@@ -65,6 +68,7 @@ class Protection(Suite):
         "fit-time": Quantity(title="time to fit", unit="s", better="lower"),
         "protect-time": Quantity(title="time to protect", unit="s", better="lower"),
         "clean-images": Quantity(title="clean images"),
+        "shortcut": Quantity(title="lesion told by small windows, AUC"),
     }
 
     @classmethod
@@ -218,7 +222,17 @@ class Protection(Suite):
         last = [Value(metric=name, value=v) for name, v in outcome.last.items()]
         best = [Value(metric=name, value=v, dimensions={"epoch": "best"}) for name, v in outcome.best.items()]
         last.append(Value(metric="clean-images", value=outcome.clean))
+        looks = {**looks, **self._shortcut(cell, published)}
         return [*last, *best, *(Value(metric=n, value=v, dimensions=OF_THE_SET) for n, v in looks.items())]
+
+    def _shortcut(self, cell: Cell, published: Images) -> dict[str, float]:
+        """How well small windows of a published set tell lesions from their surroundings, kept for other exploiters and defences."""
+        images, masks = published
+        if masks.ndim == 1:
+            return {}
+        about = {**self._published(cell), "shortcut": fingerprint("privmed.bench.shortcuts")}
+        found = self.context.cache.get("shortcuts", about, lambda: ({}, {"shortcut": shortcut(images, masks)}))[1]
+        return {} if math.isnan(found["shortcut"]) else found
 
     @functools.cache  # noqa: B019
     def elsewhere(self) -> Images:
