@@ -34,7 +34,7 @@ def shortcut(images: Tensor, masks: Tensor, seed: int = 0) -> float:
     """
     rng = np.random.default_rng(seed)
     sampled = [_sample(x, m[0] > 0.5, rng) for x, m in zip(images.float(), masks) if 0 < m.sum() < m.numel()]
-    if len(sampled) < 2:  # noqa: PLR2004
+    if len(sampled) < 2:
         return float("nan")
     halves = [tuple(torch.cat(part) for part in zip(*sampled[k::2])) for k in (0, 1)]
     return sum(_judged(*halves[k], *halves[1 - k]) for k in (0, 1)) / 2
