@@ -24,7 +24,7 @@ from privmed.training import read_recipe
 from privmed.training.make import make_task
 
 PROBABILITIES = (0.3, 0.5, 0.7, 0.8, 0.85, 0.9, 0.95, 0.98)
-PEAKS = (0.9, 0.95, 0.98, 0.99, 0.995)
+PEAKS = (0.9, 0.95, 0.98, 0.99)
 
 
 @torch.no_grad()

@@ -212,14 +212,22 @@ def recovered_words(figures: dict[str, float]) -> str:
 
 
 def in_use(**methods: Any) -> dict[str, dict[str, Any]]:
-    """Which weights are in use, for programs: ``in_use(hider=..., analyzer=...)``."""
+    """Which weights are in use, and how an answer is read, for programs: ``in_use(hider=..., analyzer=...)``."""
     from privmed.weights import identity
 
-    return {kind: identity(method) for kind, method in methods.items() if method is not None}
+    used = {kind: method for kind, method in methods.items() if method is not None}
+    read = {kind: {"peak": peak} if (peak := _peak(method)) else {} for kind, method in used.items()}
+    return {kind: {**identity(method), **read[kind]} for kind, method in used.items()}
 
 
 def in_words(*methods: Any) -> str:
-    """Which weights are in use, for people."""
+    """Which weights are in use, and how an answer is read, for people."""
     from privmed.weights import spoken
 
-    return ", ".join(spoken(method) for method in methods if method is not None)
+    used = [method for method in methods if method is not None]
+    return ", ".join(spoken(m) + (f" (regions that reach {_peak(m):g})" if _peak(m) else "") for m in used)
+
+
+def _peak(method: Any) -> float:
+    """What regions of an analyzer's answer have to reach; 0 for nothing."""
+    return getattr(getattr(method, "config", None), "peak", 0.0)

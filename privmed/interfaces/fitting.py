@@ -32,6 +32,7 @@ class Fitting:
     Attributes:
         of: what is fitted to what (method, settings, data), as plain data; a checkpoint of anything else is refused.
             ``Protector.fit`` sets it.
+        resumed: whether it goes on with what an interrupted run kept.
         afresh: the way out where a checkpoint cannot be gone on with, a sentence.
     """
 
@@ -41,11 +42,7 @@ class Fitting:
         self._report = report
         self._checkpoint = Path(checkpoint) if checkpoint else None
         self.of: Any = ""
-
-    @property
-    def interrupted(self) -> bool:
-        """Whether an interrupted run has left a checkpoint."""
-        return self._checkpoint is not None and self._checkpoint.is_file()
+        self.resumed = False
 
     def tell(self, stage: str, done: int, total: int, **figures: float) -> None:
         """Say how far a stage is."""
@@ -58,7 +55,7 @@ class Fitting:
         Raises:
             WeightsError: when the checkpoint cannot be read, or belongs to another method, other settings or other images.
         """
-        if not self.interrupted:
+        if self._checkpoint is None or not self._checkpoint.is_file():
             return None
         try:
             kept = load_checkpoint(self._checkpoint)
@@ -70,6 +67,7 @@ class Fitting:
             raise WeightsError(self.of_another_version())
         if kept["of"] != self.of:
             raise self.of_something_else(kept["of"])
+        self.resumed = True
         return kept["state"]
 
     def of_something_else(self, of: Any) -> Exception:

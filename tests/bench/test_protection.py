@@ -20,9 +20,10 @@ from privmed.bench.fingerprint import fingerprint
 from privmed.bench.plan import make_plan
 from privmed.bench.runlog import RunLog
 from privmed.bench.shorthand import protectors
+from privmed.bench.suites import protection
 from privmed.cli import run
 from privmed.data.folders import ImageFolder
-from privmed.errors import InputError, PrivmedError, SettingsError
+from privmed.errors import InputError, OutputError, PrivmedError, SettingsError
 from privmed.interfaces.fitting import Fitting
 from privmed.settings import parse_named
 from privmed.training.surrogate import Surrogate
@@ -114,6 +115,45 @@ def test_a_killed_run_goes_on_with_its_protector(folder, tmp_path, monkeypatch):
     assert figures_of(first) == figures_of(again)
     assert [any(m.metric == "fit-time" for m in r.measurements) for r in (first, again)] == [True, False]
     assert not list((parts / "cache/protectors").iterdir())
+
+
+def test_a_fit_is_kept_until_what_it_made_is(folder, tmp_path, monkeypatch):
+    """A disk that is full when the set is kept does not cost the fit."""
+    pytest.importorskip("privmed_protectors", reason="needs the plugin privmed-protectors")
+    quick = {"width": 1, "size": 64, "batch": 2, "rounds": 2, "batches": 1, "steps": 1, "enough": 1.0}
+    plan, out = plan_of([{"label": "em", "method": "em", "settings": quick}]), tmp_path / "out"
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("safetensors.torch.save_file", full)
+        with pytest.raises(OutputError, match="space"):
+            run_plan(plan, tmp_path, out)
+    assert len(list((out / "cache/protectors").iterdir())) == 1
+    run_plan(plan, tmp_path, out)
+    assert not list((out / "cache/protectors").iterdir())
+
+
+def test_shortcuts_are_of_the_set(folder, tmp_path, monkeypatch):
+    """Found once for all exploiters and defences; of the clean images for all seeds, and there of no change."""
+    asked, honest = [], protection.shortcut
+
+    def counted(images, masks):
+        asked.append(int(images.min()) < 0)
+        return honest(images, masks)
+
+    monkeypatch.setattr(protection, "shortcut", counted)
+    noise = {"label": "noise", "method": "noise", "settings": {"where": "both"}}
+    plan = plan_of([{"label": "unprotected"}, noise], (0, 1), {"defence": ["none", "blur"]})
+    found = run_plan(plan, tmp_path, tmp_path / "out").records.measurements
+    assert asked == [False, False, True, False, True]
+    of = {(m.method, m.metric, m.seed): m for m in found if m.metric.startswith("shortcut")}
+    assert {(n, m) for n, m, _ in of} == {
+        ("unprotected", "shortcut"), ("noise", "shortcut"), ("noise", "shortcut-change"),
+    }  # fmt: skip
+    assert all(not m.dimensions for m in of.values())
+    assert of["noise", "shortcut-change", 0].value > 0.9
 
 
 def figures_of(records):

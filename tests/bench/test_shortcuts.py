@@ -71,6 +71,11 @@ def test_sets_that_cannot_be_told_from(images, masks):
     assert math.isnan(shortcut(images[:1], masks[:1]))
     assert math.isnan(shortcut(images, torch.zeros_like(masks)))
     assert shortcut(torch.full_like(images, 7), masks) == 0.5
+    few = torch.zeros_like(masks)
+    few[..., 20, 20:29] = 1  # nine pixels
+    assert math.isnan(shortcut(images, few))
+    assert math.isnan(shortcut(images, 1 - few))
+    assert math.isnan(shortcut(images.where(images < 150, math.nan), masks))
 
 
 def test_features_by_hand():

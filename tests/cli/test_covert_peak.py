@@ -17,19 +17,22 @@ def marked(path):
 
 
 def test_a_peak_takes_back_what_does_not_reach_it(files, capsys):
-    """Nothing reaches a probability of 1; everything that is marked reaches a half. The response stays what it was."""
+    """Nothing here reaches 0.993, and what is marked a half. The response stays what it was, and what is written says how it was read."""
     responses, masks = [], []
-    for peak in ("0.5", "1"):
+    for peak in ("0.5", "0.993"):
         out = files / f"out{peak}"
         told = ["covert", str(files / "scan.png"), str(files / "photo.jpg"), "-o", str(out), "--peak", peak, "--json"]
         assert run(told) == 0
-        assert (json.loads(capsys.readouterr().out)["foreground"] > 0) == (peak == "0.5")
+        said = json.loads(capsys.readouterr().out)
+        assert (said["foreground"] > 0) == (peak == "0.5")
+        assert said["weights"]["analyzer"]["peak"] == float(peak)
+        assert f"regions that reach {peak}" in (out / "report.html").read_text()
         responses.append((out / "response.png").read_bytes())
         masks.append(marked(out / "mask.png"))
     assert responses[0] == responses[1]
     assert masks[0] > 0 == masks[1]
     again = ["recover", str(files / "out0.5/response.png"), "--as", "mask", "-o"]
-    for peak, count in (("0.5", masks[0]), ("1", 0)):
+    for peak, count in (("0.5", masks[0]), ("0.993", 0)):
         assert run([*again, str(files / f"mask{peak}.png"), "--peak", peak]) == 0
         assert marked(files / f"mask{peak}.png") == count
 

@@ -15,7 +15,8 @@ from torch.nn import functional as F
 from privmed.imaging.labels import LARGEST, codes
 from privmed.settings import at_least, between, one_of, positive, setting
 
-UNMARKED = -0.01  # logit of what is taken back: unsure still, for when answers in several photographs are averaged
+# Logit of what is taken back: of several photographs whose answers are averaged, more than half have to be sure.
+UNMARKED = -10.0
 GRID = 8  # the classification head sees the recovered image on this grid: tiny, so that the client does no analysis
 
 
@@ -34,10 +35,14 @@ def not_both(config: Any, _: Any, value: Any) -> None:
         raise ValueError("classes and mask_classes exclude each other: of the whole image, or of its pixels")
 
 
-def not_with_classes(config: Any, _: Any, value: Any) -> None:
-    """Refuse a peak of anything but one foreground."""
+def within_reach(config: Any, _: Any, value: Any) -> None:
+    """Refuse a peak of anything but one foreground, and one that no answer reaches."""
     if value and (config.classes or config.mask_classes):
         raise ValueError("peak is of one foreground, so it excludes classes and mask_classes; leave it out")
+    if value > (most := 1 / (1 + math.exp(-config.gain * (1 - config.threshold)))):
+        raise ValueError(
+            f"peak {value:g} is out of reach: with this gain and threshold a white answer has a probability of {most:.4f}"
+        )
 
 
 @frozen(kw_only=True)
@@ -64,7 +69,7 @@ class DecoderConfig:
         0.0,
         "probability that a region of one foreground reaches somewhere, or it is not marked; 0 for all regions; ours",
         between(0, 1),
-        not_with_classes,
+        within_reach,
     )
 
 
@@ -108,15 +113,17 @@ def sure_regions(logits: Tensor, peak: float) -> Tensor:
         peak: probability below 1 that a region has to reach.
 
     Returns:
-        The same, with regions that do not reach it just below 0.
+        The same, with regions that do not reach it far below 0: as if nothing had been there.
 
     Reference:
         J. Canny, "A Computational Approach to Edge Detection", IEEE PAMI 1986, section VI.
     """
-    height = math.log(peak / (1 - peak)) if peak < 1 else math.inf
-    given = logits.detach()[:, 0].cpu().numpy()
-    sure = np.stack([_reaching(x, height) for x in given])[:, None]
-    return torch.where(torch.from_numpy(sure).to(logits.device), logits, logits.clamp(max=UNMARKED))
+    height = math.log(peak / (1 - peak))
+    given = logits.detach()[:, 0].float().cpu().numpy()
+    sure = np.zeros(logits.shape, bool)
+    for n, one in enumerate(given):
+        sure[n, 0] = (one <= 0) | _reaching(one, height)
+    return logits.masked_fill(~torch.from_numpy(sure).to(logits.device), UNMARKED)
 
 
 def _reaching(logits: np.ndarray, height: float) -> np.ndarray:

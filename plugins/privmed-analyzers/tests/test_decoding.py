@@ -1,10 +1,15 @@
 """How the client reads answers: several classes as colours, and that nothing was hidden."""
 
+import math
+
+import numpy as np
 import pytest
 import torch
 from privmed_analyzers.decoding import DecoderConfig, OutputDecoder, sure_regions
+from scipy import ndimage
 
 import privmed
+from privmed.client import RemoteAnalyzer
 from privmed.data.samples import ultrasound_phantom
 from privmed.errors import SettingsError
 from privmed.imaging.labels import codes, encode, label_map
@@ -111,20 +116,36 @@ def test_regions_that_are_sure_nowhere_are_taken_back_by_hand():
     assert torch.equal(label_map(decoder(answer).sigmoid()), expected)
     kept = expected.bool() | (answer[:, :1] < 0.5)
     assert torch.equal(decoder(answer)[kept], plain(answer)[kept])
-    assert decoder(answer)[0, 0, 6, 6].sigmoid() == pytest.approx(0.5, abs=0.01)
-    assert label_map(OutputDecoder(DecoderConfig(peak=1.0)).eval()(answer).sigmoid()).sum() == 0
+    assert label_map(OutputDecoder(DecoderConfig(peak=0.99)).eval()(answer).sigmoid()).sum() == 0
+    assert decoder(answer[:0]).shape == (0, 1, 8, 8)
+    assert torch.equal(label_map(decoder(answer.bfloat16()).sigmoid()), expected)
+
+
+def test_of_several_photographs_more_than_half_have_to_be_sure():
+    """As answers are averaged: a probability of 0.99 in one, and 0.6 in the others."""
+    sure, unsure = (torch.full((1, 1, 2, 2), torch.logit(torch.tensor(p)).item()) for p in (0.99, 0.6))
+    for count, marked in ((2, False), (3, False)):
+        answers = [sure_regions(x, 0.95).sigmoid() for x in [sure] + (count - 1) * [unsure]]
+        assert bool((torch.cat(answers).mean() > 0.5) == marked)
+    assert torch.cat([sure_regions(x, 0.95).sigmoid() for x in (sure, sure, unsure)]).mean() > 0.5
+
+
+def test_a_gradient_passes_where_regions_are_kept():
+    logits = torch.tensor([[[[1.0, 0.0, 4.0, 3.0]]]], requires_grad=True)
+    sure_regions(logits, 0.95).sum().backward()
+    assert logits.grad[0, 0, 0].tolist() == [0, 1, 1, 1]
 
 
 def test_a_peak_is_hysteresis_thresholding():
-    """As scikit-image has it, but for corners, at which it takes regions apart."""
-    filters = pytest.importorskip("skimage.filters", reason="needs privmed[demo]")
-    logits = 4 * torch.randn(3, 1, 24, 24, generator=torch.Generator().manual_seed(1))
-    logits = torch.nn.functional.avg_pool2d(logits.repeat_interleave(2, 2).repeat_interleave(2, 3), 2, 1)
-    found = sure_regions(logits, 0.98) > 0
-    apart = torch.stack([torch.from_numpy(filters.apply_hysteresis_threshold(x[0].numpy(), 0, 3.8918)) for x in logits])
-    assert 0 < apart.sum() < (logits > 0).sum()
-    assert (found[:, 0] >= apart).all()
-    assert (found <= (logits > 0)).all()
+    """What SciPy reaches from sure pixels, over pixels that are more likely than not, eight neighbours each."""
+    noise = torch.randn(3, 1, 24, 24, generator=torch.Generator().manual_seed(1))
+    logits = torch.nn.functional.avg_pool2d(4 * noise, 2, 1)
+    found = sure_regions(logits, 0.98)
+    for one, kept in zip(logits[:, 0].numpy(), found[:, 0].numpy() > 0):
+        high, low = one > math.log(0.98 / 0.02), one > 0
+        assert np.array_equal(kept, ndimage.binary_propagation(high, np.ones((3, 3)), low))
+        assert high.sum() < kept.sum() < low.sum()
+    assert torch.equal(found[logits <= 0], logits[logits <= 0])
 
 
 def test_a_peak_is_the_clients_alone():
@@ -136,12 +157,16 @@ def test_a_peak_is_the_clients_alone():
     assert torch.equal(unet.analyze(x), strict.analyze(x))
     assert torch.equal(unet.train().decode(x), strict.train().decode(x))
     assert not torch.equal(unet.eval().decode(x), strict.eval().decode(x))
+    remote = RemoteAnalyzer("https://hospital.example", strict)
+    assert torch.equal(remote.decode(x), strict.decode(x))
 
 
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
         ({"peak": 1.5}, "peak must lie in"),
+        ({"peak": 0.995}, "white answer has a probability of 0.9933"),
+        ({"peak": 0.99, "threshold": 0.72}, "out of reach"),
         ({"mask_classes": 3, "peak": 0.9}, "peak is of one foreground"),
         ({"mask_classes": 1}, "mask_classes must be 0 or at least 2"),
         ({"mask_classes": 64}, "mask_classes must lie in"),

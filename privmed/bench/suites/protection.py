@@ -2,8 +2,8 @@
 
 Random noise within epsilon on the support of a protector gives the place of the lesion away and protects well all by itself, so what a
 protector is worth is how far it beats that control. The entry ``constant`` is one mask for all images, what a network reaches that
-looks at none. How well small windows tell lesions from their surroundings (``shortcut``) says before any training whether a set holds what
-networks would rather learn. Sets with masks are judged by what is found of the masks, sets with classes by the accuracy.
+looks at none. How well small windows tell lesions from their surroundings (``shortcut``, beside that of clean images) needs no
+exploiter. Sets with masks are judged by what is found of the masks, sets with classes by the accuracy.
 """
 
 from __future__ import annotations
@@ -68,7 +68,8 @@ class Protection(Suite):
         "fit-time": Quantity(title="time to fit", unit="s", better="lower"),
         "protect-time": Quantity(title="time to protect", unit="s", better="lower"),
         "clean-images": Quantity(title="clean images"),
-        "shortcut": Quantity(title="lesion told by small windows, AUC"),
+        "shortcut": Quantity(title="lesion told by small windows of the image, AUC"),
+        "shortcut-change": Quantity(title="lesion told by small windows of the change, AUC"),
     }
 
     @classmethod
@@ -166,6 +167,7 @@ class Protection(Suite):
             "privmed.metrics",
             *(type(m).__module__ for m in metrics),
             *(p.__module__ for p in parts),
+            *(["privmed.bench.shortcuts"] if self.sets(cell.data)[0][1].ndim > 1 else []),
         }
         return {
             **self._published(cell),
@@ -226,13 +228,20 @@ class Protection(Suite):
         return [*last, *best, *(Value(metric=n, value=v, dimensions=OF_THE_SET) for n, v in looks.items())]
 
     def _shortcut(self, cell: Cell, published: Images) -> dict[str, float]:
-        """How well small windows of a published set tell lesions from their surroundings, kept for other exploiters and defences."""
+        """How well small windows of a published set, and of what was changed, tell lesions; kept for other exploiters and defences."""
         images, masks = published
         if masks.ndim == 1:
             return {}
-        about = {**self._published(cell), "shortcut": fingerprint("privmed.bench.shortcuts")}
-        found = self.context.cache.get("shortcuts", about, lambda: ({}, {"shortcut": shortcut(images, masks)}))[1]
-        return {} if math.isnan(found["shortcut"]) else found
+        about = {k: v for k, v in self._published(cell).items() if cell.entry.method or k != "seed"}
+        about["shortcut"] = fingerprint("privmed.bench.shortcuts")
+        change = images.short() - self.sets(cell.data)[0][0]
+
+        def judge() -> Made:
+            found = {"shortcut": shortcut(images, masks)}
+            return {}, found | ({"shortcut-change": shortcut(change, masks)} if change.any() else {})
+
+        figures = self.context.cache.get("shortcuts", about, judge)[1]
+        return {k: v for k, v in figures.items() if not math.isnan(v)}
 
     @functools.cache  # noqa: B019
     def elsewhere(self) -> Images:
@@ -270,13 +279,15 @@ class Protection(Suite):
         if not cell.entry.method:
             return clean, {}
         about = {**self._published(cell), "metrics": [m.name for m in self.context.metrics("images")]}
-        tensors, looks = self.context.cache.get("published", about, lambda: self._protect(cell, clean))
+        fitting = self._resumable("protectors", digest(self._published(cell)), cell.entry.label)
+        tensors, looks = self.context.cache.get("published", about, lambda: self._protect(cell, clean, fitting))
+        fitting.forget()  # now that what it published is kept
         if cell.seed == self.context.plan.seeds[0]:
             epsilon = cell.entry.settings.get("epsilon", EPSILON)
             write_strip(self.context.out / "pictures", cell.entry.label, clean[0], tensors["images"], epsilon)
         return (tensors["images"], clean[1]), looks
 
-    def _protect(self, cell: Cell, clean: Images) -> Made:
+    def _protect(self, cell: Cell, clean: Images, fitting: Fitting) -> Made:
         images, masks = clean
         known = {a.name for a in registry.load("protector", cell.entry.method).Config.__attrs_attrs__}
         shared = {"seed": cell.seed, "size": self.config.size}
@@ -285,7 +296,6 @@ class Protection(Suite):
         protector = registry.create("protector", cell.entry.method, cell.entry.weights or None, None, **settings)
         pairs = ((x.float() / 255, as_truth(m)) for x, m in zip(images, masks))
         fitting = self._resumable("protectors", digest(self._published(cell)), cell.entry.label)
-        whole = not fitting.interrupted  # what an earlier run has spent is not known
         start = time.perf_counter()
         protector.fit(pairs, fitting=fitting)
         fitted = time.perf_counter()
@@ -297,9 +307,8 @@ class Protection(Suite):
             out.append((protected * 255).round().byte())
         values = [torch.cat(column) for column in zip(*seen)] if metrics else []
         looks = {m.name: _mean(v) for m, v in zip(metrics, values)}
-        looks |= {"fit-time": fitted - start} if whole else {}
+        looks |= {} if fitting.resumed else {"fit-time": fitted - start}  # what an earlier run has spent is not known
         looks["protect-time"] = time.perf_counter() - fitted
-        fitting.forget()
         return {"images": torch.cat(out)}, looks
 
     def pictures(self) -> list[tuple[str, Path]]:
