@@ -23,6 +23,7 @@ from privmed.bench.data import Dataset, Sample, picture, truth
 from privmed.bench.exploiters import Protocol, check_task, constant_baseline, exploit, pretrain
 from privmed.bench.fingerprint import fingerprint
 from privmed.bench.pictures import path_of, write_strip
+from privmed.bench.shortcuts import shortcut
 from privmed.data.folders import cut_validation
 from privmed.errors import InputError, SettingsError
 from privmed.files import make_folder
@@ -65,6 +66,7 @@ class Protection(Suite):
         "fit-time": Quantity(title="time to fit", unit="s", better="lower"),
         "protect-time": Quantity(title="time to protect", unit="s", better="lower"),
         "clean-images": Quantity(title="clean images"),
+        "shortcut": Quantity(title="lesion told by small windows, AUC"),
     }
 
     @classmethod
@@ -218,6 +220,7 @@ class Protection(Suite):
         last = [Value(metric=name, value=v) for name, v in outcome.last.items()]
         best = [Value(metric=name, value=v, dimensions={"epoch": "best"}) for name, v in outcome.best.items()]
         last.append(Value(metric="clean-images", value=outcome.clean))
+        looks = {**looks, "shortcut": shortcut(*published)}
         return [*last, *best, *(Value(metric=n, value=v, dimensions=OF_THE_SET) for n, v in looks.items())]
 
     @functools.cache  # noqa: B019
