@@ -26,6 +26,8 @@ NEW = (
     "protection-busi-cls",
     "protection-cxr-cls",
     "visible",
+    "protection-busi-umed",
+    "protection-busi-shortcuts",
     "protection-herlev-cls",
     "jobs",
     "detection",
