@@ -27,7 +27,6 @@ NEW = (
     "protection-cxr-cls",
     "visible",
     "protection-busi-umed",
-    "protection-busi-shortcuts",
     "protection-herlev-cls",
     "jobs",
     "detection",
