@@ -70,9 +70,9 @@ def test_a_run_resumes_where_it_stopped(folder, tmp_path):
     assert all(not m.dimensions for m in likeness)
 
 
-def test_a_killed_run_goes_on_with_its_exploiter(folder, tmp_path, monkeypatch):
-    """From its last checkpoint, which goes when the run is done."""
-    plan, honest, kept = plan_of(protocol={**QUICK, "epochs": 3}), Fitting.keep, []
+def killed(monkeypatch):
+    """Stop a run after its second checkpoint; the list says how far it was at each."""
+    honest, kept = Fitting.keep, []
 
     def keep(fitting, state):
         honest(fitting, state)
@@ -80,9 +80,17 @@ def test_a_killed_run_goes_on_with_its_exploiter(folder, tmp_path, monkeypatch):
         if len(kept) == 2:
             raise KeyboardInterrupt
 
+    monkeypatch.setattr(Fitting, "keep", keep)
+    return kept
+
+
+def test_a_killed_run_goes_on_with_its_exploiter(folder, tmp_path, monkeypatch):
+    """From its last checkpoint, which goes when the run is done."""
+    plan = plan_of(protocol={**QUICK, "epochs": 3})
+
     whole, parts = (tmp_path / name for name in ("whole", "parts"))
     first = run_plan(plan, tmp_path, whole).records
-    monkeypatch.setattr(Fitting, "keep", keep)
+    kept = killed(monkeypatch)
     with pytest.raises(KeyboardInterrupt):
         run_plan(plan, tmp_path, parts)
     assert len(list((parts / "cache/exploiters").iterdir())) == 1
@@ -96,17 +104,11 @@ def test_a_killed_run_goes_on_with_its_protector(folder, tmp_path, monkeypatch):
     """From the last checkpoint of its fit, which goes when the set is published; what the whole fit took is not known then."""
     pytest.importorskip("privmed_protectors", reason="needs the plugin privmed-protectors")
     quick = {"width": 1, "size": 64, "batch": 2, "rounds": 3, "batches": 1, "steps": 1, "enough": 1.0}
-    plan, honest, kept = plan_of([{"label": "em", "method": "em", "settings": quick}]), Fitting.keep, []
-
-    def keep(fitting, state):
-        honest(fitting, state)
-        kept.append(state["done"])
-        if len(kept) == 2:
-            raise KeyboardInterrupt
+    plan = plan_of([{"label": "em", "method": "em", "settings": quick}])
 
     whole, parts = (tmp_path / name for name in ("whole", "parts"))
     first = run_plan(plan, tmp_path, whole).records
-    monkeypatch.setattr(Fitting, "keep", keep)
+    kept = killed(monkeypatch)
     with pytest.raises(KeyboardInterrupt):
         run_plan(plan, tmp_path, parts)
     assert len(list((parts / "cache/protectors").iterdir())) == 1
