@@ -2,13 +2,15 @@
 
 It learns nothing and knows nothing; all it can give away is where it is. Noise over the whole image protects nothing. Noise that
 keeps to the ROI tells a network where the ROI is, and protects about as well as some published methods do: a protector earns its
-place by how far it beats noise of the same bound on the same support. A fixed pattern gives it away more plainly still.
+place by how far it beats noise of the same bound on the same support. That of UMed is ``where: both`` with ``texture: code``, the whole
+epsilon on the outline and less inside. A fixed pattern gives the ROI away more plainly still.
 
 Idea: Every pixel and channel moves by plus or minus epsilon, by a coin. Over the whole image that is harmless; kept to the lesion it tells
 where the lesion is. That is why a protector is held against noise on the same support.
 
 Formula:
     delta = epsilon r,  r = -1 or 1 by a coin    in the region; with a `pattern`, r is that pattern
+    with a `texture` it is epsilon (y_c + x_t (1 - y_c)) r; y_c: the outline, x_t: how much texture hides
 
 Weak at: everything, over the whole image. It is a control, and no protection to publish with.
 """
@@ -22,6 +24,7 @@ from torch import Tensor
 from privmed import Protector, hookimpl
 from privmed.settings import one_of, setting
 from privmed_protectors.regions import PATTERNS, WHERE, pattern, region
+from privmed_protectors.texture import KINDS, room
 
 BAND = (1.8 / 16, 4.4 / 16)  # cycles a pixel
 
@@ -38,6 +41,11 @@ class NoiseConfig(Protector.Config):
         "the same everywhere: a checkerboard (in all channels, or in blue), or a tint",
         one_of("random", "band", *PATTERNS),
     )
+    texture: str = setting(
+        "full",
+        "part of epsilon that is used off the outline, by the texture there (code is the bound of umed)",
+        one_of(*KINDS),
+    )
 
 
 class Noise(Protector):
@@ -47,16 +55,23 @@ class Noise(Protector):
     Config = NoiseConfig
 
     def _protect(self, image: Tensor, mask: Tensor, generators: list[torch.Generator]) -> Tensor:
+        return image + self.config.epsilon * self._room(image, mask) * self._signs(image, generators)
+
+    def _signs(self, image: Tensor, generators: list[torch.Generator]) -> Tensor:
+        """What the noise is but for its size; broadcasts to (B, C, H, W)."""
         if self.config.pattern == "band":
-            signs = [band_limited(x.shape[-2:], g).sign() for x, g in zip(image, generators)]
-            return image + self.config.epsilon * torch.stack(signs)
+            return torch.stack([band_limited(x.shape[-2:], g).sign() for x, g in zip(image, generators)])
         if self.config.pattern != "random":
-            return image + self.config.epsilon * pattern(self.config.pattern, image)
+            return pattern(self.config.pattern, image)
         signs = [torch.randint(0, 2, x.shape, generator=g, device=x.device) for x, g in zip(image, generators)]
-        return image + self.config.epsilon * (2.0 * torch.stack(signs) - 1)
+        return 2.0 * torch.stack(signs) - 1
+
+    def _room(self, image: Tensor, mask: Tensor) -> Tensor:
+        return room(image, mask, self.config.texture, self.config.contour_kernel)
 
     def _support(self, image: Tensor, mask: Tensor) -> Tensor:
-        return region(self.config.where, image, mask, self.config.contour_kernel) > 0
+        where = region(self.config.where, image, mask, self.config.contour_kernel)
+        return where * self._room(image, mask) > 0
 
 
 def band_limited(sides: tuple[int, int], generator: torch.Generator) -> Tensor:

@@ -15,6 +15,7 @@ METHODS = {
     "noise-checkerboard": ("noise", {"where": "both", "pattern": "checkerboard"}),
     "noise-blue": ("noise", {"where": "both", "pattern": "blue"}),
     "noise-band": ("noise", {"where": "both", "pattern": "band"}),
+    "noise-texture": ("noise", {"where": "both", "texture": "code"}),
     "lsp": ("lsp", {}),
     "lsp-l2": ("lsp", {"norm": "l2"}),
     "ar": ("ar", {}),

@@ -2,9 +2,11 @@
 
 import pytest
 import torch
+from privmed_protectors.texture import texture_map
 from privmed_protectors.umed import UMed, UMedConfig
 
 import privmed
+from privmed.data.samples import ultrasound_phantom
 from privmed.errors import SettingsError
 from privmed.settings import structure, unstructure
 
@@ -72,3 +74,29 @@ def test_noise_has_the_channels_of_the_image(channels):
     assert noise.shape[1] == channels
     assert channels == 1 or not torch.allclose(noise[:, 0], noise[:, 1], atol=1e-4)
     assert float(noise.abs().max()) <= 4 / 255 + 1e-6
+
+
+@pytest.mark.parametrize("texture", ["code", "count"])
+def test_its_control_has_the_same_bound_everywhere(texture):
+    """Random noise with that texture: all that UMed may change, by a coin, and nothing else; less than a whole epsilon inside."""
+    image, mask = ultrasound_phantom(0, side=64)
+    bound = sum(UMed(UMedConfig(width=1, texture=texture)).bounds(image, mask).values())
+    noise = privmed.protector("noise", where="both", texture=texture)
+    change = noise.protect(image, mask, levels=None) - image
+    room = (image + bound <= 1) & (image - bound >= 0)
+    torch.testing.assert_close(change.abs()[room], bound[room], atol=1e-6, rtol=0)
+    assert noise.support(image, mask).equal(bound > 0)
+    assert 0 < float((change > 0).sum()) / float((change != 0).sum()) < 0.7
+    assert float(bound[mask > 0].mean()) < 0.7 * 4 / 255
+
+
+def test_noise_follows_the_texture_where_there_is_no_outline():
+    """Of whole images, class numbers in place of masks: what the texture hides, and nothing of where an outline would be."""
+    image, _ = ultrasound_phantom(0, side=64)
+    change = (
+        privmed.protector("noise", texture="count").protect(image, torch.zeros(1, dtype=torch.long), levels=None)
+        - image
+    )
+    bound = 4 / 255 * texture_map(image, "count")
+    room = (image + bound <= 1) & (image - bound >= 0)
+    torch.testing.assert_close(change.abs()[room], bound[room], atol=1e-6, rtol=0)
