@@ -16,7 +16,7 @@ from privmed.pipeline import average
 
 DIGITS = 5  # of the figures of single images that records keep
 LOOK = 16  # side at which masks are looked at before they are needed
-POOLED = ("dice", "accuracy")  # metrics of the averaged answer, too
+POOLED = ("dice", "accuracy", "silent", "missed", "false-area")  # metrics of the averaged answer, too
 
 
 class Answers(ABC):

@@ -9,10 +9,11 @@ import torch
 from PIL import Image
 
 from privmed import registry, weights
-from privmed.bench.answers import Classes, foretold
+from privmed.bench.answers import Classes, Masks, foretold
 from privmed.bench.covers import ALL, GROUPS, Photographs, brightness, clipped, texture
 from privmed.bench.data import Dataset, Sample
 from privmed.bench.engine import open_suite, run_plan
+from privmed.bench.metrics import Dice, FalseArea, Missed, Silent
 from privmed.bench.plan import make_plan
 from privmed.bench.readers import read_dataset
 from privmed.bench.suites.hiding import sampled
@@ -218,6 +219,23 @@ def test_answers_to_one_scan_are_judged_as_one(toys):
     assert ("foretold", "one", "", "") not in found  # all scans alike
     plan["settings"]["covers"] = 1
     assert ("dice-together", "one", "", "") not in values(make_plan(plan), toys)
+
+
+def test_averaged_answers_are_judged_by_what_they_mark(toys):
+    """A lesion found in two photographs of three is not missed; a scan without one, marked in one of three, is left alone."""
+    judge = Masks([Missed(), Silent(), FalseArea(), Dice()], 16)
+    lesion, none, marked = torch.zeros(1, 1, 16, 16), torch.zeros(1, 1, 16, 16), torch.zeros(1, 1, 16, 16)
+    lesion[..., :4], marked[..., :8] = 1, 0.9
+    found = judge.together(torch.cat([lesion, lesion, none]), lesion)
+    assert found["missed-together"].tolist() == [0]
+    assert found["dice-together"].tolist() == [1]
+    assert not found["silent-together"].isfinite().any()  # it says nothing of scans with a lesion
+    empty = judge.together(torch.cat([marked, none, none]), none)
+    assert empty["silent-together"].tolist() == [1]
+    assert empty["false-area-together"].tolist() == [0]
+    twice = judge.together(torch.cat([marked, marked, none]), none)
+    assert twice["silent-together"].tolist() == [0]
+    assert twice["false-area-together"].tolist() == [0.5]
 
 
 def test_a_row_of_a_file_rests_on_who_carries_it(toys, monkeypatch):
