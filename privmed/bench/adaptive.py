@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+from attrs import frozen
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -12,6 +13,7 @@ from privmed.bench.defences import in_batches
 from privmed.bench.filters import Filter
 from privmed.imaging.contour import contour
 from privmed.imaging.effects import gaussian_blur
+from privmed.settings import between, setting
 
 WINDOW, HOP = 16, 8  # of the short-time Fourier transform; Hann windows at half their length add up to one
 EXCESS = 2.5  # times what its surroundings hold, by which a frequency in the lesion is taken for added
@@ -25,11 +27,9 @@ class Notch(Defence):
     than ``EXCESS`` times what is usual over all frequencies of that image. Images without a mask, or without surroundings, stay.
     """
 
-    name = "notch"
+    name, tasks = "notch", ("segmentation",)
 
     def purify(self, images: Tensor, truth: Tensor) -> Tensor:
-        if truth.ndim == 1:
-            return images
         out = [notched(x.float(), m.float()) for x, m in zip(images, truth)]
         return torch.stack(out).round().clamp(0, 255).byte()
 
@@ -53,16 +53,33 @@ class Outline(Defence):
     Those of the next image's mask are smoothed as well, so that a smooth band is no sign of a lesion.
     """
 
-    name = "outline"
+    name, tasks = "outline", ("segmentation",)
     band, sigma, side = 7, 2.0, 9
 
     def purify(self, images: Tensor, truth: Tensor) -> Tensor:
-        if truth.ndim == 1:
-            return images
         bands = contour(truth.float(), self.band)
         bands = torch.maximum(bands, bands.roll(1, 0)) > 0
         smooth = in_batches(images, lambda x: gaussian_blur(x, self.sigma, self.side))
         return torch.where(bands, smooth, images)
+
+
+@frozen(kw_only=True)
+class CleanConfig:
+    """Settings of :class:`Clean`."""
+
+    share: float = setting(0.1, "part of the training images that the exploiter has clean", between(0.01, 0.9))
+
+
+class Clean(Defence):
+    """Has a share of the training images clean, and trains on those in place of the protected ones."""
+
+    name = "clean"
+    Config = CleanConfig
+
+    @property
+    def clean(self) -> float:  # type: ignore[override]
+        """The share."""
+        return self.config.share
 
 
 class Clean10(Defence):
@@ -145,5 +162,5 @@ def _joined(patches: Tensor, shape: tuple[int, int]) -> Tensor:
 
 @hookimpl
 def privmed_register(register):
-    for defence in (Notch, BandStop, Outline, Clean10, Clean50, EarlyStop, Pretrained, Instance):
+    for defence in (Notch, BandStop, Outline, Clean, Clean10, Clean50, EarlyStop, Pretrained, Instance):
         register(defence)

@@ -11,10 +11,10 @@ BUILT_IN: dict[str, dict[str, str]] = {
         **dict.fromkeys(("none", "blur", "jpeg60", "jpeg30", "augment", "adversarial"), "privmed.bench.defences"),
         **dict.fromkeys(("grey", "red", "green", "blue", "median", "bilateral", "bits5"), "privmed.bench.filters"),
         **dict.fromkeys(
-            ("notch", "bandstop", "outline", "clean10", "clean50", "early-stop", "pretrained", "instance"),
+            ("notch", "bandstop", "outline", "clean", "clean10", "clean50", "early-stop", "pretrained", "instance"),
             "privmed.bench.adaptive",
         ),
-        **dict.fromkeys(("mixed", "inpaint"), "privmed.bench.combined"),
+        **dict.fromkeys(("mixed", "inpaint", "chain"), "privmed.bench.combined"),
     },
     "detector": {
         **dict.fromkeys(("recover", "cooccurrence"), "privmed.bench.detectors"),

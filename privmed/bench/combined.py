@@ -1,19 +1,23 @@
-"""What an exploiter may do who does not know which filter undoes a protection, or does not trust what lies along outlines at all."""
+"""What an exploiter may do who does not know what undoes a protection, does not trust what lies along outlines, or combines defences."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import reduce
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from attrs import frozen
+from torch import Tensor, nn
 
-from privmed import hookimpl
-from privmed.bench.contracts import Defence
+from privmed import hookimpl, registry
+from privmed.bench.contracts import Defence, Loss
 from privmed.bench.defences import in_batches
 from privmed.bench.filters import Bilateral, FiveBits, Grey, Median
 from privmed.imaging.contour import contour
 from privmed.imaging.effects import gaussian_blur, jpeg_file
+from privmed.settings import setting
 
 FILTERS: tuple[Callable[[Tensor], Tensor], ...] = (
     lambda x: x,
@@ -48,7 +52,7 @@ class Inpaint(Defence):
     Bands along the outlines of the mask of the image before are painted over as well, so that such a band is no sign of a lesion.
     """
 
-    name = "inpaint"
+    name, tasks = "inpaint", ("segmentation",)
     band = 7  # pixels
     reach = (
         2.0,
@@ -56,8 +60,6 @@ class Inpaint(Defence):
     )  # deviations of the Gaussians that what lies beside is averaged with: near, and where that finds nothing
 
     def purify(self, images: Tensor, truth: Tensor) -> Tensor:
-        if truth.ndim == 1:
-            return images
         bands = contour(truth.float(), self.band)
         known = 1 - torch.maximum(bands, bands.roll(1, 0))
         filled = in_batches(torch.cat([images, (known * 255).byte()], 1), self._fill)[:, : images.shape[1]]
@@ -75,7 +77,61 @@ class Inpaint(Defence):
         return torch.cat([torch.where(out.isnan(), image, out), known], 1)
 
 
+def several(_: Any, attribute: Any, value: str | None) -> None:
+    """Refuse what is not two names of defences at least."""
+    if len([n for n in str(value or "").split("+") if n.strip()]) < 2 or "chain" in value:
+        raise ValueError(f"{attribute.name} must name two defences at least, joined by +, got {value!r}")
+
+
+several.says = "two at least"  # type: ignore[attr-defined]
+
+
+@frozen(kw_only=True)
+class ChainConfig:
+    """Settings of :class:`Chain`."""
+
+    of: str = setting(
+        "blur+augment", "names of the defences, in the order in which they are applied, joined by +", several
+    )
+
+
+class Chain(Defence):
+    """Several defences one after the other, as an exploiter may combine them: ``chain[of=notch+augment+clean10]``.
+
+    Of clean images it has the largest share that one of them has; it begins with a network that learnt elsewhere if one of them does.
+    """
+
+    name = "chain"
+    Config = ChainConfig
+
+    def __init__(self, config: ChainConfig | None = None) -> None:
+        super().__init__(config)
+        self.parts: list[Defence] = [registry.part("defence", name.strip()) for name in self.config.of.split("+")]
+        self.clean = max(p.clean for p in self.parts)  # type: ignore[misc]
+        self.validates = any(p.validates for p in self.parts)  # type: ignore[misc]
+        self.pretrained = any(p.pretrained for p in self.parts)  # type: ignore[misc]
+        self.tasks = tuple(t for t in Defence.tasks if all(t in p.tasks for p in self.parts))  # type: ignore[misc]
+
+    def purify(self, images: Tensor, truth: Tensor) -> Tensor:
+        return reduce(lambda x, part: part.purify(x, truth), self.parts, images)
+
+    def prepare(self, images: Tensor) -> Tensor:
+        return reduce(lambda x, part: part.prepare(x), self.parts, images)
+
+    def adapt(self, network: nn.Module) -> nn.Module:
+        return reduce(lambda x, part: part.adapt(x), self.parts, network)
+
+    def deploy(self, images: Tensor) -> Tensor:
+        return reduce(lambda x, part: part.deploy(x), self.parts, images)
+
+    def augment(self, images: Tensor, masks: Tensor, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+        return reduce(lambda both, part: part.augment(*both, rng), self.parts, (images, masks))
+
+    def harden(self, images: Tensor, loss: Loss) -> Tensor:
+        return reduce(lambda x, part: part.harden(x, loss), self.parts, images)
+
+
 @hookimpl
 def privmed_register(register):
-    register(Mixed)
-    register(Inpaint)
+    for defence in (Mixed, Inpaint, Chain):
+        register(defence)

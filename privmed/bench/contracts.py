@@ -106,6 +106,7 @@ class Defence(Part):
         validates: what the clean ones are for: to stop where the network does best on them (they are not trained on then), instead of
             to be trained on in place of the protected ones.
         pretrained: whether the network has learnt the same task on another, clean data set before.
+        tasks: what it can do anything about; the suite refuses others.
 
     Example:
         >>> import torch
@@ -122,6 +123,7 @@ class Defence(Part):
     clean: ClassVar[float] = 0.0
     validates: ClassVar[bool] = False
     pretrained: ClassVar[bool] = False
+    tasks: ClassVar[tuple[str, ...]] = ("segmentation", "classification")
 
     def prepare(self, images: Tensor) -> Tensor:
         """Change all training images once, (N, 1 or 3, S, S) uint8 in and out."""

@@ -108,7 +108,7 @@ def protection(
     data: Annotated[Path, typer.Option("--data", help="Set with masks or classes.")],
     output: Output,
     methods: Annotated[
-        str, typer.Option(help="Protectors, with commas: umed,umed[robust=true]. All installed ones by default.")
+        str, typer.Option(help="Protectors, with commas: umed,umed\\[robust=true]. All installed ones by default.")
     ] = "",
     exploiters: Annotated[str, typer.Option(help="Names with commas; see privmed bench list.")] = "unet",
     defences: Annotated[
@@ -159,7 +159,7 @@ def watermark(
     ],
     output: Output,
     methods: Annotated[
-        str, typer.Option(help="Watermarkers, with commas: medlocker,medlocker[search=cma].")
+        str, typer.Option(help="Watermarkers, with commas: medlocker,medlocker\\[search=cma].")
     ] = "medlocker",
     ensemble: Annotated[str, typer.Option(help="Models that are also a source together, by name; with commas.")] = "",
     where: Annotated[

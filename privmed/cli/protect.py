@@ -115,6 +115,7 @@ def command(
     method = make(
         "protector", protector, load, device, **with_classes(protector, chosen, classes if load is None else [])
     )
+    check_task(protector, method, dataset, classes)
     if fit_only and (save is None or not method.learns):
         raise SettingsError(
             f"--fit-only: {'give --save FILE' if method.learns else f'{protector} has nothing to fit'}."
@@ -178,7 +179,7 @@ def command(
         release.finish(items, failed, judged=judged)
         if judge is not None and isinstance(judged, str):
             with bar(reporter, "judging") as tick:
-                judged = judge_release(release, protector, source, split, items, classes, device, tick)
+                judged = judge_release(release, method.undone_by, source, split, items, classes, device, tick)
             release.finish(items, failed, judged=judged)
         if not failed:  # what is mended later has to be protected by the same fit
             fitted.unlink(missing_ok=True)
@@ -188,6 +189,25 @@ def command(
     report(reporter, release, carried, outcome, judged)
     if failed:
         raise typer.Exit(1)
+
+
+def check_task(name: str, method, dataset: Path, classes: list[str]) -> None:
+    """Say before any work that a protector is for masks and the data set has classes, or the other way round."""
+    from privmed import registry
+    from privmed.errors import PluginError, SettingsError
+
+    task = "classification" if classes else "segmentation"
+    if task in method.tasks:
+        return
+    others = []
+    for other in registry.available("protector"):
+        with suppress(PluginError):
+            others += [other] if other != name and task in registry.load("protector", other).tasks else []
+    what = "classes in place of masks" if classes else "masks and no classes"
+    raise SettingsError(
+        f"{dataset}: has {what}, which {name}, as it is set, does not protect. "
+        f"Choose another --protector: {', '.join(others) or 'none is installed'}."
+    )
 
 
 def check_save(save: Path, output: Path, method, force: bool, resume: bool) -> None:
@@ -240,7 +260,7 @@ def parts_of(source, split: str | None, items: list) -> tuple[list, list]:
 
 
 def judge_release(
-    release, protector: str, source, split: str | None, items: list, classes: list[str], device: str, tick
+    release, undone_by: tuple[str, ...], source, split: str | None, items: list, classes: list[str], device: str, tick
 ) -> dict:
     """Train small exploiters on what was published."""
     from privmed.data.judge import judge, sides_of
@@ -252,7 +272,7 @@ def judge_release(
         sides_of(train, tests),
         release.target,
         classes,
-        protector=protector,
+        undone_by=undone_by,
         folder=release.work.folder(),
         device=pick_device(device),
         report=lambda stage, n, total, _: tick(n, total, stage),

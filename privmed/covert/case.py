@@ -152,7 +152,7 @@ def _read(result: CovertResult, run: Run, server: Analyzer) -> Outcome:
     result.images.update(response=run.response, output=run.recovered.clamp(0, 1))
     result.figures.update(run.similarity("response"))
     result.warnings.extend(unfamiliar_secret(server, run.secret, result.case.title))
-    outcome = read_outcome(server, run, result.case.title)
+    outcome = read_outcome(server, run, result.case.title, hidden=True)
     result.warnings.extend(outcome.warnings)
     result.figures.update(run.correctness())
     if run.prediction.ndim == 4:

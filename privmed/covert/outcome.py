@@ -29,17 +29,28 @@ class Outcome:
         figures: ``foreground`` (share of the image) and with several classes ``areas`` (by number); or ``class``, ``probability`` and
             ``probabilities`` (by name).
         warnings: what there is to be careful about.
+        hidden: whether a scan is known to be in the stego, by who hid it there.
     """
 
     kind: str
     figures: dict[str, Any]
     warnings: list[str] = Factory(list)
+    hidden: bool = False
+
+    @property
+    def odd(self) -> bool:
+        """Whether it answers no scan that the weights know."""
+        return self.kind in (NO_STEGO, UNFAMILIAR)
 
     @property
     def words(self) -> str:
         """For people."""
         if self.kind == NO_STEGO:
-            return "this was no stego of ours: nothing was hidden"
+            return (
+                "the scan was not recognised: this is the answer to a photograph with nothing hidden"
+                if self.hidden
+                else "this was no stego of ours: nothing was hidden"
+            )
         if "class" in self.figures:
             return f"class {self.figures['class']}, probability {self.figures['probability']:.2f}"
         share = self.figures["foreground"]
@@ -51,18 +62,20 @@ class Outcome:
         )
 
 
-def read_outcome(analyzer: Analyzer, run: Run, what: str) -> Outcome:
+def read_outcome(analyzer: Analyzer, run: Run, what: str, *, hidden: bool = False) -> Outcome:
     """Judge what was decoded from one response.
 
     Args:
         analyzer: whose response it is.
         run: with ``recovered`` and ``prediction``, a batch of one.
         what: the scan or the file, for people.
+        hidden: whether a scan is known to be in the stego.
 
     Raises:
         WeightsError: when the statistics in the model card cannot be read.
     """
-    outcome = evolve(outcome_of(analyzer, run.prediction), warnings=unfamiliar_output(analyzer, run.recovered, what))
+    warnings = unfamiliar_output(analyzer, run.recovered, what)
+    outcome = evolve(outcome_of(analyzer, run.prediction), warnings=warnings, hidden=hidden)
     if no_stego(analyzer, run.recovered):
         return evolve(outcome, kind=NO_STEGO)
     return evolve(outcome, kind=UNFAMILIAR) if outcome.warnings else outcome

@@ -11,7 +11,7 @@ from attrs import evolve, frozen
 from torch import Tensor
 
 from privmed.covert.case import CovertResult
-from privmed.covert.outcome import NO_STEGO, UNFAMILIAR, Outcome, map_picture, outcome_of
+from privmed.covert.outcome import Outcome, map_picture, outcome_of
 from privmed.covert.report import LESION, overlay, picture
 from privmed.imaging import write_view
 from privmed.imaging.labels import label_map
@@ -23,43 +23,62 @@ GAIN = 2  # a standard deviation of probabilities is at most a half
 
 @frozen(eq=False)
 class Together:
-    """What several photographs say: the averaged output, its outcome, and pictures by name."""
+    """What several photographs say.
+
+    Attributes:
+        average: of the answers that count.
+        outcome: what it means.
+        images: pictures by name.
+        used: how many answers count.
+        left_out: how many do not, since they answer no scan that the weights know.
+    """
 
     average: Average
     outcome: Outcome
     images: dict[str, Tensor]
+    used: int
+    left_out: int
 
     @property
     def figures(self) -> dict[str, Any]:
-        """Outcome and disagreement, for programs."""
+        """Outcome, disagreement (None of a single answer) and answers left out, for programs."""
         return {
             "outcome": self.outcome.kind,
             **self.outcome.figures,
-            "disagreement": float(self.average.disagreement),
+            "disagreement": float(self.average.disagreement) if self.used > 1 else None,
+            "left_out": self.left_out,
         }
 
     @property
     def words(self) -> str:
         """For people."""
-        return f"{self.outcome.words}; the photographs disagree by {self.figures['disagreement']:.2f} of 1"
+        if self.used > 1:
+            apart = f"the photographs disagree by {self.figures['disagreement']:.2f} of 1"
+        else:
+            apart = "it rests on one photograph"
+        odd = f"; left out: {self.left_out}, in whose answer the scan was not recognised" if self.left_out else ""
+        return f"{self.outcome.words}; {apart}{odd}"
 
 
 def join(results: Sequence[CovertResult], analyzer: Analyzer) -> Together:
     """Average what was read from several photographs.
 
-    Where most of the responses answer no stego, or are unfamiliar, so is the whole.
+    Responses that answer no scan the weights know are left out; where they are more than half, the whole is of their kind, and nothing is.
     """
-    found = average([r.prediction for r in results])
-    odd = [r.outcome.kind for r in results if r.outcome.kind in (NO_STEGO, UNFAMILIAR)]
-    outcome = outcome_of(analyzer, found.prediction)
-    if 2 * len(odd) > len(results):
-        outcome = evolve(outcome, kind=Counter(odd).most_common(1)[0][0])
+    usual = [r for r in results if not r.outcome.odd]
+    mostly_odd = 2 * len(usual) < len(results)
+    used = results if mostly_odd else usual
+    found = average([r.prediction for r in (used if len(used) > 1 else [*used, *used])])
+    outcome = evolve(outcome_of(analyzer, found.prediction), hidden=True)
+    if mostly_odd:
+        kinds = Counter(r.outcome.kind for r in results if r.outcome.odd)
+        outcome = evolve(outcome, kind=kinds.most_common(1)[0][0])
     images = {}
     if found.prediction.ndim == 4:
         images["mask"] = map_picture(found.prediction)
         images["foreground"] = (label_map(found.prediction) > 0).float()
         images["uncertainty"] = (GAIN * found.uncertainty).clamp(0, 1)
-    return Together(found, outcome, images)
+    return Together(found, outcome, images, len(used), len(results) - len(used))
 
 
 def write(together: Together, folder: Path, *, overwrite: bool = False) -> None:

@@ -5,7 +5,7 @@ A hint, not a proof: the networks are small, train for a few minutes and have tw
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,6 +13,7 @@ import torch
 from attrs import evolve
 from torch import Tensor
 
+from privmed import registry
 from privmed.bench.data import Sample, picture, truth
 from privmed.bench.exploiters import Protocol, constant_baseline, exploit
 from privmed.data.folders import Item, cut_validation
@@ -27,8 +28,7 @@ HELD = 0.25  # of the groups, which are judged on
 DEFENCES = {
     1: ("blur", "jpeg60"),
     3: ("grey", "blur"),
-}  # cheap ones that undo most, by the channels of what is published
-OUTLIVED = {"waves": ("blur", "notch")}  # of methods made to outlive those; each defence is one more training
+}  # cheap ones that undo most, by the channels of what is published; each is one more training
 PROTOCOL = Protocol(epochs=25, learning_rate=1e-3, batch=8, width=8)
 UNJUDGED = "no: what models learn from these images was not measured (privmed protect --judge quick)"
 
@@ -70,7 +70,7 @@ def judge(
     published: Callable[[Item], Path],
     classes: list[str],
     *,
-    protector: str = "",
+    undone_by: Sequence[str] = (),
     folder: Path | None = None,
     device: str = "cpu",
     report: Report | None = None,
@@ -82,7 +82,7 @@ def judge(
         sides: from :func:`sides_of`.
         published: where the protected copy of an image lies.
         classes: names of classes, in the order of their numbers; none with masks.
-        protector: name of what protected them, which says how it is undone.
+        undone_by: defences to try, where the protector names its own.
         folder: keeps what an interrupted run has done.
         device: where networks compute.
         report: told how far it is.
@@ -98,7 +98,7 @@ def judge(
     judged = loaded(sides.judged, lambda i: i.image, classes)
     clean, protected = (loaded(sides.train, where, classes) for where in (lambda i: i.image, published))
     network, metric = ("resnet18", "accuracy") if classes else ("unet", "dice")
-    tried = OUTLIVED.get(protector, DEFENCES[protected[0].shape[1]])
+    tried = able(undone_by, protected[1]) or DEFENCES[protected[0].shape[1]]
     runs = {"unprotected": (clean, "none"), "undefended": (protected, "none")}
     runs |= {f"after {name}": (protected, name) for name in tried}
     found: dict[str, Any] = {"metric": metric, "network": network, "images": [len(clean[0]), len(judged[0])]}
@@ -120,6 +120,12 @@ def judge(
     after = {name: reached.pop(f"after {name}") for name in tried}
     worse = max(after, key=after.__getitem__)  # for the publisher
     return found | reached | {"defence": worse, "defended": after[worse], "defences": after}
+
+
+def able(defences: Sequence[str], truth: Tensor) -> list[str]:
+    """Those that can do anything about masks, or about classes."""
+    task = "segmentation" if truth.ndim == 4 else "classification"
+    return [name for name in defences if task in registry.part("defence", name).tasks]
 
 
 def kept(folder: Path, name: str) -> Path:

@@ -29,6 +29,8 @@ class Protector(Method):
     Attributes:
         learns: whether :meth:`fit` must come before :meth:`protect`.
         tasks: what it can protect, of ``"segmentation"`` and ``"classification"``.
+        undone_by: names of defences of the suite ``protection`` after which most is learnt from what it publishes, which
+            ``privmed protect --judge quick`` tries in place of its usual ones.
 
     Example:
         >>> import torch
@@ -46,6 +48,7 @@ class Protector(Method):
     LearningConfig: ClassVar[type[LearningConfig]] = LearningConfig
     learns: ClassVar[bool] = False
     tasks: ClassVar[tuple[str, ...]] = ("segmentation", "classification")
+    undone_by: ClassVar[tuple[str, ...]] = ()
     fitted: Tensor
 
     def __init__(self, config: Any = None) -> None:

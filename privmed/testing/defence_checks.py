@@ -26,17 +26,24 @@ def check_prepare_keeps_what_images_are(defence: Defence) -> None:
 
 
 def check_purify_and_deploy_keep_what_images_are(defence: Defence) -> None:
-    """purify() and deploy() give uint8 images of the shape they were given, for masks and classes, and leave it alone."""
+    """purify() and deploy() give uint8 images of the shape they were given, for masks or classes (its ``tasks``), and leave it alone."""
     for channels in (1, 3):
         images, masks = ((x * top).round().byte() for x, top in zip(_batch(channels), (255, 1)))
         before = images.clone(), masks.clone()
-        labels = torch.arange(len(images))
-        changed = [defence.purify(images, truth) for truth in (masks, torch.zeros_like(masks), labels)]
+        truths = [masks, torch.zeros_like(masks)] if "segmentation" in defence.tasks else []
+        truths += [torch.arange(len(images))] if "classification" in defence.tasks else []
+        changed = [defence.purify(images, truth) for truth in truths]
         for out in (*changed, defence.deploy(images)):
             assert out.shape == images.shape, f"{channels} channels: got {tuple(out.shape)}"
             assert out.dtype == torch.uint8, f"got {out.dtype}"
         assert torch.equal(images, before[0]), "the input was written to"
         assert torch.equal(masks, before[1]), "the masks were written to"
+
+
+def check_tasks_are_known(defence: Defence) -> None:
+    """``tasks`` names segmentation, classification, or both."""
+    assert defence.tasks, "tasks is empty"
+    assert set(defence.tasks) <= {"segmentation", "classification"}, f"tasks is {defence.tasks}"
 
 
 def check_clean_images_are_a_share(defence: Defence) -> None:

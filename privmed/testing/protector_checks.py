@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from privmed import registry
 from privmed.errors import InputError, WeightsError
 from privmed.imaging.wire import from_bytes, to_bytes
 from privmed.interfaces import Protector
@@ -224,3 +225,12 @@ def check_bad_pairs_are_named(protector: Protector) -> None:
             assert word in str(error), str(error)
             continue
         raise AssertionError(f"{word}: a bad data set was accepted")
+
+
+def check_undone_by_names_defences(protector: Protector) -> None:
+    """What it says to be undone by are defences that are installed, for data that it protects."""
+    for name in protector.undone_by:
+        defence = registry.part("defence", name)
+        assert set(defence.tasks) & set(protector.tasks), (
+            f"{name} does nothing about {' and '.join(protector.tasks)} data"
+        )

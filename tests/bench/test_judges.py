@@ -17,6 +17,7 @@ from privmed.bench.plan import Worst, make_plan
 from privmed.bench.records import Measurement
 from privmed.bench.summary import margins, worst
 from privmed.data.samples import ultrasound_phantom
+from privmed.errors import SettingsError
 from privmed.imaging.contour import contour
 
 QUICK = Protocol(epochs=2, width=4, batch=4, learning_rate=1e-3)
@@ -100,7 +101,6 @@ def test_outlines_are_painted_over_by_what_lies_beside_them():
     assert int(defence("inpaint").purify(other, masks)[1, :, 16, 20:28].max()) < 120
     three = torch.cat([other, other[:1]]), torch.cat([masks, torch.zeros_like(masks[:1])])
     assert int(defence("inpaint").purify(*three)[1, :, 16, 20:28].max()) < 120  # before, not after
-    assert torch.equal(defence("inpaint").purify(marked, torch.tensor([0, 1])), marked)  # classes have no outlines
 
 
 @pytest.mark.parametrize("name", ["notch", "bandstop"])
@@ -247,3 +247,48 @@ def test_a_worst_needs_dimensions_and_a_metric():
     assert plan_of(worst=[{"dimensions": ["defence"], "metric": "dice"}]).worst == [
         Worst(dimensions=["defence"], metric="dice")
     ]
+
+
+@pytest.mark.parametrize("name", ["notch", "outline", "inpaint", "chain[of=blur+notch]"])
+def test_a_defence_that_looks_at_masks_is_refused_for_classes(name):
+    """It would change nothing, and the protector would count as having outlived it."""
+    images = torch.zeros(4, 1, 32, 32, dtype=torch.uint8)
+    with pytest.raises(SettingsError, match=r"is for segmentation data, not for classification data"):
+        exploit("resnet18", (images, torch.arange(4) % 2), (images, torch.arange(4) % 2), defence=name)
+
+
+def test_a_chain_does_one_after_the_other():
+    """In the order that it names, with the clean images and the steps of all its parts."""
+    images, masks = phantoms(3, 48)
+    chain = defence("chain[of=notch+blur+clean50+early-stop]")
+    assert chain.purify(images, masks).equal(defence("blur").purify(defence("notch").purify(images, masks), masks))
+    assert not chain.purify(images, masks).equal(defence("notch").purify(defence("blur").purify(images, masks), masks))
+    assert (chain.clean, chain.validates, chain.pretrained, chain.tasks) == (0.5, True, False, ("segmentation",))
+    assert defence("chain[of=bits5+grey]").deploy(images).equal(defence("bits5").deploy(images))
+    assert defence("chain[of=clean10+pretrained]").pretrained
+    floats, truth = images.float() / 255, masks.float()
+    both = defence("chain[of=augment+augment]").augment(floats, truth, np.random.default_rng(3))
+    rng = np.random.default_rng(3)
+    twice = defence("augment").augment(*defence("augment").augment(floats, truth, rng), rng)
+    assert all(a.equal(b) for a, b in zip(both, twice))
+    torch.manual_seed(0)
+    hardened = defence("chain[of=blur+adversarial]").harden(floats, lambda x: x.mean())
+    torch.manual_seed(0)
+    assert hardened.equal(defence("adversarial").harden(floats, lambda x: x.mean()))
+    network = torch.nn.Sequential(torch.nn.Conv2d(3, 2, 1), torch.nn.BatchNorm2d(2))
+    adapted = defence("chain[of=blur+instance]").adapt(network)
+    assert not any(isinstance(m, torch.nn.BatchNorm2d) for m in adapted.modules())
+
+
+@pytest.mark.parametrize("of", ["blur", "blur+", "chain+blur", ""])
+def test_a_chain_of_fewer_than_two_is_refused(of):
+    with pytest.raises(SettingsError, match="of must name two defences at least"):
+        defence(f"chain[of={of}]")
+
+
+def test_any_share_of_clean_images_can_be_asked_for():
+    assert defence("clean[share=0.3]").clean == 0.3
+    assert int(owned(defence("clean[share=0.3]"), 20, 0).numel()) == 6
+    assert owned(defence("clean"), 20, 0).equal(owned(defence("clean10"), 20, 0))
+    with pytest.raises(SettingsError, match="share must lie in"):
+        defence("clean[share=1]")

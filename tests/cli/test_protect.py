@@ -209,7 +209,27 @@ def test_classes_are_protected_too(folder, tmp_path):
         "malignant/p1.png",
         "benign/p2.png",
     }
-    assert run(["protect", str(root), "-o", str(tmp_path / "other"), "--protector", "umed", "-q"]) == 3
+
+
+@pytest.mark.parametrize(
+    "words", [["umed"], ["tint"], ["noise", "--set", "where=roi"], ["em", "--set", "where=contour"]]
+)
+def test_a_protector_of_masks_refuses_classes_before_any_work(folder, tmp_path, capsys, words):
+    """Once, for the whole set, with the names of those that take classes."""
+    root = tmp_path / "classes"
+    for i, name in enumerate(("benign", "malignant", "benign")):
+        (root / name).mkdir(parents=True, exist_ok=True)
+        shutil.copy(folder / f"images/p{i}.png", root / name / f"p{i}.png")
+    assert run(["protect", str(root), "-o", str(tmp_path / "out"), "--protector", *words]) == 2
+    told = " ".join(capsys.readouterr().err.split())
+    assert (
+        f"has classes in place of masks, which {words[0]}, as it is set, does not protect. Choose another --protector: "
+        in told
+    )
+    named = told.split("--protector:")[1]
+    assert "lsp" in named
+    assert "tint" not in named
+    assert not (tmp_path / "out").exists()
 
 
 def test_dicom_keeps_its_tags_and_the_bound_is_in_what_is_seen(tmp_path):

@@ -30,10 +30,15 @@ def test_an_analyzer_that_tells_decides_whether_it_was_a_stego():
     assert (found.kind, found.figures["foreground"]) == (FINDING, pytest.approx(1 / 16))
     assert found.words == "what was found covers 6.2% of the image"
     assert read(analyzer, grey(0.2)).kind == NOTHING_FOUND
-    nothing = read(analyzer, grey(0.0, red=0.9))
+    nothing = read(analyzer, nothing_of())
     assert nothing.kind == NO_STEGO
     assert "no stego of ours" in nothing.words
     assert "scan.png" in nothing.warnings[0]
+    known = read_outcome(
+        analyzer, decode(analyzer)(Run(image=nothing_of(), recovered=nothing_of())), "scan.png", hidden=True
+    )
+    assert known.kind == NO_STEGO
+    assert known.words.startswith("the scan was not recognised")
 
 
 def test_the_card_decides_for_others_and_knows_what_is_unfamiliar():
@@ -47,6 +52,10 @@ def test_the_card_decides_for_others_and_knows_what_is_unfamiliar():
     strange = of_a_scan(20).clone()
     strange[:, 0] += 1.5
     assert read(analyzer, strange).kind == UNFAMILIAR
+
+
+def nothing_of():
+    return grey(0.0, red=0.9)
 
 
 def of_a_scan(seed):

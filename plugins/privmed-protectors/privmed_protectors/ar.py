@@ -65,6 +65,12 @@ class AR(Protector):
         return self.config.classes
 
     @property
+    def note(self) -> str:
+        if self.config.norm == "linf":
+            return ""
+        return f"ar: epsilon bounds the root mean square of the change; single pixels change by up to {L2_REACH:g} times that."
+
+    @property
     def reach(self) -> float:
         return self.config.epsilon * (L2_REACH if self.config.norm == "l2" else 1)
 

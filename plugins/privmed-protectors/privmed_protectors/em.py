@@ -31,7 +31,7 @@ from privmed.metrics import task_score
 from privmed.settings import at_least, between, one_of, positive, setting, side
 from privmed.training.fitting import Loop, optimizer_step, reset
 from privmed.training.surrogate import Surrogate, signed_descent, task_loss
-from privmed_protectors.regions import WHERE, region
+from privmed_protectors.regions import WHERE, region, tasks_of
 from privmed_protectors.targets import check_classes
 
 
@@ -71,6 +71,7 @@ class EM(Protector):
         c = self.config
         if c.classwise and not c.classes:
             raise SettingsError("em: classwise needs the number of classes, e.g. classes=3.")
+        self.tasks = tasks_of(c.where)
         self.surrogate = Surrogate(c.classes, c.width)
         self.register_buffer("class_noise", torch.zeros(c.classes if c.classwise else 0, 3, c.size, c.size))
 

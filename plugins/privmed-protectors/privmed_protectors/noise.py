@@ -23,7 +23,7 @@ from torch import Tensor
 
 from privmed import Protector, hookimpl
 from privmed.settings import one_of, setting
-from privmed_protectors.regions import PATTERNS, WHERE, pattern, region
+from privmed_protectors.regions import PATTERNS, WHERE, pattern, region, tasks_of
 from privmed_protectors.texture import KINDS, room
 
 BAND = (1.8 / 16, 4.4 / 16)  # cycles a pixel
@@ -53,6 +53,10 @@ class Noise(Protector):
 
     name = "noise"
     Config = NoiseConfig
+
+    def __init__(self, config: NoiseConfig | None = None) -> None:
+        super().__init__(config)
+        self.tasks = tasks_of(self.config.where)
 
     def _protect(self, image: Tensor, mask: Tensor, generators: list[torch.Generator]) -> Tensor:
         return image + self.config.epsilon * self._room(image, mask) * self._signs(image, generators)

@@ -13,6 +13,11 @@ PATTERNS = (*BOARDS, *TINTS)
 WHERE = ("image", "roi", "contour", "both")
 
 
+def tasks_of(where: str) -> tuple[str, ...]:
+    """What can be protected by noise that keeps to a region: class numbers have none but the whole image."""
+    return ("segmentation", "classification") if where == "image" else ("segmentation",)
+
+
 def region(where: str, image: Tensor, mask: Tensor, kernel: int = 3) -> Tensor:
     """The region of that name, (B or 1, 1, H or 1, W or 1), 0 or 1: the whole image, the ROI, the band around its outline, or
     the ROI together with that band (the support of UMed).

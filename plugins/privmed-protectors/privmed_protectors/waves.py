@@ -46,7 +46,12 @@ class WavesConfig(Protector.Config):
         "whether the seed draws period (3 or 4 cycles) and direction instead: once for the set, or for each image",
         one_of("none", "set", "image"),
     )
-    size: int = setting(224, "side to which exploiters bring all images; waves are stretched with the image", side())
+    size: int = setting(
+        224,
+        "side to which exploiters bring all images; waves are stretched with the image, unless it has too few pixels for them: then it "
+        "gets those of its own size",
+        side(),
+    )
     contour_kernel: int = setting(3, "side of the box that makes the band around the outline", one_of(3, 5, 7, 9))
 
 
@@ -56,6 +61,7 @@ class Waves(Protector):
     name = "waves"
     Config = WavesConfig
     tasks = ("segmentation",)
+    undone_by = ("blur", "notch")
 
     @property
     def note(self) -> str:
@@ -81,7 +87,10 @@ class Waves(Protector):
     def wave(self, sides: tuple[int, int], cycles: float, direction: str) -> Tensor:
         """The wave over a whole image, (1, H, W), 1 and -1."""
         count = sides[0 if direction == "y" else 1]
-        at = (torch.arange(count) + 0.5) * self.config.size / count  # the middle of each pixel
+        size = self.config.size
+        if 2 * cycles * size > 16 * count:  # less than two pixels a period: what came out would be another wave
+            size = count
+        at = (torch.arange(count) + 0.5) * size / count  # the middle of each pixel
         line = torch.where(torch.cos(2 * math.pi * cycles * at / 16) >= 0, 1.0, -1.0)
         return (line.view(-1, 1) if direction == "y" else line).expand(1, *sides)
 

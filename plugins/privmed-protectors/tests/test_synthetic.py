@@ -85,3 +85,9 @@ def test_ar_runs_in_raster_order_over_a_window_of_its_past():
         for j in range(5):
             s[0, i + 2, j + 2] = (b[0] * s[0, i : i + 3, j : j + 3]).sum()
     np.testing.assert_allclose(autoregress(b, start), s, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["lsp", "ar"])
+def test_the_ball_in_which_single_pixels_exceed_epsilon_is_told(name):
+    assert privmed.protector(name).note == ""
+    assert "single pixels change by up to 4 times that" in privmed.protector(name, norm="l2").note

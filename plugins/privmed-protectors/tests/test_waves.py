@@ -81,6 +81,14 @@ def test_all_channels_are_changed_alike():
     assert torch.equal(found[:, 0], found[:, 2])
 
 
+def test_an_image_too_small_for_the_waves_of_its_size_gets_its_own():
+    """Sampled below two pixels a period they would be another, irregular wave."""
+    small, own = waves(size=224), waves(size=96)
+    assert small.wave((96, 96), 4, "x").equal(own.wave((96, 96), 4, "x"))
+    assert small.wave((96, 112), 4, "x").equal(small.wave((112, 112), 4, "x")[:, :96])  # two pixels a period are enough
+    assert not small.wave((112, 112), 4, "x").equal(waves(size=112).wave((112, 112), 4, "x"))
+
+
 def test_waves_are_stretched_with_the_image():
     """Whoever scales images of another size down to ``size`` finds the period that filters leave."""
     large = change(waves(), *flat(128)).float()

@@ -22,7 +22,7 @@ from privmed import hookimpl, registry
 from privmed.bench.cache import Made, digest
 from privmed.bench.contracts import Cell, Metric, Quantity, Suite, Value
 from privmed.bench.data import Dataset, Sample, picture, truth
-from privmed.bench.exploiters import Protocol, check_task, constant_baseline, exploit, pretrain
+from privmed.bench.exploiters import Protocol, check_defence, check_task, constant_baseline, exploit, pretrain
 from privmed.bench.fingerprint import fingerprint
 from privmed.bench.pictures import path_of, write_strip
 from privmed.bench.shortcuts import shortcut
@@ -30,7 +30,7 @@ from privmed.data.folders import cut_validation
 from privmed.errors import InputError, SettingsError
 from privmed.files import make_folder
 from privmed.interfaces.fitting import Fitting
-from privmed.settings import between, parse_named, setting, side
+from privmed.settings import between, setting, side
 
 CONSTANT = "constant"
 EPSILON = 4 / 255  # full scale of a picture where the settings name none
@@ -83,9 +83,12 @@ class Protection(Suite):
     def prepare(self) -> None:
         for name in self.context.plan.data:
             truth = self.sets(name)[0][1]
+            task = "segmentation" if truth.ndim == 4 else "classification"
             for one in self._named("exploiter"):
                 check_task(registry.part("exploiter", one), truth)
-            self._check_methods(name, "segmentation" if truth.ndim == 4 else "classification")
+            for one in self._named("defence"):
+                check_defence(one, registry.part("defence", one), truth)
+            self._check_methods(name, task)
         for one in self._named("defence"):
             if registry.part("defence", one).pretrained:
                 self._check_elsewhere(one)
@@ -160,13 +163,13 @@ class Protection(Suite):
 
     def identity(self, cell: Cell) -> dict[str, Any]:
         metrics = self.judges(cell.data)
-        names = {kind: parse_named(cell.dimensions[kind])[0] for kind in ("exploiter", "defence")}
-        parts = [registry.load(kind, name) for kind, name in names.items()]
+        defence = registry.part("defence", cell.dimensions["defence"])
+        parts = [registry.part("exploiter", cell.dimensions["exploiter"]), defence, *getattr(defence, "parts", [])]
         modules = {
             "privmed.bench.exploiters",
             "privmed.metrics",
             *(type(m).__module__ for m in metrics),
-            *(p.__module__ for p in parts),
+            *(type(p).__module__ for p in parts),
             *(["privmed.bench.shortcuts"] if self.sets(cell.data)[0][1].ndim > 1 else []),
         }
         return {
@@ -178,7 +181,7 @@ class Protection(Suite):
         }
 
     def _pretrained(self, cell: Cell) -> bool:
-        return registry.load("defence", parse_named(cell.dimensions["defence"])[0]).pretrained
+        return registry.part("defence", cell.dimensions["defence"]).pretrained
 
     def judges(self, data: str) -> list[Metric]:
         """What exploiters are judged by on a set."""
