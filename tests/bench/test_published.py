@@ -28,6 +28,7 @@ NEW = (
     "visible",
     "protection-busi-umed",
     "protection-herlev-cls",
+    "watermark-controls",
     "jobs",
     "detection",
     "detection-network",

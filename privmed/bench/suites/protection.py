@@ -81,16 +81,17 @@ class Protection(Suite):
         return evolve(found, better="lower" if found.better == "higher" else "higher")
 
     def prepare(self) -> None:
+        defences = {one: registry.part("defence", one) for one in self._named("defence")}
         for name in self.context.plan.data:
             truth = self.sets(name)[0][1]
             task = "segmentation" if truth.ndim == 4 else "classification"
             for one in self._named("exploiter"):
                 check_task(registry.part("exploiter", one), truth)
-            for one in self._named("defence"):
-                check_defence(one, registry.part("defence", one), truth)
+            for one, defence in defences.items():
+                check_defence(one, defence, truth)
             self._check_methods(name, task)
-        for one in self._named("defence"):
-            if registry.part("defence", one).pretrained:
+        for one, defence in defences.items():
+            if defence.pretrained:
                 self._check_elsewhere(one)
 
     def _check_elsewhere(self, defence: str) -> None:
