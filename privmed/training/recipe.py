@@ -28,6 +28,7 @@ from privmed.settings import (
     structure,
     unstructure,
 )
+from privmed.training.unused import check_used
 from privmed.weights import card_path, read_card
 
 WEIGHTS = ("start", "hider_weights", "analyzer_weights")  # settings that name some
@@ -278,12 +279,13 @@ def read_plain(path: str | Path, overrides: list[str] | tuple[str, ...] = ()) ->
     return plain, parse_assignments(list(overrides))
 
 
-def make_recipe(plain: dict[str, Any], where: str) -> Recipe:
+def make_recipe(plain: dict[str, Any], where: str, own: dict[str, Any] | None = None) -> Recipe:
     """A recipe of settings by name.
 
     Args:
         plain: the settings.
         where: they stand, for messages.
+        own: those that the task must have a use for; all by default.
 
     Raises:
         SettingsError: listing every mistake in them.
@@ -302,6 +304,7 @@ def make_recipe(plain: dict[str, Any], where: str) -> Recipe:
         raise SettingsError(
             f"{where}: data.crop {recipe.data.crop} is larger than data.size {recipe.data.size}, so no window of that side fits."
         )
+    check_used(recipe, plain if own is None else own, where)
     return recipe
 
 

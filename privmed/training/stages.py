@@ -56,8 +56,9 @@ def read_stages(path: str | Path, overrides: list[str] | tuple[str, ...] = ()) -
     stages: list[Recipe] = []
     for settings in own:
         name = settings["name"]
-        laid = merge(merge(plain, settings), merge(over, single.get(name, {})))
-        stage = make_recipe(laid, f"{where}, stage {name}")
+        alone = single.get(name, {})
+        laid = merge(merge(plain, settings), merge(over, alone))
+        stage = make_recipe(laid, f"{where}, stage {name}", own=merge(settings, alone))
         if stage.name != name:
             raise SettingsError(f"{where}, stage {name}: keeps its name, by which others find its weights.")
         _check_earlier(stage, stages, f"{where}, stage {name}")
