@@ -17,6 +17,7 @@ from torch import Tensor
 
 from privmed.bench.contracts import Reader
 from privmed.bench.data import Dataset, Sample
+from privmed.data.pixels import scaled_labels
 from privmed.data.tables import read_table
 from privmed.errors import InputError, MissingDependencyError, PrivmedError
 from privmed.files import inside
@@ -84,10 +85,14 @@ class Nifti(Reader):
             found = _plane(load(truth, True), axis, n)
             return (found == label if label else found != 0).float()
 
+        def numbers(size: int, classes: int) -> Tensor:
+            return scaled_labels(_plane(load(truth, True), axis, n)[0, 0], size, classes, f"{truth}, slice {n}")
+
         return Sample(
             name=f"{_stem(volume)}/{n:04d}",
             image=lambda: _plane(load(volume, False), axis, n),
             mask=None if truth is None else mask,
+            numbers=None if truth is None or label else numbers,  # of a single label there is nothing to tell apart
             **about,
         )
 

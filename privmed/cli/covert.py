@@ -92,6 +92,7 @@ def command(
     from privmed.imaging import read, read_secret
     from privmed.imaging.capture import write_capture
     from privmed.imaging.segmentation import check_described, check_segmentable, write_segmentation
+    from privmed.interfaces.abilities import Keyed, missing
     from privmed.pipeline import best_covers, of_images, tuned_hider
     from privmed.refine import steps_of
 
@@ -115,6 +116,10 @@ def command(
     else:
         tuned = (server.card or {}).get("hider") or {}
         client = of_images(make("hider", hider or tuned.get("name", "lightih"), hider_weights, device))
+        if not missing(client, Keyed):
+            raise SettingsError(
+                f"--hider {client.name}: hides under a key, and nothing can be analysed in that. Choose one that needs no key."
+            )
         reporter.other_hider(server, client)
     chosen = list(photographs) if cover is None else best_covers(client, scan, photographs, count, seed=seed)
     weights_words, results = in_words(client, server), []

@@ -51,13 +51,22 @@ def load_labels(mask: Mask, size: int, classes: int) -> Tensor:
     seen = picture.tensor()[0]
     if len(mask.files) > 1 or picture.bits != 8 or "palette" in picture.extra or len(seen) != 1:
         raise InputError(f"mask {mask}: expected one file in 8-bit grey whose pixels are numbers of classes.")
-    numbers = (seen[0] * 255).round().byte()
-    if int(numbers.max()) >= classes:
+    return scaled_labels((seen[0] * 255).round(), size, classes, f"mask {mask}")
+
+
+def scaled_labels(numbers: Tensor, size: int, classes: int, where: str) -> Tensor:
+    """A map of class numbers (H, W) at another size, (1, size, size) float32: every pixel has the number of the one nearest to it.
+
+    Raises:
+        InputError: naming where they are from, when one of them is no class.
+    """
+    lowest, highest = int(numbers.min()), int(numbers.max())
+    if lowest < 0 or highest >= classes:
         raise InputError(
-            f"mask {mask}: holds class {int(numbers.max())}, but mask_classes is {classes} (0 to {classes - 1}). Set it higher, or mend "
-            "the mask."
+            f"{where}: holds class {highest if lowest >= 0 else lowest}, but mask_classes is {classes} (0 to {classes - 1}). Set it "
+            "higher, or mend the mask."
         )
-    small = Image.fromarray(numbers.numpy()).resize((size, size), Image.Resampling.NEAREST)
+    small = Image.fromarray(numbers.byte().numpy()).resize((size, size), Image.Resampling.NEAREST)
     return torch.from_numpy(np.array(small))[None].float()
 
 

@@ -16,6 +16,7 @@ from privmed.pipeline.run import ARRIVING, Run
 
 if TYPE_CHECKING:
     from privmed.pipeline.covers import InSeveralCovers
+    from privmed.refine import Refinement
 
 STRIDE = 1_000_003  # between the seeds of two stages
 
@@ -160,6 +161,7 @@ class Pipeline:
         *,
         weights: str | None = None,
         covers: int = 1,
+        refine: int | Refinement = 0,
     ) -> Pipeline | InSeveralCovers:
         """Covert analysis whole: hide, send, analyze, send, recover, decode (HideMIA).
 
@@ -168,6 +170,7 @@ class Pipeline:
             analyzer: a name or an analyzer.
             weights: bundled weights (or a path) of the analyzer, when it is a name.
             covers: photographs that a scan is sent in. With several, call it with ``(secret, [cover, ...])``; outputs are averaged.
+            refine: steps by which a stego is refined before it is sent, see :meth:`Hider.hide`.
 
         Raises:
             MethodNotFoundError: when a name is not that of an installed method.
@@ -184,7 +187,7 @@ class Pipeline:
             analyzer = registry.analyzer(analyzer, **({"weights": weights} if weights else {}))
         client = tuned_hider(analyzer) if hider is None else hider
         client = registry.hider(client) if isinstance(client, str) else client
-        whole = hide(client) | png() | analyze(analyzer) | png() | recover(client) | decode(analyzer)
+        whole = hide(client, refine=refine) | png() | analyze(analyzer) | png() | recover(client) | decode(analyzer)
         return whole if covers == 1 else InSeveralCovers(whole, covers)
 
 

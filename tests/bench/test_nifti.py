@@ -45,6 +45,19 @@ def test_slices_that_hold_a_label_are_drawn_and_volumes_stay_whole(volumes):
     assert sample.image()[sample.mask() > 0].mean() > sample.image()[sample.mask() == 0].mean() + 0.2
 
 
+def test_labels_keep_their_numbers_for_who_outlines_several(volumes):
+    sample = read_dataset(volumes).samples[0]
+    found = sample.numbers(40, 3)
+    assert found.shape == (1, 40, 40)
+    assert found.unique().tolist() == [0, 1, 2]
+    assert (found > 0).float().mean() == pytest.approx(float(sample.mask().mean()), abs=0.02)
+    with pytest.raises(
+        InputError, match=r"labelsTr/v0.nii.gz, slice 5: holds class 2, but mask_classes is 2 \(0 to 1\)"
+    ):
+        sample.numbers(40, 2)
+    assert read_dataset(volumes, "nifti", {"label": 2}).samples[0].numbers is None  # one of them, against all else
+
+
 def test_settings_choose_slices(volumes):
     def names(**settings):
         return [s.name for s in read_dataset(volumes, "nifti", settings).samples]

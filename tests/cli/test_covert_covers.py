@@ -68,6 +68,8 @@ def test_what_makes_no_sense_is_told(files, photographs, capsys):
         ([photo, "--cover", photographs], 2, "name none beside it"),
         (["--cover", photographs, "--covers", 4], 3, "holds 3 pictures, too few"),
         (["--cover", files / "nowhere"], 3, "no such folder"),
+        ([photo, "--hider", "lightih-keyed"], 2, "hides under a key, and nothing can be analysed in that"),
+        ([photo, "--hider", "lsbm"], 2, "carries files under a key"),
     ):
         assert covert(files, *arguments) == code
         assert words in capsys.readouterr().err

@@ -54,6 +54,8 @@ def test_a_pipeline_averages_over_photographs_of_any_size():
     alone = [one(secret, cover, seed=k).prediction for k, cover in enumerate(covers)]
     torch.testing.assert_close(several.prediction, torch.stack(alone).mean(0))
     assert {"stego_psnr", "response_psnr", "dice", "disagreement"} <= several.metrics.keys()
+    refined = Pipeline.covert(analyzer=analyzer, refine=2)(secret, covers[0], mask=mask)
+    assert (refined.refined, one(secret, covers[0]).refined) == (2, 0)
     with pytest.raises(InputError, match="expected 3 photographs, got 2"):
         Pipeline.covert(analyzer=analyzer, covers=3)(secret, covers[:2])
     with pytest.raises(SettingsError, match="covers must be at least 1"):
