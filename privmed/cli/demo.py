@@ -20,7 +20,7 @@ def command(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Hide real scans in photographs, have them analysed there, and write a report."""
+    """Hide six scans, two of them phantoms, in photographs, have those two analysed there, and write a report."""
     from privmed.covert.case import run_case
     from privmed.covert.report import write_report
     from privmed.data.samples import demo_cases
