@@ -17,7 +17,7 @@ from privmed.interfaces import Hider
 from privmed.interfaces.analyzer import probabilities
 from privmed.metrics import task_score
 from privmed.pipeline import Pipeline, analyze, bare, decode, png, recover
-from privmed.training.losses import task_loss
+from privmed.training.losses import masked_error, task_loss
 from privmed.training.recipe import Recipe
 from privmed.training.scores import Scores
 from privmed.training.tasks import CoverTask, Figures, Task, likeness, logged
@@ -103,12 +103,17 @@ class Bare(Task):
 
 
 class Covert(Bare, CoverTask):
-    """Train an analyzer behind a hider: L_mia on the decoded output, L_percept on the response (HideMIA, Eq. 8)."""
+    """Train an analyzer behind a hider: L_mia on the decoded output, L_percept on the response (HideMIA, Eq. 8).
+
+    Ours, and off by default: changes of the photograph that cost more where it is smooth, and a network that learns to tell the responses.
+    """
 
     def __init__(self, recipe: Recipe, device: str) -> None:
         super().__init__(recipe, device)
         self.hider = self.make_hider()
-        self._models = nn.ModuleDict({"analyzer": self.method, **({"hider": self.hider} if recipe.joint else {})})
+        self.meet()
+        others = {"hider": self.hider if recipe.joint else None, "adversary": self.adversary}
+        self._models = nn.ModuleDict({"analyzer": self.method, **{k: v for k, v in others.items() if v is not None}})
         self.tells = bool(getattr(self.method.config, "presence", False))
         self.check_presence()
 
@@ -155,10 +160,13 @@ class Covert(Bare, CoverTask):
         recovered = self.hider.recover(wire, generator=self.latent_draw(step), **how)
         logits = self.method.decode(recovered, logits=True, check_values=False)
         percept = F.mse_loss(response, cover)
-        loss = weight.task * self.told(logits, recovered, truth, empty, share) + weight.response * percept
+        near = percept if not weight.masking else masked_error(response, cover, weight.masking)
+        loss = weight.task * self.told(logits, recovered, truth, empty, share) + weight.response * near
         if self.recipe.joint:  # nothing in the printed objective keeps the stego near the cover
             loss = loss + weight.stego * F.mse_loss(hidden, cover)
         seen = {"response": logged(percept)}
+        if self.adversary is not None:
+            loss, seen["adversary"] = self.compete(loss, response, cover)
         if not empty.all():
             seen[self.measure] = round(float(task_score(logits.detach()[~empty], truth[~empty]).mean()), 4)
         return loss, seen

@@ -15,7 +15,6 @@ from privmed.data.variety import vary
 from privmed.imaging.quantise import quantise
 from privmed.pipeline import hide, png, recover
 from privmed.shared_key import with_key
-from privmed.training.adversary import ADVERSARIES
 from privmed.training.isolation import Isolation
 from privmed.training.losses import low_frequency, smoothness
 from privmed.training.recipe import LossRecipe, Recipe
@@ -60,18 +59,13 @@ class Hiding(CoverTask):
         self.isolation = (
             Isolation(self.method.name, recipe.isolate, self.device, recipe.fork) if recipe.isolate else None
         )
-        loss = recipe.loss
-        self.adversary = ADVERSARIES[loss.adversary]().to(self.device) if loss.adversarial else None
+        self.meet()
 
     @property
     def models(self) -> nn.Module:
         if self.adversary is None:
             return self.method
         return nn.ModuleDict({"hider": self.method, "adversary": self.adversary})
-
-    @property
-    def opponents(self) -> list[nn.Parameter]:
-        return [] if self.adversary is None else list(self.adversary.parameters())
 
     def pair(self, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
         """Secrets and covers of one step, windows of (B, 3, crop, crop); the team's part of them."""
@@ -110,15 +104,6 @@ class Hiding(CoverTask):
             shown = stego.clamp(0, 1) if weight.clipping else stego
             loss, figures["adversary"] = self.compete(loss, shown, cover)
         return loss, figures
-
-    def compete(self, loss: Tensor, stego: Tensor, cover: Tensor) -> tuple[Tensor, float]:
-        """Loss with the adversarial term, and the adversary's own.
-
-        The latter is there for its gradient alone, its value taken off again: it would drown what the guard watches.
-        """
-        with self.method.subnets():
-            own, fooled = self.adversary.own_loss(stego, cover), self.adversary.hider_loss(stego, cover)
-        return loss + self.recipe.loss.adversarial * fooled + own - own.detach(), round(float(own.detach()), 4)
 
     def settle(self, step: int) -> None:
         """From a step on, train with the statistics of batch normalisation that the hider is used with."""

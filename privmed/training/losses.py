@@ -68,6 +68,11 @@ def smoothness(images: Tensor, strength: float = 1.0, side: int = 5, floor: floa
     return cost / cost.mean((1, 2, 3), keepdim=True)
 
 
+def masked_error(found: Tensor, cover: Tensor, strength: float) -> Tensor:
+    """Mean squared error of images and the photographs they are to look like, more of it where these are :func:`smooth <smoothness>`."""
+    return ((found - cover).square() * smoothness(cover, strength)).mean()
+
+
 def low_frequency(a: Tensor, b: Tensor) -> Tensor:
     """Mean squared error of the LL bands (HiNet)."""
     return F.mse_loss(haar(a).ll, haar(b).ll)

@@ -108,17 +108,17 @@ class LossRecipe:
     )
     adversarial: float = setting(
         0.0,
-        "hiding: weight of a network that learns to tell stego from cover beside the hider (HiDDeN)",
+        "weight of a network that learns to tell stego (hiding) or response (covert) from cover beside what is trained (HiDDeN)",
         at_least(0),
     )
     adversary: str = setting(
         "discriminator",
-        "hiding: that network; HiDDeN's, or a small SRNet that looks at the 8-bit files as a detector does",
+        "that network; HiDDeN's, or a small SRNet that looks at the 8-bit files as a detector does",
         one_of("discriminator", "srnet"),
     )
     masking: float = setting(
         0.0,
-        "hiding: how much more a change of the cover costs where it is smooth than where it is textured; 0 alike",
+        "how much more a change of the cover, by stego or response, costs where it is smooth than where it is textured; 0 alike",
         between(0, 2),
     )
     isolation: float = setting(
@@ -141,7 +141,9 @@ class OptimizerRecipe:
     decay: float = setting(0.0, "decoupled weight decay (adam)", at_least(0))
     clip: float = setting(1.0, "largest gradient norm", positive())
     adversary: float = setting(
-        1.0, "learning rates of the network of `loss.adversarial`, as a multiple of the hider's", positive()
+        1.0,
+        "learning rates of the network of `loss.adversarial`, as a multiple of those of what is trained",
+        positive(),
     )
     average: float = setting(
         0.998, "decay of the running average of the weights that is validated and saved", between(0, 0.99999)

@@ -18,6 +18,7 @@ from privmed.data.folders import ImageFolder, Item, cut_validation
 from privmed.data.pixels import PictureStore, as_batch
 from privmed.errors import InputError
 from privmed.metrics import decibels, psnr
+from privmed.training.adversary import ADVERSARIES, Adversary
 from privmed.training.recipe import Recipe, data_root
 from privmed.training.team import Team
 
@@ -102,7 +103,9 @@ class Task(ABC):
 
 
 class CoverTask(Task):
-    """A task that needs photographs."""
+    """A task that needs photographs, and may have an adversary that learns to tell them from what it makes of them."""
+
+    adversary: Adversary | None = None
 
     def __init__(self, recipe: Recipe, device: str) -> None:
         super().__init__(recipe, device)
@@ -119,6 +122,25 @@ class CoverTask(Task):
         shares = np.array([s.share for s in recipe.data.covers])
         self.cover_shares = shares / shares.sum()
         self.photographs = PictureStore(recipe.data.size)
+
+    def meet(self) -> None:
+        """Make the adversary that the recipe asks for."""
+        loss = self.recipe.loss
+        self.adversary = ADVERSARIES[loss.adversary]().to(self.device) if loss.adversarial else None
+
+    @property
+    def opponents(self) -> list[nn.Parameter]:
+        return [] if self.adversary is None else list(self.adversary.parameters())
+
+    def compete(self, loss: Tensor, made: Tensor, cover: Tensor) -> tuple[Tensor, float]:
+        """Loss with the adversarial term, and the adversary's own.
+
+        The latter is there for its gradient alone, its value taken off again: it would drown what the guard watches.
+        """
+        assert self.adversary is not None
+        with self.method.subnets():
+            own, fooled = self.adversary.own_loss(made, cover), self.adversary.hider_loss(made, cover)
+        return loss + self.recipe.loss.adversarial * fooled + own - own.detach(), round(float(own.detach()), 4)
 
     def draw_covers(self, n: int, side: int, rng: np.random.Generator) -> Tensor:
         """Random windows of random photographs, (n, 3, side, side)."""

@@ -32,13 +32,13 @@ OF: dict[str, tuple[str, ...]] = {
     "loss.mia": STUDENT,
     "loss.scale": HIDING,
     "loss.worst": HIDING,
-    "loss.adversarial": HIDING,
-    "loss.adversary": HIDING,
-    "loss.masking": HIDING,
+    "loss.adversarial": HIDING + SERVER,
+    "loss.adversary": HIDING + SERVER,
+    "loss.masking": HIDING + SERVER,
     "loss.isolation": HIDING,
     "loss.rounding": HIDING + STUDENT + SERVER,
     "loss.clipping": HIDING,
-    "optimizer.adversary": HIDING,
+    "optimizer.adversary": HIDING + SERVER,
     "schedule.statistics": HIDING + STUDENT,
 }
 """The tasks that have a use for a setting; what is not named, all have."""

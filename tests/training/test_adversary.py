@@ -239,3 +239,72 @@ def test_a_resumed_run_equals_an_uninterrupted_one(recipe, tmp_path, name):
 def test_statistics_below_zero_are_refused(recipe):
     with pytest.raises(SettingsError, match="statistics must be at least 0"):
         read_recipe(recipe(), ["schedule.statistics=-1"])
+
+
+SERVER = [
+    *("data.crop=32", "data.size=32", "data.batch=2", "data.validation=0.4", "settings={width: 2}"),
+    *("schedule.warmup=0", "schedule.validate=2", "schedule.steps=2", "loss.response=1"),
+]
+
+
+def test_an_adversary_learns_beside_an_analyzer_which_is_told_by_it(recipe, tmp_path):
+    """It and the analyzer move, the hider stays; the analyzer alone is saved."""
+    pytest.importorskip("privmed_analyzers", reason="needs the plugin privmed-analyzers")
+    path, more = recipe("covert", "analyzer:unet"), [*SERVER, "loss.adversarial=0.5"]
+    task = make_task(read_recipe(path, more), "cpu")
+    assert task.opponents == list(task.adversary.parameters())
+    hider = {k: v.clone() for k, v in task.hider.state_dict().items()}
+    before = {k: v.clone() for k, v in task.models.state_dict().items()}
+    seen = Trainer(task, tmp_path / "one").advance(0)
+    moved = {k.partition(".")[0] for k, v in task.models.state_dict().items() if not torch.equal(before[k], v)}
+    assert moved == {"analyzer", "adversary"}
+    assert all(torch.equal(hider[k], v) for k, v in task.hider.state_dict().items())
+    assert seen["adversary"] > 0.5
+    run(path, overrides=more, out=tmp_path / "out", quiet=True)
+    registry.create("analyzer", "unet", weights=tmp_path / "out/unet-tiny.safetensors")
+
+
+def test_an_analyzer_wants_its_responses_to_pass_for_photographs(recipe):
+    """The term of the adversary is of the response beside its photograph, and weighs what the recipe says."""
+    pytest.importorskip("privmed_analyzers", reason="needs the plugin privmed-analyzers")
+    task = make_task(read_recipe(recipe("covert", "analyzer:unet"), [*SERVER, "loss.adversarial=0.5"]), "cpu")
+    shown = []
+
+    class Judge(Discriminator):
+        def own_loss(self, stego, cover):
+            shown.append((stego.detach(), cover))
+            return torch.tensor(3.0)
+
+        def hider_loss(self, stego, cover):
+            return torch.tensor(2.0)
+
+    whole = task.loss(0)[0]
+    task.adversary = None
+    plain = task.loss(0)[0]
+    task.adversary = Judge(width=1)
+    told, seen = task.loss(0)
+    assert float(told.detach()) == pytest.approx(float(plain.detach()) + 1.0, abs=1e-4)
+    assert float(whole.detach()) != pytest.approx(float(plain.detach()), abs=1e-4)
+    assert seen["adversary"] == 3.0
+    ((response, cover),) = shown
+    assert float((response - cover).square().mean()) == pytest.approx(10 ** (-seen["response"] / 10), rel=0.01)
+
+
+def test_a_response_that_changes_smooth_places_costs_an_analyzer_more(recipe):
+    pytest.importorskip("privmed_analyzers", reason="needs the plugin privmed-analyzers")
+    path = recipe("covert", "analyzer:unet")
+    plain, masked = (
+        make_task(read_recipe(path, [*SERVER, "loss.task=0", *more]), "cpu") for more in ([], ["loss.masking=1"])
+    )
+    cover = torch.full((2, 3, 32, 32), 0.5)
+    cover[..., :16] += 0.3 * (torch.rand(2, 3, 32, 16) - 0.5)
+    found = {}
+    for name, task in (("plain", plain), ("masked", masked)):
+        for where, columns in (("smooth", slice(20, 32)), ("textured", slice(0, 12))):
+            change = torch.zeros_like(cover)
+            change[..., columns] = 0.02
+            task.draw_covers = lambda *_: cover
+            task.method.analyze = lambda stego, change=change, **_: cover + change
+            found[name, where] = float(task.loss(0)[0].detach())
+    assert found["plain", "smooth"] == pytest.approx(found["plain", "textured"], rel=1e-3)
+    assert found["masked", "smooth"] > 2 * found["masked", "textured"]

@@ -44,10 +44,11 @@ def test_every_plain_analyzer_has_a_recipe_as_a_pair(name):
     [
         (
             "covert",
-            {"loss": {"adversarial": 0.3, "scale": "log"}},
-            r"loss.scale \(of hiding\), loss.adversarial \(of hiding\)",
+            {"loss": {"worst": 0.3, "scale": "log"}},
+            r"loss.scale \(of hiding\), loss.worst \(of hiding\)",
         ),
         ("bare", {"hider": "hinet", "joint": True}, r"hider \(of covert and distillation\), joint \(of covert\)"),
+        ("bare", {"loss": {"adversarial": 0.3}}, r"loss.adversarial \(of hiding and covert\)"),
         ("bare", {"data": {"nothing": 0.2}}, r"data.nothing \(of covert\)"),
         ("hiding", {"analyzer": "hidemia"}, r"analyzer \(of distillation\)"),
         (
