@@ -22,7 +22,8 @@ Formula:
     x_p = x + delta_c + delta_t,  F_c, F_t and F_s all go down L(F_s(x_p), y)
 
 Weak at: adversarial training, which undoes most of what noise of this size can do; in grey, blur, JPEG or shrinking. With a short fit it
-protects less than random noise of the same support: see its figures. It gives away where the lesion is.
+protects less than random noise of the same support, and no more than random noise of the same bound: see its figures. It gives away where
+the lesion is.
 """
 
 from __future__ import annotations
