@@ -15,6 +15,7 @@ from privmed import hookimpl, registry
 from privmed.bench.contracts import Defence, Loss
 from privmed.bench.defences import in_batches
 from privmed.bench.filters import Bilateral, FiveBits, Grey, Median
+from privmed.errors import SettingsError
 from privmed.imaging.contour import contour
 from privmed.imaging.effects import gaussian_blur, jpeg_file
 from privmed.settings import setting
@@ -77,10 +78,18 @@ class Inpaint(Defence):
         return torch.cat([torch.where(out.isnan(), image, out), known], 1)
 
 
+def names_in(text: str) -> list[str]:
+    """The names that are joined by + in a text."""
+    return [name.strip() for name in text.split("+")]
+
+
 def several(_: Any, attribute: Any, value: str | None) -> None:
-    """Refuse what is not two names of defences at least."""
-    if len([n for n in str(value or "").split("+") if n.strip()]) < 2 or "chain" in value:
+    """Refuse what is not two names of defences at least, none of them with settings or a chain itself."""
+    names = names_in(str(value or ""))
+    if len(names) < 2 or not all(names):
         raise ValueError(f"{attribute.name} must name two defences at least, joined by +, got {value!r}")
+    if "chain" in names:
+        raise ValueError(f"{attribute.name} names a chain in a chain; name its parts, got {value!r}")
 
 
 several.says = "two at least"  # type: ignore[attr-defined]
@@ -98,7 +107,8 @@ class ChainConfig:
 class Chain(Defence):
     """Several defences one after the other, as an exploiter may combine them: ``chain[of=notch+augment+clean10]``.
 
-    Of clean images it has the largest share that one of them has; it begins with a network that learnt elsewhere if one of them does.
+    The parts have their own defaults. Of clean images it has the largest share that one of them has; it begins with a network that learnt
+    elsewhere if one of them does.
     """
 
     name = "chain"
@@ -106,7 +116,11 @@ class Chain(Defence):
 
     def __init__(self, config: ChainConfig | None = None) -> None:
         super().__init__(config)
-        self.parts: list[Defence] = [registry.part("defence", name.strip()) for name in self.config.of.split("+")]
+        self.parts: list[Defence] = [registry.part("defence", name) for name in names_in(self.config.of)]
+        if len({p.validates for p in self.parts if p.clean}) > 1:
+            raise SettingsError(
+                f"chain: {self.config.of} trains on clean images and stops by them at once; leave one of these out."
+            )
         self.clean = max(p.clean for p in self.parts)  # type: ignore[misc]
         self.validates = any(p.validates for p in self.parts)  # type: ignore[misc]
         self.pretrained = any(p.pretrained for p in self.parts)  # type: ignore[misc]

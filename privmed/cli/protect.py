@@ -77,6 +77,7 @@ def command(
     debug: Debug = False,
 ) -> None:
     """Publish images that doctors can read and that mislead models trained on them, until they are filtered."""
+    from privmed.data.judge import check_defences
     from privmed.data.marking import SecretMark
     from privmed.data.protect import FITTED, Protecting, classes_of, fit_in, pairs_of
     from privmed.data.release import Release, check_apart
@@ -116,6 +117,8 @@ def command(
         "protector", protector, load, device, **with_classes(protector, chosen, classes if load is None else [])
     )
     check_task(protector, method, dataset, classes)
+    if judge is not None:
+        check_defences(method.undone_by, protector)
     if fit_only and (save is None or not method.learns):
         raise SettingsError(
             f"--fit-only: {'give --save FILE' if method.learns else f'{protector} has nothing to fit'}."
@@ -199,15 +202,22 @@ def check_task(name: str, method, dataset: Path, classes: list[str]) -> None:
     task = "classification" if classes else "segmentation"
     if task in method.tasks:
         return
+    if task in type(method).tasks:
+        raise SettingsError(
+            f"{dataset}: has {_truth(classes)}, and {name}, as it is set, keeps to regions of masks. Leave out --set where=..."
+        )
     others = []
     for other in registry.available("protector"):
         with suppress(PluginError):
             others += [other] if other != name and task in registry.load("protector", other).tasks else []
-    what = "classes in place of masks" if classes else "masks and no classes"
     raise SettingsError(
-        f"{dataset}: has {what}, which {name}, as it is set, does not protect. "
+        f"{dataset}: has {_truth(classes)}, which {name} does not protect. "
         f"Choose another --protector: {', '.join(others) or 'none is installed'}."
     )
+
+
+def _truth(classes: list[str]) -> str:
+    return "classes in place of masks" if classes else "masks and no classes"
 
 
 def check_save(save: Path, output: Path, method, force: bool, resume: bool) -> None:

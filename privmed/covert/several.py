@@ -26,7 +26,7 @@ class Together:
     """What several photographs say.
 
     Attributes:
-        average: of the answers that count.
+        average: of the answers that count; of one alone, its disagreement says nothing.
         outcome: what it means.
         images: pictures by name.
         used: how many answers count.
@@ -56,7 +56,7 @@ class Together:
             apart = f"the photographs disagree by {self.figures['disagreement']:.2f} of 1"
         else:
             apart = "it rests on one photograph"
-        odd = f"; left out: {self.left_out}, in whose answer the scan was not recognised" if self.left_out else ""
+        odd = f"; left out: {self.left_out}, not recognised or unfamiliar" if self.left_out else ""
         return f"{self.outcome.words}; {apart}{odd}"
 
 
@@ -77,7 +77,8 @@ def join(results: Sequence[CovertResult], analyzer: Analyzer) -> Together:
     if found.prediction.ndim == 4:
         images["mask"] = map_picture(found.prediction)
         images["foreground"] = (label_map(found.prediction) > 0).float()
-        images["uncertainty"] = (GAIN * found.uncertainty).clamp(0, 1)
+        if len(used) > 1:
+            images["uncertainty"] = (GAIN * found.uncertainty).clamp(0, 1)
     return Together(found, outcome, images, len(used), len(results) - len(used))
 
 
@@ -93,10 +94,8 @@ def section(together: Together, secret: Tensor) -> dict[str, Any]:
     pictures = []
     if together.images:
         found = overlay(secret, together.images["foreground"])
-        pictures = [
-            picture(found, "result", "Averaged over the photographs.", keys={"found": LESION}),
-            picture(
-                together.images["uncertainty"], "uncertainty", f"Standard deviation over the photographs, ×{GAIN}."
-            ),
-        ]
+        pictures = [picture(found, "result", "Averaged over the photographs.", keys={"found": LESION})]
+        if "uncertainty" in together.images:
+            words = f"Standard deviation over the photographs, ×{GAIN}."
+            pictures.append(picture(together.images["uncertainty"], "uncertainty", words))
     return {"title": "All photographs together", "words": together.words, "pictures": pictures}

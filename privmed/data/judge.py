@@ -5,6 +5,7 @@ A hint, not a proof: the networks are small, train for a few minutes and have tw
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,7 +19,7 @@ from privmed.bench.data import Sample, picture, truth
 from privmed.bench.exploiters import Protocol, constant_baseline, exploit
 from privmed.data.folders import Item, cut_validation
 from privmed.data.protect import read_mask, truth_of
-from privmed.errors import SettingsError
+from privmed.errors import PluginError, SettingsError
 from privmed.imaging import read
 from privmed.interfaces.fitting import Fitting, Report
 from privmed.metrics import dice
@@ -122,6 +123,20 @@ def judge(
     return found | reached | {"defence": worse, "defended": after[worse], "defences": after}
 
 
+def check_defences(names: Sequence[str], protector: str) -> None:
+    """Whether the defences that a protector names can be tried here, where no clean images and no other data set are.
+
+    Raises:
+        PluginError: naming the one that cannot.
+    """
+    for name in names:
+        defence = registry.part("defence", name)
+        if defence.clean or defence.pretrained:
+            raise PluginError(
+                f"protector {protector}: undone_by names {name}, which needs clean images or another data set. --judge quick has neither."
+            )
+
+
 def able(defences: Sequence[str], truth: Tensor) -> list[str]:
     """Those that can do anything about masks, or about classes."""
     task = "segmentation" if truth.ndim == 4 else "classification"
@@ -130,7 +145,7 @@ def able(defences: Sequence[str], truth: Tensor) -> list[str]:
 
 def kept(folder: Path, name: str) -> Path:
     """Where an interrupted run leaves a training."""
-    return folder / f"judge-{name.replace(' ', '-')}.pt"
+    return folder / f"judge-{re.sub(r'[^a-z0-9]+', '-', name)}.pt"
 
 
 def loaded(items: list[Item], where: Callable[[Item], Path], classes: list[str]) -> tuple[Tensor, Tensor]:

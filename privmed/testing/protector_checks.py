@@ -228,9 +228,10 @@ def check_bad_pairs_are_named(protector: Protector) -> None:
 
 
 def check_undone_by_names_defences(protector: Protector) -> None:
-    """What it says to be undone by are defences that are installed, for data that it protects."""
+    """What it says to be undone by are defences that are installed, for data that it protects, and need no clean images or other data."""
     for name in protector.undone_by:
         defence = registry.part("defence", name)
+        assert not (defence.clean or defence.pretrained), f"{name} needs clean images or another data set"
         assert set(defence.tasks) & set(protector.tasks), (
             f"{name} does nothing about {' and '.join(protector.tasks)} data"
         )

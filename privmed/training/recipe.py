@@ -298,6 +298,7 @@ def make_recipe(plain: dict[str, Any], where: str, own: dict[str, Any] | None = 
     for name in ("secrets", "covers"):
         if not getattr(recipe.data, name):
             raise SettingsError(f"{where}: data.{name} names no data set.")
+    check_used(recipe, plain if own is None else own, where)
     if not recipe.loss.adversarial and (recipe.loss.adversary != "discriminator" or recipe.optimizer.adversary != 1):
         raise SettingsError(
             f"{where}: loss.adversarial is 0, so no adversary is trained. Set it above 0, or leave the adversary out."
@@ -306,7 +307,6 @@ def make_recipe(plain: dict[str, Any], where: str, own: dict[str, Any] | None = 
         raise SettingsError(
             f"{where}: data.crop {recipe.data.crop} is larger than data.size {recipe.data.size}, so no window of that side fits."
         )
-    check_used(recipe, plain if own is None else own, where)
     return recipe
 
 

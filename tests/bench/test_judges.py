@@ -12,12 +12,12 @@ from attrs import evolve
 from privmed import registry
 from privmed.bench.adaptive import WINDOW
 from privmed.bench.combined import FILTERS
-from privmed.bench.exploiters import Protocol, exploit, owned
+from privmed.bench.exploiters import Protocol, _given, exploit, owned
 from privmed.bench.plan import Worst, make_plan
 from privmed.bench.records import Measurement
 from privmed.bench.summary import margins, worst
 from privmed.data.samples import ultrasound_phantom
-from privmed.errors import SettingsError
+from privmed.errors import PrivmedError, SettingsError
 from privmed.imaging.contour import contour
 
 QUICK = Protocol(epochs=2, width=4, batch=4, learning_rate=1e-3)
@@ -260,12 +260,13 @@ def test_a_defence_that_looks_at_masks_is_refused_for_classes(name):
 def test_a_chain_does_one_after_the_other():
     """In the order that it names, with the clean images and the steps of all its parts."""
     images, masks = phantoms(3, 48)
-    chain = defence("chain[of=notch+blur+clean50+early-stop]")
+    chain = defence("chain[of=notch+blur+clean10+clean50]")
     assert chain.purify(images, masks).equal(defence("blur").purify(defence("notch").purify(images, masks), masks))
     assert not chain.purify(images, masks).equal(defence("notch").purify(defence("blur").purify(images, masks), masks))
-    assert (chain.clean, chain.validates, chain.pretrained, chain.tasks) == (0.5, True, False, ("segmentation",))
+    assert (chain.clean, chain.validates, chain.pretrained, chain.tasks) == (0.5, False, False, ("segmentation",))
     assert defence("chain[of=bits5+grey]").deploy(images).equal(defence("bits5").deploy(images))
     assert defence("chain[of=clean10+pretrained]").pretrained
+    assert defence("chain[of=blur+early-stop]").validates
     floats, truth = images.float() / 255, masks.float()
     both = defence("chain[of=augment+augment]").augment(floats, truth, np.random.default_rng(3))
     rng = np.random.default_rng(3)
@@ -280,10 +281,28 @@ def test_a_chain_does_one_after_the_other():
     assert not any(isinstance(m, torch.nn.BatchNorm2d) for m in adapted.modules())
 
 
-@pytest.mark.parametrize("of", ["blur", "blur+", "chain+blur", ""])
-def test_a_chain_of_fewer_than_two_is_refused(of):
-    with pytest.raises(SettingsError, match="of must name two defences at least"):
+@pytest.mark.parametrize(
+    ("of", "words"),
+    [
+        *((of, "of must name two defences at least") for of in ("blur", "blur+", "blur++grey", "")),
+        ("chain+blur", "names a chain in a chain"),
+        ("clean10+early-stop", "trains on clean images and stops by them at once"),
+        ("blur+chained", "no defence is called 'chained'"),
+    ],
+)
+def test_a_chain_that_makes_no_sense_is_refused(of, words):
+    with pytest.raises(PrivmedError, match=words):
         defence(f"chain[of={of}]")
+
+
+def test_clean_images_go_through_the_filters_that_the_network_is_asked_through():
+    """Else it would learn from colour and be asked in grey."""
+    images = torch.randint(0, 256, (4, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    masks, chain = torch.zeros(4, 1, 32, 32, dtype=torch.uint8), defence("chain[of=grey+clean50]")
+    known = owned(chain, 4, 0)
+    given, _, held = _given(chain, (images, masks), images, known)
+    assert held is None
+    assert given.equal(defence("grey").deploy(images))
 
 
 def test_any_share_of_clean_images_can_be_asked_for():

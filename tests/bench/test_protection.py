@@ -275,6 +275,25 @@ def test_what_cannot_run_is_refused_before_anything_runs(folder, tmp_path):
             run_plan(plan, tmp_path, tmp_path / "out")
 
 
+@pytest.mark.parametrize("method", [{"method": "noise", "settings": {"where": "both"}}, {"method": "tint"}])
+def test_a_protector_that_keeps_to_regions_is_refused_for_classes(tmp_path, method):
+    """Before anything runs, and as it is set: over whole images noise takes classes."""
+    pytest.importorskip("privmed_protectors", reason="needs the plugin privmed-protectors")
+    for label in ("a", "b"):
+        (tmp_path / "set" / label).mkdir(parents=True)
+        for n in range(5):
+            Image.new("L", (64, 64), 40 + n).save(tmp_path / f"set/{label}/{n}.png")
+    plan = plan_of([{"label": "x", **method}], grid={"exploiter": ["resnet18"]})
+    with pytest.raises(
+        SettingsError, match=f"x: {method['method']}, as it is set, does not protect classification data"
+    ):
+        run_plan(plan, tmp_path, tmp_path / "out")
+    suite = open_suite(
+        plan_of([{"label": "x", "method": "noise"}], grid={"exploiter": ["resnet18"]}), tmp_path, tmp_path / "out"
+    )
+    suite.prepare()
+
+
 def test_short_form_of_a_plan():
     pytest.importorskip("privmed_protectors", reason="needs the plugin privmed-protectors")
     found = {e.label: e for e in protectors("umed[contour=none],em[where=contour],umed[epsilon=8/255]")}

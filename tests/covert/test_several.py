@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from privmed.covert.outcome import FINDING, NO_STEGO, NOTHING_FOUND, UNFAMILIAR, Outcome
-from privmed.covert.several import join
+from privmed.covert.several import join, section
 
 FULL, EMPTY = torch.full((1, 1, 8, 8), 0.9), torch.full((1, 1, 8, 8), 0.1)
 
@@ -25,7 +25,7 @@ def test_an_answer_to_no_scan_is_left_out(odd):
     assert together.outcome.kind == FINDING
     assert together.figures == {"outcome": FINDING, "foreground": 1.0, "disagreement": 0.0, "left_out": 1}
     assert together.average.prediction.equal(FULL)
-    assert together.words.endswith("disagree by 0.00 of 1; left out: 1, in whose answer the scan was not recognised")
+    assert together.words.endswith("disagree by 0.00 of 1; left out: 1, not recognised or unfamiliar")
 
 
 def test_of_two_the_usual_one_decides_and_nothing_is_said_of_agreement():
@@ -36,7 +36,8 @@ def test_of_two_the_usual_one_decides_and_nothing_is_said_of_agreement():
         1,
     )
     assert together.words.startswith("nothing was found; it rests on one photograph; left out: 1")
-    assert float(together.images["uncertainty"].max()) == 0
+    assert "uncertainty" not in together.images
+    assert len(section(together, torch.zeros(1, 3, 8, 8))["pictures"]) == 1
 
 
 def test_where_most_are_odd_the_whole_is():

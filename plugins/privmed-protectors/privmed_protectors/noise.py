@@ -1,16 +1,16 @@
 """Random noise: the control that a protector has to beat.
 
 It learns nothing and knows nothing; all it can give away is where it is. Noise over the whole image protects nothing. Noise that
-keeps to the ROI tells a network where the ROI is, and protects about as well as some published methods do: a protector earns its
-place by how far it beats noise of the same bound on the same support. That of UMed is ``where: both`` with ``texture: code``, the whole
-epsilon on the outline and less inside. A fixed pattern gives the ROI away more plainly still.
+keeps to the ROI tells a network where the ROI is, and with all of epsilon protects about as well as some published methods do: a
+protector earns its place by how far it beats noise of the same bound on the same support. That of UMed is ``where: both`` with
+``texture: code``, the whole epsilon on the outline and less inside. A fixed pattern gives the ROI away more plainly still.
 
 Idea: Every pixel and channel moves by plus or minus epsilon, by a coin. Over the whole image that is harmless; kept to the lesion it tells
 where the lesion is. That is why a protector is held against noise on the same support.
 
 Formula:
     delta = epsilon r,  r = -1 or 1 by a coin    in the region; with a `pattern`, r is that pattern
-    with a `texture` it is epsilon (y_c + x_t (1 - y_c)) r; y_c: the outline, x_t: how much texture hides
+    with a `texture` it is epsilon x_t r, and on lesion and outline epsilon (y_c + x_t (1 - y_c)) r; y_c: the outline, x_t: the map
 
 Weak at: everything, over the whole image. It is a control, and no protection to publish with.
 """
@@ -22,9 +22,10 @@ from attrs import frozen
 from torch import Tensor
 
 from privmed import Protector, hookimpl
+from privmed.imaging.contour import contour
 from privmed.settings import one_of, setting
 from privmed_protectors.regions import PATTERNS, WHERE, pattern, region, tasks_of
-from privmed_protectors.texture import KINDS, room
+from privmed_protectors.texture import KINDS, texture_map
 
 BAND = (1.8 / 16, 4.4 / 16)  # cycles a pixel
 
@@ -43,7 +44,8 @@ class NoiseConfig(Protector.Config):
     )
     texture: str = setting(
         "full",
-        "part of epsilon that is used off the outline, by the texture there (code is the bound of umed)",
+        "part of epsilon that is used, by the texture of the image: all of it (full), or what a texture map of umed gives; with where=both "
+        "the outline has all of it, which with code is the bound of umed",
         one_of(*KINDS),
     )
 
@@ -71,7 +73,12 @@ class Noise(Protector):
         return 2.0 * torch.stack(signs) - 1
 
     def _room(self, image: Tensor, mask: Tensor) -> Tensor:
-        return room(image, mask, self.config.texture, self.config.contour_kernel)
+        """Part of epsilon that each place may take, (B, 1, H, W)."""
+        hidden = texture_map(image, self.config.texture)
+        if self.config.where != "both":
+            return hidden
+        outline = contour(mask, self.config.contour_kernel)
+        return outline + hidden * (1 - outline)
 
     def _support(self, image: Tensor, mask: Tensor) -> Tensor:
         where = region(self.config.where, image, mask, self.config.contour_kernel)

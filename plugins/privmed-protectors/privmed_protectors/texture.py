@@ -12,7 +12,6 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from privmed.errors import SettingsError
-from privmed.imaging.contour import contour
 
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, full range
 AROUND = (
@@ -96,15 +95,6 @@ def texture_map(image: Tensor, kind: str = "code") -> Tensor:
         return (bits - bits.roll(1, dims=1)).abs().mean(1, keepdim=True)
     weights = 2.0 ** torch.arange(8, device=x.device).view(1, 8, 1, 1)
     return (bits * weights).sum(1, keepdim=True) / 255
-
-
-def room(image: Tensor, mask: Tensor, kind: str, kernel: int = 3) -> Tensor:
-    """Part of epsilon that a change may take, (B, 1, H, W) in [0, 1]: all of it on the outline, elsewhere what the texture hides.
-
-    This is UMed's bound (Eq. 4 and 5), but for the mask that ends it. Class numbers have no outline.
-    """
-    outline = contour(mask, kernel) if mask.ndim == 4 else torch.zeros_like(image[:, :1])
-    return outline + texture_map(image, kind) * (1 - outline)
 
 
 def _shifted(x: Tensor, down: float, right: float) -> Tensor:

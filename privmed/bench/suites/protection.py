@@ -107,10 +107,14 @@ class Protection(Suite):
 
     def _check_methods(self, data: str, task: str) -> None:
         for entry in self.context.plan.entries:
-            if entry.method in ("", CONSTANT) or task in registry.load("protector", entry.method).tasks:
+            if entry.method in ("", CONSTANT):
+                continue
+            with torch.device("meta"):  # its weights take no memory
+                made = registry.create("protector", entry.method, None, **entry.settings)
+            if task in made.tasks:
                 continue
             raise SettingsError(
-                f"{entry.label}: {entry.method} does not protect {task} data, which {data} is. Leave it out."
+                f"{entry.label}: {entry.method}, as it is set, does not protect {task} data, which {data} is. Leave it out."
             )
 
     def _named(self, dimension: str) -> set[str]:
