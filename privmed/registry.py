@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import os
 import re
+import sys
+from functools import lru_cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import TYPE_CHECKING, Any
 
@@ -275,7 +277,7 @@ def _discover(kind: str) -> list[PluginInfo]:
     """Read entry points; refuse those that can be refused without an import."""
     allowed = _allowed_distributions()
     rows = []
-    for entry in entry_points(group=GROUPS[kind]):
+    for entry in _entries(GROUPS[kind], _places()):
         dist = entry.dist
         name, ver = (dist.name, dist.version) if dist is not None else ("unknown", "")
         if allowed is None or _normal(name) in allowed:
@@ -284,6 +286,24 @@ def _discover(kind: str) -> list[PluginInfo]:
             )
     rows = sorted({*rows, *_built_in(kind)}, key=lambda r: (r.name, r.distribution))
     return [_screened(row, rows) for row in rows]
+
+
+def _places() -> tuple:
+    """Where distributions are looked for, and when something was last installed or removed there."""
+    out = []
+    for path in sys.path:
+        try:
+            found = os.stat(path or ".")
+        except OSError:
+            continue
+        out.append((path, found.st_dev, found.st_ino, found.st_mtime_ns))
+    return tuple(out)
+
+
+@lru_cache(maxsize=64)
+def _entries(group: str, places: tuple) -> tuple[EntryPoint, ...]:  # noqa: ARG001
+    """Entry points of a group, read again when the places change: it takes opening a file of every installed distribution."""
+    return tuple(entry_points(group=group))
 
 
 def _built_in(kind: str) -> list[PluginInfo]:

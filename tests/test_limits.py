@@ -19,6 +19,8 @@ import torch
 from PIL import Image
 
 from privmed import limits, registry, weights
+from privmed.bench.plan import read_plan
+from privmed.bench.reported import read_paper
 from privmed.cli import run
 from privmed.data.folders import ImageFolder
 from privmed.errors import InputError, KeyFileError, SettingsError, WeightsError
@@ -272,9 +274,14 @@ def test_a_few_lines_that_stand_for_gigabytes(tmp_path):
     (tmp_path / "r.yaml").write_text("\n".join(lines))
     with pytest.raises(InputError, match=r"is not YAML .*alias"):
         read_recipe(tmp_path / "r.yaml")
-    (tmp_path / "deep.yaml").write_text("[" * 100_000)
-    with pytest.raises(InputError, match=r"is not YAML .*nested too deeply"):
-        read_recipe(tmp_path / "deep.yaml")
+    for text in ("[" * 100_000, "- " * 500 + "x", "{x: " * 200 + "1" + "}" * 200):
+        (tmp_path / "deep.yaml").write_text(text)
+        with pytest.raises(InputError, match=r"is not YAML .*nested too deeply"):
+            read_recipe(tmp_path / "deep.yaml")
+    for reader, kind in ((read_plan, "a plan"), (read_paper, "reported values")):
+        for name in ("r.yaml", "deep.yaml"):
+            with pytest.raises(InputError, match=rf"cannot be read as {kind} .*(alias|nested too deeply)"):
+                reader(tmp_path / name)
     (tmp_path / "w.json").write_text("[" * 100_000)
     with pytest.raises(WeightsError, match="nested too deeply"):
         weights.read_card(tmp_path / "w.safetensors")

@@ -53,11 +53,18 @@ class Figure:
         return self.summary.value <= self.target.at_most  # type: ignore[operator]
 
 
-def figures(records: Records, plan: Plan, describe: Describe, statistic: str = "mean") -> list[Figure]:
-    """All cells of the records, joined with what is reported and aimed at."""
+def figures(
+    records: Records,
+    plan: Plan,
+    describe: Describe,
+    statistic: str = "mean",
+    wanted: Callable[[dict[str, Any]], bool] = lambda _: True,
+) -> list[Figure]:
+    """All cells of the records whose fields are wanted, joined with what is reported and aimed at."""
     cells: dict[tuple, list[Measurement]] = {}
     for m in records.measurements:
-        cells.setdefault(m.cell, []).append(m)
+        if wanted(m.fields):
+            cells.setdefault(m.cell, []).append(m)
     papers, known = cited(plan), cache(describe)  # whoever describes a metric looks through all that is installed
     return [_figure(found, plan, papers, known, statistic) for found in cells.values()]
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from privmed.bench.figures import Describe, Figure
 from privmed.bench.plan import Plan, View
 from privmed.bench.records import Records
-from privmed.bench.tables import LIST, leaderboard, origins, rows, shown, to_markdown
+from privmed.bench.tables import LIST, arranged, leaderboard, origins, shown, to_markdown
 from privmed.files import whole_file
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -40,8 +40,8 @@ def _everything(records: Records) -> View:
 
 
 def _view(records: Records, plan: Plan, name: str, view: View, describe: Describe) -> dict:
-    table = rows(records, plan, view, describe)
-    plot = draw(shown(records, plan, view, describe), view) if view.plot else ""
+    found = shown(records, plan, view, describe)
+    table, plot = arranged(found, view), draw(found, view) if view.plot else ""
     return {"title": view.title or name, "head": table[0], "rows": table, "body": table[1:], "plot": plot}
 
 

@@ -10,7 +10,7 @@ from attrs import Factory, evolve, fields, frozen, has
 
 from privmed.errors import InputError, SettingsError
 from privmed.files import whole_file
-from privmed.limits import read_text
+from privmed.limits import read_yaml
 from privmed.settings import required, setting, structure
 
 SCALARS = (str, int, float)
@@ -147,7 +147,7 @@ def read_plan(path: str | Path) -> Plan:
 
     path = Path(path)
     try:
-        plain = yaml.safe_load(read_text(path, "text_bytes"))
+        plain = read_yaml(path)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise InputError(f"{path}: cannot be read as a plan ({str(error).splitlines()[0]}).") from error
     plan = make_plan(plain, str(path))

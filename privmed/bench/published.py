@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from pathlib import Path
 
 from attrs import frozen
@@ -33,4 +34,4 @@ def load_published(path: Path, plan: Path | None = None) -> Published:
     if source is None:
         raise InputError(f"{path}: there is no plan {path.stem}.yaml beside it or one folder up. Name one with --plan.")
     read = read_plan(source)
-    return Published(read, read_records(path), registry.load("suite", read.suite).quantity)
+    return Published(read, read_records(path), cache(registry.load("suite", read.suite).quantity))

@@ -28,7 +28,7 @@ from attrs import Factory, frozen
 from privmed.bench.plan import Cited, Plan
 from privmed.errors import InputError
 from privmed.files import inside
-from privmed.limits import read_text
+from privmed.limits import read_yaml
 from privmed.settings import required, setting, structure
 
 STRICT = ("statistic",)  # dimensions that change what a figure is: named on both sides, or on neither
@@ -84,7 +84,7 @@ def read_paper(path: str | Path) -> list[tuple[str, Reported]]:
 
     path = Path(path)
     try:
-        plain = yaml.safe_load(read_text(path, "text_bytes"))
+        plain = read_yaml(path)
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise InputError(f"{path}: cannot be read as reported values ({str(error).splitlines()[0]}).") from error
     paper = structure(Paper, plain, str(path))

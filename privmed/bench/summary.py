@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any
 
 from attrs import evolve, frozen
@@ -54,6 +55,7 @@ def summarise(found: Sequence[Measurement], quantity: Quantity | None = None, st
     return Summary(value=value, spread=statistics.stdev(values), n=len(values), over="seeds")
 
 
+@cache
 def wilson(hits: int, n: int) -> tuple[float, float]:
     """Wilson's 95 % interval of a share (E. Wilson, JASA 1927); everything is possible where nothing was seen."""
     from scipy.stats import binomtest

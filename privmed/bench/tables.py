@@ -31,18 +31,17 @@ def view_of(plan: Plan, name: str | None) -> View:
 
 def shown(records: Records, plan: Plan, view: View, describe: Describe) -> list[Figure]:
     """The figures that a view shows."""
-    found = [f for f in figures(records, plan, describe, view.statistic) if _passes(f, view)]
+    found = figures(records, plan, describe, view.statistic, lambda fields: _passes(fields, view))
+    if view.compared:
+        found = [f for f in found if f.reported is not None or f.target is not None]
     order = _order(plan, view)
     return sorted(found, key=lambda f: [_place(order, name, f) for name in (*view.down, *view.across)])
 
 
-def _passes(figure: Figure, view: View) -> bool:
-    fields = figure.fields
+def _passes(fields: dict[str, Any], view: View) -> bool:
     if any(fields.get(k, "") not in _listed(v) for k, v in view.where.items()):
         return False
-    if any(fields.get(k, "") in _listed(v) for k, v in view.without.items()):
-        return False
-    return not view.compared or figure.reported is not None or figure.target is not None
+    return not any(fields.get(k, "") in _listed(v) for k, v in view.without.items())
 
 
 def _listed(value: Any) -> list[Any]:
@@ -61,7 +60,11 @@ def _place(order: dict[str, list[Any]], name: str, figure: Figure) -> int:
 
 def rows(records: Records, plan: Plan, view: View, describe: Describe) -> list[list[str]]:
     """A table as text cells; the first row is its head."""
-    found = shown(records, plan, view, describe)
+    return arranged(shown(records, plan, view, describe), view)
+
+
+def arranged(found: list[Figure], view: View) -> list[list[str]]:
+    """Figures that a view shows as text cells; the first row is the head."""
     if not view.across:
         return _list(found, view)
     across = _unique(_key(f, view.across) for f in found)
@@ -124,10 +127,10 @@ def _headings(names: list[str], across: list[tuple]) -> list[str]:
 
 def to_markdown(records: Records, plan: Plan, view: View, describe: Describe) -> str:
     """A Markdown table with notes and provenance underneath."""
-    first, *body = rows(records, plan, view, describe)
+    found = shown(records, plan, view, describe)
+    first, *body = arranged(found, view)
     lines = ["| " + " | ".join(map(_escaped, row)) + " |" for row in (first, *body)]
     lines.insert(1, "|" + "---|" * len(first))
-    found = shown(records, plan, view, describe)
     below = [*plan.notes, *origins(found, records.provenances)]
     return "\n".join([*lines, "", *(f"{text}\n" for text in below)]).rstrip("\n")
 
