@@ -35,11 +35,18 @@ def fingerprint(*modules: str) -> str:
         path = _file(name)
         if name in found or path is None:
             continue
-        tree = ast.parse(path.read_text(encoding="utf-8"))
-        found[name] = ast.unparse(_bare(tree))
-        waiting += [n for n in _imports(tree, name, path) if n.startswith(CORE) or n.partition(".")[0] in packages]
+        found[name], imported = _read(name, path)
+        waiting += [n for n in imported if n.startswith(CORE) or n.partition(".")[0] in packages]
     text = "\n".join(f"{name}\n{found[name]}" for name in sorted(found))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@functools.cache
+def _read(name: str, path: Path) -> tuple[str, tuple[str, ...]]:
+    """A module without what does not count, and what it imports."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    imported = tuple(_imports(tree, name, path))
+    return ast.unparse(_bare(tree)), imported
 
 
 def _file(name: str) -> Path | None:

@@ -60,7 +60,7 @@ def plan(tmp_path):
             "suite": "covert",
             "data": data,
             "entries": [{"label": "unet", "method": "unet", "settings": {"width": 4, **settings}}],
-            "grid": {"hider": ["none", "lightih"], "cover": ["photos"]},
+            "grid": {"hider": ["none", "deepstega"], "cover": ["photos"]},
             "settings": {"size": 32, "covers": 2, "recipes": ["recipe.yaml"]},
         }
         (tmp_path / "plan.yaml").write_text(yaml.safe_dump(plain))
@@ -72,8 +72,8 @@ def plan(tmp_path):
 def test_classes_are_trained_and_judged_bare_and_behind_a_hider(plan, tmp_path):
     records = run_plan(plan(classes=2), tmp_path, tmp_path / "out").records
     found = {(m.metric, m.dimensions.get("hider")): m for m in records.measurements if not m.dimensions.get("pair")}
-    everywhere = {(metric, hider) for metric in ("accuracy", "auc") for hider in (None, "lightih")}
-    assert set(found) == everywhere | {("accuracy-together", "lightih"), ("disagreement", "lightih")}
+    everywhere = {(metric, hider) for metric in ("accuracy", "auc") for hider in (None, "deepstega")}
+    assert set(found) == everywhere | {("accuracy-together", "deepstega"), ("disagreement", "deepstega")}
     assert all(m.n == 4 for m in found.values())
     assert found["accuracy", None].value == 1
     assert found["auc", None].value == 1
@@ -114,7 +114,7 @@ def test_masks_of_several_classes_are_trained_and_judged_each(plan, tmp_path):
     lines = [f"{n}.png,{'test' if n > 3 else 'train'}\n" for n in range(6)]
     (tmp_path / "bands/split.csv").write_text("file,split\n" + "".join(lines))
     many = {"data": {**RECIPE["data"], "secrets": [{"folder": "{data}", "masks": "masks-multi"}]}}
-    of = plan("bands", recipe={**many, "schedule": {"steps": 150, "warmup": 1, "validate": 150}}, mask_classes=3)
+    of = plan("bands", recipe={**many, "schedule": {"steps": 80, "warmup": 1, "validate": 80}}, mask_classes=3)
     records = run_plan(
         evolve(of, reader="folder", reader_settings={"masks": "masks-multi"}), tmp_path, tmp_path / "out"
     ).records
@@ -124,10 +124,10 @@ def test_masks_of_several_classes_are_trained_and_judged_each(plan, tmp_path):
         if m.metric.startswith("dice")
     }
     assert {k for k in found if k[1] is None} == {("dice", None, None), ("dice", None, 1), ("dice", None, 2)}
-    assert {k for k in found if k[2]} == {("dice", h, k) for h in (None, "lightih") for k in (1, 2)}
+    assert {k for k in found if k[2]} == {("dice", h, k) for h in (None, "deepstega") for k in (1, 2)}
     assert found["dice", None, 1].value > 0.8
     assert found["dice", None, 1].n == 2
-    assert ("dice-together", "lightih", None) in found
+    assert ("dice-together", "deepstega", None) in found
 
 
 def test_dice_of_each_class_by_hand():
