@@ -12,13 +12,15 @@ from privmed.errors import PrivmedError
 from privmed.hooks import hookimpl
 
 if TYPE_CHECKING:
-    from privmed.interfaces import Analyzer, FileHider, Hider, Protector, Watermarker
+    from privmed.interfaces import Analyzer, BareAnalyzer, FileHider, Hider, Protector, Watermarker
     from privmed.registry import analyzer, available, hider, plugins, protector, watermarker
 
 __version__ = "0.2.0"
 
 _LAZY = {
-    **dict.fromkeys(("Analyzer", "FileHider", "Hider", "Protector", "Watermarker"), "privmed.interfaces"),
+    **dict.fromkeys(
+        ("Analyzer", "BareAnalyzer", "FileHider", "Hider", "Protector", "Watermarker"), "privmed.interfaces"
+    ),
     **dict.fromkeys(("analyzer", "available", "hider", "plugins", "protector", "watermarker"), "privmed.registry"),
 }
 

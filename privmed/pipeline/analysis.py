@@ -12,7 +12,7 @@ from attrs import evolve
 from privmed import registry
 from privmed.errors import InputError, SettingsError, WeightsError
 from privmed.files import local_name
-from privmed.interfaces import Analyzer, FileHider, Hider
+from privmed.interfaces import Analyzer, BareAnalyzer, FileHider, Hider
 from privmed.pipeline.run import PUBLISHED, Run
 from privmed.pipeline.stage import Stage, arrive
 from privmed.refine import Refinement, hide_well
@@ -237,4 +237,5 @@ def _hider(hider: str | Hider) -> Hider:
 
 
 def _analyzer(analyzer: str | Analyzer) -> Analyzer:
-    return registry.analyzer(analyzer) if isinstance(analyzer, str) else analyzer
+    found = registry.analyzer(analyzer) if isinstance(analyzer, str) else analyzer
+    return found.refuse() if isinstance(found, BareAnalyzer) else found

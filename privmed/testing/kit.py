@@ -14,18 +14,20 @@ from privmed.settings import structure
 from privmed.shared_key import with_key
 
 Check = Callable[[Any], None]
-FILES = "file_hider"  # hiders that carry files have checks of their own
+FILES, BARE = "file_hider", "bare_analyzer"  # contracts beside the usual one of their kind have checks of their own
 
 
 def checks_for(kind: str) -> list[Check]:
-    """Return the checks of a kind (or of ``"file_hider"``) by name: plain functions whose first line is their promise.
+    """Return the checks of a kind, by name: plain functions whose first line is their promise.
+
+    ``"file_hider"`` and ``"bare_analyzer"`` are the checks of the second contracts of hiders and analyzers.
 
     Example:
         >>> from privmed.testing import checks_for
         >>> [check.__name__ for check in checks_for("metric")][:2]
         ['check_metric_gives_a_number_an_item', 'check_metric_says_what_it_is']
     """
-    shared = ["common", "settings"] if kind in (*METHODS, FILES) else ["settings"] if kind != "command" else []
+    shared = ["common", "settings"] if kind in (*METHODS, FILES, BARE) else ["settings"] if kind != "command" else []
     modules = [import_module(f"privmed.testing.{name}_checks") for name in (*shared, kind)]
     found = [f for module in modules for name, f in vars(module).items() if name.startswith("check_")]
     return sorted(found, key=lambda f: f.__name__)
@@ -104,14 +106,14 @@ def maker(target: Any, settings: Mapping[str, Any] | None = None) -> tuple[str, 
     if isinstance(target, str):
         kind, _, name = target.partition(":")
         make = functools.partial(_make, kind, name, dict(settings or {}))
-        return (_checked_as(registry.load(kind, name)) if kind == "hider" else kind), make
+        return (_checked_as(registry.load(kind, name)) if kind in METHODS else kind), make
     if hasattr(target, "kind") and not isinstance(target, type):
         return _checked_as(target), lambda: target
     return _checked_as(target()), target
 
 
 def _checked_as(method: Any) -> str:
-    return FILES if hasattr(method, "hide_file") else method.kind
+    return FILES if hasattr(method, "hide_file") else BARE if hasattr(method, "_segment") else method.kind
 
 
 def _make(kind: str, name: str, settings: dict[str, Any]) -> Any:

@@ -6,7 +6,7 @@ from attrs import evolve
 
 from privmed import registry
 from privmed.errors import SettingsError
-from privmed.interfaces import FileHider
+from privmed.interfaces import BareAnalyzer, FileHider
 from privmed.settings import structure
 from privmed.training.analysis import Bare, Covert
 from privmed.training.classification import Classification
@@ -40,7 +40,7 @@ def check_methods(recipe: Recipe) -> None:
 
     Raises:
         SettingsError: when the method is of another kind than the task trains or has no such settings, a hider carries files and not
-            images, or a method in the loop has no weights.
+            images, an analyzer takes bare images alone, or a method in the loop has no weights.
         MethodNotFoundError: when there is no such method.
     """
     needed, _ = TASKS[recipe.task]
@@ -52,6 +52,8 @@ def check_methods(recipe: Recipe) -> None:
     for hider in hiders:
         if issubclass(cls := registry.load("hider", hider), FileHider):
             cls.refuse()
+    if recipe.task == "covert" and method is not None and issubclass(method, BareAnalyzer):
+        method.refuse()
     if method is not None:
         structure(method.Config, recipe.settings, name)
     named(recipe)

@@ -130,6 +130,18 @@ def test_masks_of_several_classes_are_trained_and_judged_each(plan, tmp_path):
     assert ("dice-together", "deepstega", None) in found
 
 
+def test_a_classifier_of_bare_images_stands_beside_them_and_behind_no_hider(plan, tmp_path):
+    pytest.importorskip("monai", reason="needs MONAI (privmed[monai])")
+    few = {"schedule": {"steps": 2, "warmup": 1, "validate": 2}}
+    of = plan(recipe=few)
+    entry = evolve(of.entries[0], label="resnet50", method="resnet50", settings={"classes": 2})
+    with pytest.raises(SettingsError, match=r"^resnet50 takes bare images alone"):
+        run_plan(evolve(of, entries=[entry]), tmp_path, tmp_path / "out")
+    bare = evolve(of, entries=[evolve(entry, grid={"hider": ["none"]})])
+    found = {m.metric: m.n for m in run_plan(bare, tmp_path, tmp_path / "out").records.measurements}
+    assert found == {"accuracy": 4, "auc": 4}
+
+
 def test_dice_of_each_class_by_hand():
     answers = Labels(4, 3)
     right = torch.tensor([0, 1, 1, 2]).view(1, 1, 1, 4).float()

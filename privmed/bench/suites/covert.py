@@ -36,7 +36,7 @@ from privmed.bench.suites.hiding import ImagesConfig, as_file, sampled, secret_o
 from privmed.covert.domain import no_stego
 from privmed.errors import SettingsError, WeightsError, did_you_mean
 from privmed.imaging import quantise
-from privmed.interfaces import Analyzer, FileHider, Hider
+from privmed.interfaces import Analyzer, BareAnalyzer, FileHider, Hider
 from privmed.interfaces.analyzer import probabilities
 from privmed.metrics import silent
 from privmed.pipeline import (
@@ -127,6 +127,9 @@ class Covert(Suite):
                 )
             if self.hides(cell) and self.config.leaked:
                 drawn(*map(len, self._training(cell.data, where["cover"])), max(self.config.leaked), cell.seed)
+            method = registry.load("analyzer", cell.entry.method)
+            if self.hides(cell) and issubclass(method, BareAnalyzer):
+                method.refuse()
             if training := self.training(cell.entry.label, cell.data, where["hider"], cell.seed):
                 server = training.untrained()
             else:
