@@ -301,6 +301,31 @@ def listing(
 
 
 @app.command()
+def unpack(
+    data: Annotated[Path, typer.Argument(help="Data set, e.g. breastmnist.npz, or a folder of NIfTI volumes.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder that is made.")],
+    reader: Annotated[str, typer.Option(help="Who reads it; by default the first that recognises it.")] = "",
+    set: Set = None,
+    json: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Write a data set of any reader as a folder of PNGs, with its masks or classes and its split, for all other commands."""
+    from attrs import asdict
+
+    from privmed.bench.readers import read_dataset
+    from privmed.bench.unpacking import unpack as unpacked
+
+    reporter = Reporter(json, quiet)
+    dataset = read_dataset(data, reader, settings(set))
+    with bar(reporter, "unpacking") as tick:
+        made = unpacked(dataset, output, lambda done, total: tick(done, total, data.name))
+    truth = "with masks" if made.masks else f"of {len(made.classes)} classes" if made.classes else "without a truth"
+    reporter.say(f"{output}: {made.images} images {truth}, {made.train} for training and {made.test} for testing.")
+    reporter.finish({"output": str(output), **asdict(made)})
+
+
+@app.command()
 def merge(
     first: Annotated[Path, typer.Argument(help="Run log or record file; where the two disagree, it stays.")],
     second: Annotated[Path, typer.Argument(help="Another one of the same kind.")],

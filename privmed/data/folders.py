@@ -31,6 +31,7 @@ BESIDE = re.compile(r"(.+)_mask(?:_\d+)?")  # the stem of a mask that lies besid
 PARTS = {"train": "train", "val": "train", "valid": "train", "validation": "train", "test": "test"}
 """What folders of a published split are called; validation images are for training."""
 ELSEWHERE = {".nii": "NIfTI volumes", ".gz": "NIfTI volumes", ".npz": "an .npz archive"}
+UNPACK = "privmed bench unpack writes as a folder"
 
 
 class Item(NamedTuple):
@@ -59,7 +60,8 @@ class ImageFolder:
     def __init__(self, path: str | Path, *, lenient: bool = False, masks: str = "masks", only: str = "") -> None:
         self.path, self.lenient = Path(path), lenient
         if not self.path.is_dir():
-            raise InputError(f"data set {self.path}: no such folder.")
+            what = ELSEWHERE.get(self.path.suffix) if self.path.is_file() else None
+            raise InputError(f"data set {self.path}: " + (f"{what}, which {UNPACK}." if what else "no such folder."))
         self.root = self.path / "images" if (self.path / "images").is_dir() else self.path
         self.only, self.empty, self.partly = only, masks == NO_MASKS, masks != "masks"
         folder = self.path / masks
@@ -225,7 +227,7 @@ class ImageFolder:
         """What there is, of what this cannot read."""
         found = (ELSEWHERE[p.suffix] for p in sorted(self.path.rglob("*")) if p.suffix in ELSEWHERE)
         what = next(found, "")
-        return f", but {what}, which only privmed bench reads" if what else ""
+        return f", but {what}, which {UNPACK}" if what else ""
 
 
 def is_dicom(path: Path) -> bool:

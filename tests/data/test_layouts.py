@@ -190,5 +190,15 @@ def test_classes_that_are_called_like_a_part_stay_classes(tmp_path):
 
 def test_volumes_are_told_from_nothing(tmp_path):
     (tmp_path / "a.nii.gz").touch()
-    with pytest.raises(InputError, match="no pictures, but NIfTI volumes, which only privmed bench reads"):
+    with pytest.raises(
+        InputError, match="no pictures, but NIfTI volumes, which privmed bench unpack writes as a folder"
+    ):
         ImageFolder(tmp_path).items()
+
+
+def test_an_archive_in_place_of_a_folder_is_told_with_the_way_out(tmp_path):
+    (tmp_path / "some.npz").touch()
+    with pytest.raises(
+        InputError, match=r"some\.npz: an \.npz archive, which privmed bench unpack writes as a folder\."
+    ):
+        ImageFolder(tmp_path / "some.npz")

@@ -1,0 +1,105 @@
+"""Data sets of any reader as folders of pictures, which all commands take."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from attrs import frozen
+
+from privmed.bench.data import Dataset, Sample
+from privmed.errors import InputError, OutputError
+from privmed.files import local_name, whole_folder
+from privmed.imaging.raster import encode_png
+from privmed.imaging.wire import to_bytes
+
+
+@frozen(kw_only=True)
+class Unpacked:
+    """What was written.
+
+    Attributes:
+        images: how many.
+        train: those of them that are for training.
+        test: those that are for testing.
+        masks: whether they have masks.
+        classes: names of their classes, in alphabetical order; those of the outlined lesions stand in ``labels.csv``.
+    """
+
+    images: int
+    train: int
+    test: int
+    masks: bool
+    classes: list[str]
+
+
+def unpack(dataset: Dataset, folder: Path, progress: Callable[[int, int], None] = lambda *_: None) -> Unpacked:
+    """Write a data set as a folder: 8-bit PNGs in ``images/`` and ``masks/``, or in one sub-folder a class, with its split and groups.
+
+    Args:
+        dataset: of any reader.
+        folder: to be made, whole or not at all.
+        progress: told images done and images in all.
+
+    Raises:
+        InputError: when only some images have a mask or a class, two would have one name, or a class cannot be the name of a folder.
+        OutputError: when the folder cannot be written, or is not empty.
+    """
+    samples = dataset.samples
+    masked, labelled = (_all_or_none(dataset, samples, what) for what in ("mask", "label"))
+    names = [_name(dataset, s, masked, labelled) for s in samples]
+    twice = next((n for n in sorted(names) if names.count(n) > 1), None) if len(set(names)) < len(names) else None
+    if twice:
+        raise InputError(f"data set {dataset.origin}: two of its images would be called {twice}.")
+    if folder.is_dir() and any(folder.iterdir()):
+        raise OutputError(f"{folder}: is not empty. Name a folder of its own for the set.")
+    with whole_folder(folder) as made:
+        for n, (name, sample) in enumerate(zip(names, samples)):
+            _write(made / "images" / name if masked else made / name, to_bytes(sample.image()))
+            if masked:
+                _write(made / "masks" / name, to_bytes((sample.mask().amax(1, keepdim=True) > 0.5).float()))
+            progress(n + 1, len(samples))
+        _table(made / "split.csv", "split", names, [s.split for s in samples])
+        if any(s.group for s in samples):
+            _table(made / "groups.csv", "group", names, [s.group or s.name for s in samples])
+        if masked and labelled:
+            _table(made / "labels.csv", "label", names, [s.label for s in samples])
+    parts = [s.split for s in samples]
+    return Unpacked(
+        images=len(samples),
+        train=parts.count("train"),
+        test=parts.count("test"),
+        masks=masked,
+        classes=sorted({s.label for s in samples}) if labelled else [],
+    )
+
+
+def _all_or_none(dataset: Dataset, samples: list[Sample], what: str) -> bool:
+    have = sum(getattr(s, what) is not None for s in samples)
+    if have not in (0, len(samples)):
+        raise InputError(
+            f"data set {dataset.origin}: {have} of its {len(samples)} images have a {what}, expected all or none."
+        )
+    return have > 0
+
+
+def _name(dataset: Dataset, sample: Sample, masked: bool, labelled: bool) -> str:
+    """Where an image goes: its name without folders, below its class where classes are the truth."""
+    whole = local_name(sample.name, f"data set {dataset.origin}")
+    stem = (whole.rpartition(".")[0] or whole) if "." in whole.rpartition("/")[2] else whole
+    if not labelled or masked:
+        return stem.replace("/", "-") + ".png"
+    label = local_name(sample.label, f"data set {dataset.origin}, a class")
+    return f"{label.replace('/', '-')}/{stem.removeprefix(f'{label}/').replace('/', '-')}.png"
+
+
+def _write(path: Path, pixels: Any) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(encode_png(pixels))
+
+
+def _table(path: Path, column: str, names: list[str], values: list[Any]) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([("file", column), *zip(names, values)])
