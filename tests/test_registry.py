@@ -1,6 +1,7 @@
 """Discovery: whole or not at all, one plugin's trouble is nobody else's, and listing costs nothing."""
 
 import json
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -49,6 +50,14 @@ def test_a_strangers_plugin_is_one_file_and_one_line(install):
     assert "mine" in privmed.available("hider")
     assert row("mine").status == "ok"
     assert privmed.hider("mine", depth=3).config.depth == 3
+
+
+def test_what_is_installed_or_removed_meanwhile_is_seen(install):
+    assert "mine" not in privmed.available("hider")
+    site = install("acme", "hiders", {"mine": "acme_mine"}, {"acme_mine": good()})
+    assert "mine" in privmed.available("hider")
+    shutil.rmtree(site / "acme-1.0.dist-info")
+    assert "mine" not in privmed.available("hider")
 
 
 @pytest.mark.parametrize(

@@ -136,7 +136,8 @@ def test_a_classifier_of_bare_images_stands_beside_them_and_behind_no_hider(plan
     of = plan(recipe=few)
     entry = evolve(of.entries[0], label="resnet50", method="resnet50", settings={"classes": 2})
     with pytest.raises(SettingsError, match=r"^resnet50 takes bare images alone"):
-        run_plan(evolve(of, entries=[entry]), tmp_path, tmp_path / "out")
+        run_plan(evolve(of, entries=[of.entries[0], entry]), tmp_path, tmp_path / "out")
+    assert not (tmp_path / "out/cache/pairs").exists()  # nor was the other one trained
     bare = evolve(of, entries=[evolve(entry, grid={"hider": ["none"]})])
     found = {m.metric: m.n for m in run_plan(bare, tmp_path, tmp_path / "out").records.measurements}
     assert found == {"accuracy": 4, "auc": 4}

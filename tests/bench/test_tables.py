@@ -12,7 +12,7 @@ from privmed.bench.documents import fill_file
 from privmed.bench.figures import figures
 from privmed.bench.gathering import derived
 from privmed.bench.page import to_html
-from privmed.bench.plan import Average, make_plan, read_plan, save_plan
+from privmed.bench.plan import Average, View, make_plan, read_plan, save_plan
 from privmed.bench.published import Published, load_published
 from privmed.bench.records import Measurement, Provenance, Records
 from privmed.bench.reported import cited, read_paper
@@ -154,6 +154,14 @@ def test_a_table_by_hand(records, plan):
     assert table[1] == ["noise", "2", "0.500 ± 0.141", "0.500", "–", "–"]
     beside = "0.020 ± 0.014 (paper 0.009 ✗)"
     assert table[2] == ["theirs", "2", beside, "–", "0.480 ± 0.156", "50.00 dB"]
+
+
+def test_a_view_shows_what_it_asks_for_and_nothing_that_it_leaves_out(records, plan):
+    of = View(down=["method"], across=["exploiter"], where={"metric": "dice"}, without={"method": ["theirs"]})
+    assert rows(records, plan, of, QUANTITIES.get) == [
+        ["method", "seeds", "unet", "unet++"],
+        ["noise", "2", "0.500 ± 0.141", "0.500"],
+    ]
 
 
 def test_a_tick_beside_a_paper_means_the_paper_was_met(records, plan):
