@@ -133,7 +133,7 @@ def test_masks_of_several_classes_are_trained_and_judged_each(plan, tmp_path):
 def test_a_classifier_of_bare_images_stands_beside_them_and_behind_no_hider(plan, tmp_path):
     pytest.importorskip("monai", reason="needs MONAI (privmed[monai])")
     few = {"schedule": {"steps": 2, "warmup": 1, "validate": 2}}
-    of = plan(recipe=few)
+    of = plan(recipe=few, classes=2)
     entry = evolve(of.entries[0], label="resnet50", method="resnet50", settings={"classes": 2})
     with pytest.raises(SettingsError, match=r"^resnet50 takes bare images alone"):
         run_plan(evolve(of, entries=[of.entries[0], entry]), tmp_path, tmp_path / "out")
