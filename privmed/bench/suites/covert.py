@@ -1,15 +1,15 @@
 """Covert analysis: what a server finds in a scan that is hidden in a photograph, and how the photograph looks afterwards.
 
-Each step goes through the 8-bit PNG, and through whatever else the wire does to it. Where the hider is ``none``, an analyzer works on
-the bare images. It answers with masks of one foreground or of several classes, or with classes. Every figure is averaged over the covers
-of an image, then over images; the area under the ROC curve is that of all answers. The answers to a scan in several photographs are
-also averaged to one, as
-:func:`privmed.pipeline.average` does, and judged as that (``dice-together``). Analyzers come with their weights, or the suite trains them,
-all by the same recipes. An eavesdropper runs the hider with public weights, and a key of his own where there are keys, on
-the stego; the pair ``secret-public`` is what he reads. Another one has no weights, but pairs of a stego and its scan, made of training
-images in the same way, from which he learns: ``secret-leaked`` is what he reads, ``secret-mean`` the mean of the scans that he has.
-Behind a hider that carries files nothing can be analysed: whoever has its key gets the scan as it was, and analyses that. With the setting
-``costs`` every step of a network tells what it costs who does it, an image, by itself.
+Each step goes through the 8-bit PNG, and through whatever else the wire does to it. Where the hider is ``none``, an analyzer works on the
+bare images. It answers with masks of one foreground or of several classes, or with classes. Every figure is averaged over the covers of
+an image, then over images; the area under the ROC curve is that of all answers. The answers to a scan in several photographs are also
+averaged to one, as :func:`privmed.pipeline.average` does, and judged as that (``dice-together``). Analyzers come with their weights, or
+the suite trains them, all by the same recipes. The entry ``constant`` is one answer to all bare images, the best on the training images.
+An eavesdropper runs the hider with public weights, and a key of his own where there are keys, on the stego; the pair ``secret-public`` is
+what he reads. Another one has no weights, but pairs of a stego and its scan, made of training images in the same way, from which he
+learns: ``secret-leaked`` is what he reads, ``secret-mean`` the mean of the scans that he has. Behind a hider that carries files nothing
+can be analysed: whoever has its key gets the scan as it was, and analyses that. With the setting ``costs`` every step of a network tells
+what it costs who does it, an image, by itself.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from torch import Tensor
 
 from privmed import hookimpl, registry
 from privmed.bench.answers import Answers, Classes, Labels, Masks, averaged, check_answers, classes_of, foretold
+from privmed.bench.constant import CONSTANT, Constant, constant
 from privmed.bench.contracts import Cell, Quantity, Suite, Value
 from privmed.bench.costs import COSTS, cost
 from privmed.bench.covers import Photographs
@@ -94,6 +95,7 @@ class Covert(Suite):
     name = "covert"
     Config = CovertConfig
     methods = "analyzer"
+    baselines = (CONSTANT,)
     grid = {"hider": [TUNED], "cover": ["covers"], "wire": [PNG]}  # noqa: RUF012
     metrics = ("dice", "jaccard", "asd", "accuracy", "psnr", "psnr-y", "ssim")
     quantities = {  # noqa: RUF012
@@ -127,7 +129,7 @@ class Covert(Suite):
                 )
             if self.hides(cell) and self.config.leaked:
                 drawn(*map(len, self._training(cell.data, where["cover"])), max(self.config.leaked), cell.seed)
-            method = registry.load("analyzer", cell.entry.method)
+            method = Constant if cell.entry.method == CONSTANT else registry.load("analyzer", cell.entry.method)
             if self.hides(cell) and issubclass(method, BareAnalyzer):
                 method.refuse()
             if training := self.training(cell.entry.label, cell.data, where["hider"], cell.seed):
@@ -145,7 +147,12 @@ class Covert(Suite):
             SettingsError: where the hider would be the one that the weights were tuned to, and there are no weights.
         """
         entry = self.context.plan.entry(label)
-        if not self.config.recipes or entry.weights or not learns(entry.method, entry.settings):
+        if (
+            entry.method == CONSTANT
+            or not self.config.recipes
+            or entry.weights
+            or not learns(entry.method, entry.settings)
+        ):
             return None
         if hider == TUNED:
             raise SettingsError(f"entry {label!r}: is trained here, so the plan's grid must name its hiders.")
@@ -175,6 +182,8 @@ class Covert(Suite):
             WeightsError: when it has none.
         """
         entry = self.context.plan.entry(label)
+        if entry.method == CONSTANT:
+            return constant(self.context.dataset(data), self.config.size, entry.settings, f"entry {label!r}")
         name, chosen = entry.method, self.context.weights(entry.weights.replace("{data}", data))
         method = registry.create("analyzer", name, chosen or registry.BUNDLED, self.context.device, **entry.settings)
         if method.card is None and any(True for _ in method.parameters()):
@@ -248,6 +257,7 @@ class Covert(Suite):
         if training is None:
             used = [x for x in (self.server(cell), self.client(cell)) if x is not None]
             weights: Any = [(x.card or {}).get("sha256", "") for x in used]
+            weights += [self.context.dataset(cell.data).digest("train")] * (entry.method == CONSTANT)
             used += [self.courier(hider)] if self.courier(hider) else []
         else:
             front = [] if hider == BARE else [self.courier(hider) or self.public(hider, SENDER)]
