@@ -413,9 +413,7 @@ class Covert(Suite):
             for cell in self.cells()
             if self.training(cell.entry.label, cell.data, cell.dimensions["hider"], cell.seed) is None
         }
-        return {
-            f"{label} {data}": (server.card or {}).get("sha256", "")[:12] for (label, data), server in ready.items()
-        }
+        return {f"{label} {data}": s.card["sha256"][:12] for (label, data), s in ready.items() if s.card}
 
 
 def _millions(method: Hider | Analyzer, side: str) -> Value:
