@@ -26,7 +26,7 @@ from torch import Tensor
 
 from privmed.errors import InputError, PrivmedError, SettingsError, WeightsError
 from privmed.imaging.wire import decode_wire, encode_wire, to_bytes
-from privmed.interfaces import Analyzer
+from privmed.interfaces import Analyzer, BareAnalyzer
 
 PATH = "/v1/photos"
 TYPE = "image/png"
@@ -145,6 +145,8 @@ class RemoteAnalyzer(Analyzer):
     multiple = 1  # the server pads
 
     def __init__(self, url: str, local: Analyzer, token: str | None = None, **options: Any) -> None:
+        if isinstance(local, BareAnalyzer):
+            local.refuse()
         self.Config = type(local.config)  # type: ignore[misc]
         torch.nn.Module.__init__(self)
         self.service = PhotoService(url, token, **options)

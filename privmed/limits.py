@@ -161,7 +161,14 @@ def read_yaml(path: str | os.PathLike[str], *, error: type[PrivmedError] = Input
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if depth > DEPTH:  # the loader in C would crash
             raise yaml.YAMLError("it is nested too deeply")
-    return yaml.load(text, Loader=loader)
+    try:
+        return yaml.load(text, Loader=loader)
+    except (
+        ValueError,
+        KeyError,
+        AttributeError,
+    ) as bad:  # of PyYAML, for a value that is not what its form or its tag says
+        raise yaml.YAMLError("it holds a date or number that is none, or a value that does not fit its tag") from bad
 
 
 def _check(found: os.stat_result, name: str, limit: str, error: type[PrivmedError]) -> None:

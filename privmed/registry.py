@@ -127,6 +127,9 @@ def load(kind: str, name: str) -> type[Method]:
         PluginError: when a plugin offers it but is broken; the message holds the reason.
     """
     rows = [row for row in _discover(_known_kind(kind)) if row.name == name]
+    if not rows:  # perhaps it is being installed right now
+        _entries.cache_clear()
+        rows = [row for row in _discover(kind) if row.name == name]
     if not rows:
         names = sorted({row.name for row in _discover(kind)})
         raise MethodNotFoundError(

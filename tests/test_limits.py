@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import tifffile
 import torch
+import yaml
 from PIL import Image
 
 from privmed import limits, registry, weights
@@ -278,6 +279,8 @@ def test_a_few_lines_that_stand_for_gigabytes(tmp_path):
         (tmp_path / "deep.yaml").write_text(text)
         with pytest.raises(InputError, match=r"is not YAML .*nested too deeply"):
             read_recipe(tmp_path / "deep.yaml")
+    (tmp_path / "level.yaml").write_text("[" * limits.DEPTH + "]" * limits.DEPTH)
+    assert limits.read_yaml(tmp_path / "level.yaml") is not None
     for reader, kind in ((read_plan, "a plan"), (read_paper, "reported values")):
         for name in ("r.yaml", "deep.yaml"):
             with pytest.raises(InputError, match=rf"cannot be read as {kind} .*(alias|nested too deeply)"):
@@ -285,6 +288,24 @@ def test_a_few_lines_that_stand_for_gigabytes(tmp_path):
     (tmp_path / "w.json").write_text("[" * 100_000)
     with pytest.raises(WeightsError, match="nested too deeply"):
         weights.read_card(tmp_path / "w.safetensors")
+
+
+@pytest.mark.parametrize("value", ["2024-13-45", "!!int x", "!!bool x", "!!timestamp x", "9" * 5000])
+def test_a_value_that_is_none_of_its_kind_is_no_yaml(tmp_path, value):
+    (tmp_path / "r.yaml").write_text(f"a: {value}")
+    with pytest.raises(InputError, match=r"is not YAML .*a date or number that is none"):
+        read_recipe(tmp_path / "r.yaml")
+
+
+@pytest.mark.parametrize("loader", ["CSafeLoader", "SafeLoader"])
+def test_yaml_is_read_without_the_loader_in_c_too(tmp_path, monkeypatch, loader):
+    if loader == "SafeLoader":
+        monkeypatch.delattr("yaml.CSafeLoader", raising=False)
+    (tmp_path / "r.yaml").write_text("a: [1, 2.5, yes, {b: text}]\nc: 1e-3\nd: 1.0e-3")
+    assert limits.read_yaml(tmp_path / "r.yaml") == {"a": [1, 2.5, True, {"b": "text"}], "c": "1e-3", "d": 0.001}
+    (tmp_path / "deep.yaml").write_text("[" * 200 + "]" * 200)
+    with pytest.raises(yaml.YAMLError, match="nested too deeply"):
+        limits.read_yaml(tmp_path / "deep.yaml")
 
 
 # --- networks ---------------------------------------------------------------------------------------------------------

@@ -35,16 +35,16 @@ def fingerprint(*modules: str) -> str:
         path = _file(name)
         if name in found or path is None:
             continue
-        found[name], imported = _read(name, path, path.stat().st_mtime_ns)
+        found[name], imported = _parsed(name, path, path.read_text(encoding="utf-8"))
         waiting += [n for n in imported if n.startswith(CORE) or n.partition(".")[0] in packages]
     text = "\n".join(f"{name}\n{found[name]}" for name in sorted(found))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 @functools.cache
-def _read(name: str, path: Path, changed: int) -> tuple[str, tuple[str, ...]]:  # noqa: ARG001
-    """A module without what does not count, and what it imports; read again when it has changed."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+def _parsed(name: str, path: Path, source: str) -> tuple[str, tuple[str, ...]]:
+    """A module without what does not count, and what it imports."""
+    tree = ast.parse(source)
     imported = tuple(_imports(tree, name, path))
     return ast.unparse(_bare(tree)), imported
 

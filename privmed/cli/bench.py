@@ -302,7 +302,7 @@ def listing(
 
 @app.command()
 def unpack(
-    data: Annotated[Path, typer.Argument(help="Data set, e.g. breastmnist.npz, or a folder of NIfTI volumes.")],
+    data: Annotated[Path, typer.Argument(help="Data set, e.g. breastmnist_128.npz, or a folder of NIfTI volumes.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder that is made.")],
     reader: Annotated[str, typer.Option(help="Who reads it; by default the first that recognises it.")] = "",
     set: Set = None,
@@ -322,6 +322,10 @@ def unpack(
         made = unpacked(dataset, output, lambda done, total: tick(done, total, data.name))
     truth = "with masks" if made.masks else f"of {len(made.classes)} classes" if made.classes else "without a truth"
     reporter.say(f"{output}: {made.images} images {truth}, {made.train} for training and {made.test} for testing.")
+    if made.small:
+        reporter.say(
+            f"! {made.small} of them have a side below 32 pixels: privmed train scales them, other commands refuse them."
+        )
     reporter.finish({"output": str(output), **asdict(made)})
 
 

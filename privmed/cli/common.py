@@ -142,7 +142,10 @@ def make(kind: str, name: str, weights: str | None, device: str, pairs: list[str
     """Create a method as the command line names it."""
     from privmed import registry
     from privmed.devices import pick_device
+    from privmed.interfaces import BareAnalyzer
 
+    if kind == "analyzer" and issubclass(cls := registry.load(kind, name), BareAnalyzer):
+        cls.refuse()
     chosen = registry.BUNDLED if weights is None else weights
     method = registry.create(kind, name, weights=chosen, device=pick_device(device), **{**more, **settings(pairs)})
     if kind in ("hider", "analyzer") and method.card is None and any(True for _ in method.parameters()):

@@ -50,13 +50,15 @@ class BareAnalyzer(Method):
         """
         image_ = validation.image("image", image, values=check_values).to(self.device)
         with self._at_work(image):
-            found = self._segment(validation.pad(image_, self.multiple)).float()
-            if found.ndim == 4:
-                found = validation.crop(found, image_.shape[-2:])
-            b, _, h, w = image_.shape
-            shape = (b, found.shape[1] if found.ndim > 1 else 1, *((h, w) if found.ndim == 4 else ()))
-            return self._check_output(found, shape, "segmented").to(image.device)
+            padded = validation.pad(image_, self.multiple)
+            found = self._segment(padded)
+            classes = isinstance(found, Tensor) and found.ndim == 2
+            channels = found.shape[1] if classes or (isinstance(found, Tensor) and found.ndim == 4) else 1
+            sides = () if classes else padded.shape[-2:]
+            found = self._check_output(found, (len(image_), channels, *sides), "segmented")
+            return (found if classes else validation.crop(found, image_.shape[-2:])).to(image.device)
 
+    @final
     def analyze(self, stego: Tensor, **how: Any) -> NoReturn:
         """Refuse hidden images.
 
@@ -65,6 +67,7 @@ class BareAnalyzer(Method):
         """
         raise InputError(self._refusal())
 
+    @final
     def decode(self, recovered: Tensor, **how: Any) -> NoReturn:
         """Refuse what was recovered from an answer.
 
@@ -73,6 +76,7 @@ class BareAnalyzer(Method):
         """
         raise InputError(self._refusal())
 
+    @final
     def presence(self, recovered: Tensor, **how: Any) -> NoReturn:
         """Refuse what was recovered from an answer.
 

@@ -10,6 +10,7 @@ from typing import Any
 from privmed import registry
 from privmed.errors import SettingsError
 from privmed.hooks import METHODS
+from privmed.interfaces import BareAnalyzer, FileHider
 from privmed.settings import structure
 from privmed.shared_key import with_key
 
@@ -106,14 +107,23 @@ def maker(target: Any, settings: Mapping[str, Any] | None = None) -> tuple[str, 
     if isinstance(target, str):
         kind, _, name = target.partition(":")
         make = functools.partial(_make, kind, name, dict(settings or {}))
-        return (_checked_as(registry.load(kind, name)) if kind in METHODS else kind), make
+        return (contract_of(registry.load(kind, name)) if kind in METHODS else kind), make
     if hasattr(target, "kind") and not isinstance(target, type):
-        return _checked_as(target), lambda: target
-    return _checked_as(target()), target
+        return contract_of(target), lambda: target
+    return contract_of(target()), target
 
 
-def _checked_as(method: Any) -> str:
-    return FILES if hasattr(method, "hide_file") else BARE if hasattr(method, "_segment") else method.kind
+def contract_of(method: Any) -> str:
+    """Whose checks a method or part, or its class, has to pass: its kind's, or those of another contract of that kind.
+
+    Example:
+        >>> from privmed import registry
+        >>> from privmed.testing.kit import contract_of
+        >>> [contract_of(registry.load("hider", name)) for name in ("lightih", "lsbm")]
+        ['hider', 'file_hider']
+    """
+    cls = method if isinstance(method, type) else type(method)
+    return FILES if issubclass(cls, FileHider) else BARE if issubclass(cls, BareAnalyzer) else method.kind
 
 
 def _make(kind: str, name: str, settings: dict[str, Any]) -> Any:

@@ -52,8 +52,12 @@ def check_methods(recipe: Recipe) -> None:
     for hider in hiders:
         if issubclass(cls := registry.load("hider", hider), FileHider):
             cls.refuse()
-    if recipe.task == "covert" and method is not None and issubclass(method, BareAnalyzer):
-        method.refuse()
+    loop = [name] * (recipe.task == "covert") + [recipe.analyzer] * (
+        recipe.task == "distillation" and bool(recipe.analyzer)
+    )
+    for analyzer in loop:
+        if issubclass(cls := registry.load("analyzer", analyzer), BareAnalyzer):
+            cls.refuse()
     if method is not None:
         structure(method.Config, recipe.settings, name)
     named(recipe)

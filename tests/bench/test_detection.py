@@ -16,7 +16,7 @@ from privmed.bench.plan import make_plan
 from privmed.bench.suites.detection import Detection, auc, auc_error, judged, likenesses, spread
 from privmed.errors import SettingsError
 from privmed.testing import parametrize_with_checks
-from privmed.weights import bundled
+from privmed.weights import bundled, save
 
 TOYS = '''
 import torch
@@ -301,6 +301,16 @@ def test_an_analyzer_that_cannot_answer_is_refused(toys, name, words):
     plan = {"suite": "detection", "data": "scans", "entries": [other]}
     plan["grid"] = {"examples": ["beach"], "cover": ["beach"], "analyzer": [name]}
     with pytest.raises(SettingsError, match=words):
+        run_plan(make_plan(plan), toys, toys / "out")
+
+
+def test_an_analyzer_of_bare_images_is_refused_before_anything_is_hidden(toys):
+    pytest.importorskip("monai", reason="needs MONAI (privmed[monai])")
+    pytest.importorskip("privmed_analyzers", reason="needs the plugin privmed-analyzers")
+    save(registry.analyzer("resnet50", weights=None), toys / "r.safetensors")
+    plan = {"suite": "detection", "data": "scans", "entries": [{"label": "nothing", "method": "nothing"}]}
+    plan["grid"] = {"examples": ["beach"], "cover": ["beach"], "analyzer": [f"resnet50:{toys / 'r.safetensors'}"]}
+    with pytest.raises(SettingsError, match="resnet50 takes bare images alone"):
         run_plan(make_plan(plan), toys, toys / "out")
 
 

@@ -86,12 +86,36 @@ def test_masks_and_groups_and_the_drawn_split_stay(tmp_path):
         ([sample("a/1", label="x"), sample("a-1", label="x")], "two of its images would be called x/a-1.png"),
         ([sample("a", label="../x"), sample("b", label="y")], "leads upwards"),
         ([sample("../a"), sample("b")], "leads upwards"),
+        ([sample("a", label="x/y"), sample("b", label="y")], "the class x/y has a slash"),
+        ([sample("a", label="images"), sample("b", label="other")], "mean something else in a folder"),
+        ([sample("a", label="train"), sample("b", label="test")], "mean something else in a folder"),
+        ([sample("x"), sample("x_mask"), sample("y")], "mean something else in a folder"),
+        ([sample("A"), sample("a")], "two of its images would be called A.png"),
     ],
 )
-def test_what_a_folder_cannot_hold_is_told_before_anything_is_written(tmp_path, samples, words):
+def test_what_a_folder_cannot_hold_is_told_and_leaves_nothing(tmp_path, samples, words):
     with pytest.raises(InputError, match=words):
         unpack(Dataset("set", samples), tmp_path / "out")
     assert not list(tmp_path.iterdir())
+
+
+def test_names_with_dots_and_of_any_script_and_small_colour_images(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names = ["1.2.840.5", "1.2.840.6", "größe.png", "p1.s1", "z"]
+    pixels = torch.rand(1, 3, 20, 40, generator=torch.Generator().manual_seed(0))
+    told = unpack(Dataset("set", [Sample(name=n, image=lambda: pixels) for n in names]), tmp_path / "out")
+    assert {p.name for p in (tmp_path / "out").glob("*.png")} == {f"{n.removesuffix('.png')}.png" for n in names}
+    assert (np.array(Image.open(tmp_path / "out/z.png")) == to_bytes(pixels)).all()
+    assert (told.masks, told.classes, told.small) == (False, [], 5)
+    run(["bench", "unpack", str(archive(tmp_path, train_images=RNG.integers(0, 9, (6, 28, 28), np.uint8))), "-o", "o"])
+    assert "6 of them have a side below 32 pixels" in capsys.readouterr().out
+
+
+def test_the_set_itself_is_no_place_for_the_folder(tmp_path):
+    made = [sample(str(n), label="ab"[n % 2]) for n in range(8)]
+    unpack(Dataset("set", made), tmp_path / "one")
+    with pytest.raises(OutputError, match="lies in the data set"):
+        unpack(read_dataset(tmp_path / "one"), tmp_path / "one/two")
 
 
 def test_a_full_disk_leaves_nothing_and_files_that_are_there_stay(tmp_path, monkeypatch):

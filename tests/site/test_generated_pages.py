@@ -12,7 +12,6 @@ from privmed_site.pages import Pages
 from privmed import registry
 from privmed.bench.plan import Plan
 from privmed.bench.records import Measurement
-from privmed.interfaces.abilities import abilities
 from privmed.settings import required, setting
 from privmed.training.recipe import Recipe
 
@@ -151,6 +150,7 @@ def test_exit_codes_are_those_of_the_errors():
 
 def test_the_directory_has_results_of_what_our_plugins_are_now():
     from privmed.testing import checks_for
+    from privmed.testing.kit import contract_of
 
     found = {p["name"]: p for p in directory.listed()}
     for kind, name in OURS:
@@ -159,7 +159,7 @@ def test_the_directory_has_results_of_what_our_plugins_are_now():
         (part,) = [p for p in entry["parts"] if p["target"] == f"{kind}:{name}"]
         assert (entry["version"], entry["privmed"]) == (info.version, info.version), "make directory"
         assert part["count"]["failed"] == 0
-        kit = "file_hider" if "hide_file" in abilities(registry.load(kind, name)) else kind
+        kit = contract_of(registry.load(kind, name))
         assert set(part["checks"]) == {check.__name__.removeprefix("check_") for check in checks_for(kit)}, (
             "make directory"
         )

@@ -24,7 +24,7 @@ from privmed.bench.data import Sample, centre, picture
 from privmed.bench.fingerprint import fingerprint
 from privmed.errors import SettingsError, did_you_mean
 from privmed.imaging import quantise
-from privmed.interfaces import Analyzer, FileHider, Hider
+from privmed.interfaces import Analyzer, BareAnalyzer, FileHider, Hider
 from privmed.pipeline import fits
 from privmed.settings import at_least, between, positive, setting, side, structure
 from privmed.shared_key import SharedKey, with_key
@@ -124,11 +124,13 @@ class Detection(Suite):
         """Refuse an analyzer that cannot answer to an entry's stegos.
 
         Raises:
-            SettingsError: when it follows another hider, or is not named ``METHOD:WEIGHTS``.
+            SettingsError: when it follows another hider, takes bare images alone, or is not named ``METHOD:WEIGHTS``.
         """
         if name == NOBODY or not isinstance(self.hider(label), Hider):
             return
         own, server = self.hider(label), self.analyzer(name)
+        if isinstance(server, BareAnalyzer):
+            server.refuse()
         if not fits(server, own):
             follows = (server.card or {}).get("hider") or {}
             made = " ".join(filter(None, (follows.get("name"), follows.get("weights")))) or "no hider"
