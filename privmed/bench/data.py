@@ -25,8 +25,8 @@ class Sample:
         name: unique in the set.
         image: gives (1, 1 or 3, H, W) in [0, 1].
         mask: gives the truth, (1, 1, H, W), 0 or 1; None where there is none.
-        numbers: gives the truth as numbers of classes, (1, size, size), from a size and how many classes there are; None where no
-            file holds such.
+        numbers: gives the truth as numbers of classes, (1, size, size), from a size (None: (1, H, W), as it is) and how many classes
+            there are; None where no file holds such.
         label: its class, if the set has some.
         group: what shows the same patient or lesion; groups are never torn apart.
         split: "train", "test", or empty where the set does not say.
@@ -35,7 +35,7 @@ class Sample:
     name: str
     image: Callable[[], Tensor] = field(repr=False)
     mask: Callable[[], Tensor] | None = field(default=None, repr=False)
-    numbers: Callable[[int, int], Tensor] | None = field(default=None, repr=False)
+    numbers: Callable[[int | None, int], Tensor] | None = field(default=None, repr=False)
     label: str | None = None
     group: str = ""
     split: str = ""

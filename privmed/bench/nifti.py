@@ -85,7 +85,7 @@ class Nifti(Reader):
             found = _plane(load(truth, True), axis, n)
             return (found == label if label else found != 0).float()
 
-        def numbers(size: int, classes: int) -> Tensor:
+        def numbers(size: int | None, classes: int) -> Tensor:
             return scaled_labels(_plane(load(truth, True), axis, n)[0, 0], size, classes, f"{truth}, slice {n}")
 
         return Sample(

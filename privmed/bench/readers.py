@@ -80,7 +80,7 @@ class Folder(Reader):
                 return lambda: torch.zeros_like(image(item)[:, :1])
             return None if item.mask is None else lambda: foreground(item.mask)
 
-        def numbers(item: Item) -> Callable[[int, int], Tensor] | None:
+        def numbers(item: Item) -> Callable[[int | None, int], Tensor] | None:
             return None if item.mask is None else lambda size, classes: load_labels(item.mask, size, classes)
 
         def sample(item: Item) -> Sample:

@@ -18,6 +18,8 @@ from privmed.imaging.raster import encode_png
 from privmed.imaging.wire import to_bytes
 from privmed.interfaces.validation import MINIMUM_SIDE
 
+MAPS = "masks-multi"  # the folder of maps whose pixels are numbers of classes
+
 
 @frozen(kw_only=True)
 class Unpacked:
@@ -40,21 +42,26 @@ class Unpacked:
     small: int
 
 
-def unpack(dataset: Dataset, folder: Path, progress: Callable[[int, int], None] = lambda *_: None) -> Unpacked:
+def unpack(
+    dataset: Dataset, folder: Path, progress: Callable[[int, int], None] = lambda *_: None, *, classes: int = 0
+) -> Unpacked:
     """Write a data set as a folder: 8-bit PNGs in ``images/`` and ``masks/``, or in one sub-folder a class, with its split and groups.
 
     Args:
         dataset: of any reader.
         folder: to be made, whole or not at all.
         progress: told images done and images in all.
+        classes: also write maps of so many classes, the background (0) among them, into ``masks-multi/``; 0 for none.
 
     Raises:
-        InputError: when only some images have a mask or a class, two would have one name, or a folder with these names would be read as
-            something else.
+        InputError: when maps of classes are asked for that are not there or hold other numbers, only some images have a mask or a class,
+            two would have one name, or a folder with these names would be read as something else.
         OutputError: when the folder cannot be written, is not empty, or lies in the set itself.
     """
     samples = dataset.samples
     masked, labelled = (_all_or_none(dataset, samples, what) for what in ("mask", "label"))
+    if classes and not (masked and all(s.numbers for s in samples)):
+        raise InputError(f"data set {dataset.origin}: has no maps of classes.")
     names = [_name(dataset, s, masked, labelled) for s in samples]
     often = Counter(map(folded, names))
     twice = next((n for n in names if often[folded(n)] > 1), None)
@@ -72,6 +79,8 @@ def unpack(dataset: Dataset, folder: Path, progress: Callable[[int, int], None] 
             _write(made / "images" / name if masked else made / name, pixels)
             if masked:
                 _write(made / "masks" / name, to_bytes((sample.mask().amax(1, keepdim=True) > 0.5).float()))
+            if classes:
+                _write(made / MAPS / name, sample.numbers(None, classes)[0].byte().numpy())
             progress(n + 1, len(samples))
         _table(made / "split.csv", "split", names, [s.split for s in samples])
         if any(s.group for s in samples):

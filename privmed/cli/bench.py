@@ -305,6 +305,12 @@ def unpack(
     data: Annotated[Path, typer.Argument(help="Data set, e.g. breastmnist_128.npz, or a folder of NIfTI volumes.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder that is made.")],
     reader: Annotated[str, typer.Option(help="Who reads it; by default the first that recognises it.")] = "",
+    classes: Annotated[
+        int,
+        typer.Option(
+            help="Also write maps of so many classes, the background among them, into masks-multi/.", min=0, max=255
+        ),
+    ] = 0,
     set: Set = None,
     json: Json = False,
     quiet: Quiet = False,
@@ -319,7 +325,7 @@ def unpack(
     reporter = Reporter(json, quiet)
     dataset = read_dataset(data, reader, settings(set))
     with bar(reporter, "unpacking") as tick:
-        made = unpacked(dataset, output, lambda done, total: tick(done, total, data.name))
+        made = unpacked(dataset, output, lambda done, total: tick(done, total, data.name), classes=classes)
     truth = "with masks" if made.masks else f"of {len(made.classes)} classes" if made.classes else "without a truth"
     reporter.say(f"{output}: {made.images} images {truth}, {made.train} for training and {made.test} for testing.")
     if made.small:

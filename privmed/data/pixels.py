@@ -41,8 +41,8 @@ def load_mask(mask: Mask, size: int) -> Tensor:
     return torch.from_numpy(np.array(picture))[None].float()
 
 
-def load_labels(mask: Mask, size: int, classes: int) -> Tensor:
-    """Read a map of class numbers, (1, size, size) float32: 8-bit grey, its pixels are the numbers.
+def load_labels(mask: Mask, size: int | None, classes: int) -> Tensor:
+    """Read a map of class numbers, (1, size, size) float32 (None: at its own size): 8-bit grey, its pixels are the numbers.
 
     Raises:
         InputError: when it cannot be read, is not 8-bit grey, or holds a number that is no class.
@@ -54,8 +54,10 @@ def load_labels(mask: Mask, size: int, classes: int) -> Tensor:
     return scaled_labels((seen[0] * 255).round(), size, classes, f"mask {mask}")
 
 
-def scaled_labels(numbers: Tensor, size: int, classes: int, where: str) -> Tensor:
+def scaled_labels(numbers: Tensor, size: int | None, classes: int, where: str) -> Tensor:
     """A map of class numbers (H, W) at another size, (1, size, size) float32: every pixel has the number of the one nearest to it.
+
+    Without a size it stays (1, H, W).
 
     Raises:
         InputError: naming where they are from, when one of them is no class.
@@ -66,6 +68,8 @@ def scaled_labels(numbers: Tensor, size: int, classes: int, where: str) -> Tenso
             f"{where}: holds class {highest if lowest >= 0 else lowest}, but mask_classes is {classes} (0 to {classes - 1}). Set it "
             "higher, or mend the mask."
         )
+    if size is None:
+        return numbers[None].float()
     small = Image.fromarray(numbers.byte().numpy()).resize((size, size), Image.Resampling.NEAREST)
     return torch.from_numpy(np.array(small))[None].float()
 

@@ -79,6 +79,26 @@ def test_masks_and_groups_and_the_drawn_split_stay(tmp_path):
     assert folder.table("labels.csv", "label")["volume0-0001.png"] == "a"
 
 
+def test_maps_of_classes_stay_as_they_are(tmp_path):
+    plane = torch.arange(40).remainder(3).expand(1, 48, 40).float()
+
+    def numbers(size, classes):
+        assert (size, classes) == (None, 3)
+        return plane
+
+    made = [sample(str(n), mask=lambda: (plane > 0)[None].float(), numbers=numbers) for n in range(4)]
+    unpack(Dataset("set", made), tmp_path / "out", classes=3)
+    seen = read_dataset(tmp_path / "out", "folder", {"masks": "masks-multi"}).samples[0]
+    assert torch.equal(seen.numbers(None, 3), plane)
+    with pytest.raises(InputError, match="has no maps of classes"):
+        unpack(
+            Dataset("set", [sample("a", mask=lambda: plane[None]), sample("b", mask=lambda: plane[None])]),
+            tmp_path / "no",
+            classes=3,
+        )
+    assert not (tmp_path / "no").exists()
+
+
 @pytest.mark.parametrize(
     ("samples", "words"),
     [
