@@ -161,13 +161,14 @@ def read_yaml(path: str | os.PathLike[str], *, error: type[PrivmedError] = Input
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if depth > DEPTH:  # the loader in C would crash
             raise yaml.YAMLError("it is nested too deeply")
+    reading = loader(text)
     try:
-        return yaml.load(text, Loader=loader)
+        return reading.get_single_data()
     except (
         ValueError,
         KeyError,
         AttributeError,
-    ) as bad:  # of PyYAML, for a value that is not what its form or its tag says
+    ) as bad:  # of PyYAML, for a value that is not what its tag or its form says
         raise yaml.YAMLError("it holds a date or number that is none, or a value that does not fit its tag") from bad
 
 

@@ -257,7 +257,8 @@ class Covert(Suite):
         if training is None:
             used = [x for x in (self.server(cell), self.client(cell)) if x is not None]
             weights: Any = [(x.card or {}).get("sha256", "") for x in used]
-            weights += [self.context.dataset(cell.data).digest("train")] * (entry.method == CONSTANT)
+            if entry.method == CONSTANT:
+                weights.append(self.context.dataset(cell.data).digest("train"))
             used += [self.courier(hider)] if self.courier(hider) else []
         else:
             front = [] if hider == BARE else [self.courier(hider) or self.public(hider, SENDER)]
