@@ -39,7 +39,7 @@ class BareAnalyzer(Method):
 
         Args:
             image: (B, 1 or 3, H, W) in [0, 1], sides at least 32.
-            check_values: refuse NaN and values out of range, see :meth:`privmed.Analyzer.analyze`.
+            check_values: refuse NaN and values out of range, as of :class:`privmed.Analyzer`.
 
         Returns:
             Logits: (B, 1, H, W) of a foreground, (B, mask classes, H, W), or (B, classes). With a gradient in training mode, or when
