@@ -104,3 +104,17 @@ def test_it_is_a_row_of_the_covert_suite(scans):
 def test_what_it_cannot_answer_is_refused(scans, how, words):
     with pytest.raises(SettingsError, match=words):
         run_plan(plan(**how), scans, scans / "out")
+
+
+def test_protection_of_classes_has_the_commonest_one_beside_it(tmp_path):
+    lines = []
+    for label, parts in (("a", "train test"), ("b", "train test"), ("c", "train train test")):
+        (tmp_path / "sorted" / label).mkdir(parents=True)
+        for n, part in enumerate(parts.split()):
+            Image.new("L", (32, 32), 40 * n).save(tmp_path / f"sorted/{label}/{n}.png")
+            lines.append(f"{label}/{n}.png,{part}\n")
+    (tmp_path / "sorted/split.csv").write_text("file,split\n" + "".join(lines))
+    about = {"suite": "protection", "name": "p", "data": "sorted", "entries": [{"label": "one", "method": "constant"}]}
+    of = make_plan({**about, "grid": {"exploiter": ["resnet18"]}, "settings": {"size": 32}})
+    found = {m.metric: m.value for m in run_plan(of, tmp_path, tmp_path / "out").records.measurements}
+    assert found["accuracy"] == pytest.approx(1 / 3)
