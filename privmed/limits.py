@@ -153,7 +153,7 @@ def read_yaml(path: str | os.PathLike[str], *, error: type[PrivmedError] = Input
     import yaml
 
     text = read_text(path, error=error, name=name)
-    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # in C it is ten times as fast; not every PyYAML has it
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the one in C is faster; not every PyYAML has it
     depth = 0
     for event in yaml.parse(text, Loader=loader):
         if isinstance(event, yaml.AliasEvent):

@@ -12,6 +12,7 @@ from torch.nn.functional import one_hot
 from privmed.bench.answers import Labels, Masks, classes_of
 from privmed.bench.data import Dataset
 from privmed.bench.exploiters import constant_baseline
+from privmed.errors import SettingsError
 from privmed.interfaces import BareAnalyzer
 from privmed.settings import at_least, setting, structure
 
@@ -63,9 +64,11 @@ def constant(dataset: Dataset, size: int, settings: dict[str, Any], where: str) 
 
     Raises:
         InputError: when the set has no training part.
-        SettingsError: for settings that do not exist.
+        SettingsError: for settings that do not exist, and a single class.
     """
     config, samples = structure(ConstantConfig, settings, where), dataset.part("train")
+    if 1 in (config.classes, config.mask_classes):
+        raise SettingsError(f"{where}: classes and mask_classes must be 0 or at least 2, got 1.")
     if config.classes:
         names = classes_of(dataset)
         right = torch.tensor([names.index(s.label) if s.label in names else 0 for s in samples])

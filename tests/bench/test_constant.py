@@ -99,6 +99,8 @@ def test_it_is_a_row_of_the_covert_suite(scans):
         ({"hider": "lightih"}, "constant takes bare images alone"),
         ({"classes": 2}, "entry 'one answer': tells classes, but data set scans has none"),
         ({"width": 2}, "no setting 'width'"),
+        ({"classes": 1}, "entry 'one answer': classes and mask_classes must be 0 or at least 2"),
+        ({"mask_classes": 1}, "entry 'one answer': classes and mask_classes must be 0 or at least 2"),
     ],
 )
 def test_what_it_cannot_answer_is_refused(scans, how, words):

@@ -1,5 +1,7 @@
 """Analyzers of bare images: what they are given, what they may answer, and that hidden images reach none of them."""
 
+import inspect
+
 import pytest
 import torch
 from attrs import frozen
@@ -18,23 +20,6 @@ from privmed.testing.kit import contract_of
 from privmed.training.make import check_methods
 from privmed.training.recipe import make_recipe
 
-DIM = """
-import torch
-from privmed import BareAnalyzer, hookimpl
-
-class Dim(BareAnalyzer):
-    name = "dim"
-    def __init__(self, config=None):
-        super().__init__(config)
-        self.slope = torch.nn.Parameter(torch.tensor(10.0))
-    def _segment(self, image):
-        return self.slope * (0.5 - image.mean(1, keepdim=True))
-
-@hookimpl
-def privmed_register(register):
-    register(Dim)
-"""
-
 
 class Dim(BareAnalyzer):
     """Marks what is dark."""
@@ -47,6 +32,18 @@ class Dim(BareAnalyzer):
 
     def _segment(self, image):
         return self.slope * (0.5 - image.mean(1, keepdim=True))
+
+
+DIM = f"""
+import torch
+from privmed import BareAnalyzer, hookimpl
+
+{inspect.getsource(Dim)}
+
+@hookimpl
+def privmed_register(register):
+    register(Dim)
+"""
 
 
 @frozen(kw_only=True)
