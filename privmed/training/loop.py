@@ -24,6 +24,7 @@ from privmed.training.team import Team
 ROLLBACKS = 10  # more of them are no accident
 STRIDE = 1_000_003
 APART = 1 << 20  # seeds of the processes of a team
+KEPT_EVERY = 120.0  # seconds: what a kill costs at most, where validations are hours apart
 
 
 class RunFolder(Fitting):
@@ -67,7 +68,7 @@ class Trainer:
         self.loop.notes.setdefault("seconds", 0.0)
         self.loop.notes.setdefault("written", {})  # step and validation of the weights that lie in the folder
         self.learning_rates = self.learning_rates_from(self.loop.done)
-        self.good = self.loop.snapshot()
+        self.good = self.loop.notes.pop("good", None) or self.loop.snapshot()
 
     @property
     def seconds(self) -> float:
@@ -77,6 +78,7 @@ class Trainer:
     def fit(self, report) -> dict[str, Any]:
         """Run to the end; ``report(step, figures)`` is called after every step. Returns the validation of the weights that were written."""
         figures: dict[str, float] = {}
+        kept = time.monotonic()
         for step in self.loop:
             start = time.perf_counter()
             seen = self.advance(step)
@@ -88,6 +90,11 @@ class Trainer:
             if done % self.recipe.schedule.validate == 0 or done == self.loop.total:
                 figures = self.checkpoint()
                 report(done, {**seen, **{f"validation_{k}": round(v, 4) for k, v in figures.items()}})
+            elif time.monotonic() - kept >= KEPT_EVERY:
+                self.keep()
+            else:
+                continue
+            kept = time.monotonic()
         written = {k: v for k, v in self.loop.notes["written"].items() if k != "step"}
         return written or figures or self.validate()
 
@@ -149,7 +156,7 @@ class Trainer:
             return self.task.validate()
 
     def checkpoint(self) -> dict[str, float]:
-        """Validate and keep everything; called at fixed steps, so that a rollback after a resume goes to the same place."""
+        """Validate and keep everything; called at fixed steps, which are the places that a rollback goes to."""
         figures = self.validate()
         before = self.loop.notes["written"].get("score", math.nan)
         write = self.recipe.schedule.keep == "last" or math.isnan(before) or figures["score"] > before
@@ -163,8 +170,15 @@ class Trainer:
                     self.save_weights(figures)
             with whole_file(self.out / "validation.json", overwrite=True) as temporary:
                 temporary.write_text(json.dumps({"step": self.loop.done, **figures}) + "\n")
-        self.loop.keep()  # after the weights: a run that is cut off in between writes them again
+        self.keep()  # after the weights: a run that is cut off in between writes them again
         return figures
+
+    def keep(self) -> None:
+        """Write a checkpoint, from which a rollback goes where it would have gone without an interruption."""
+        if self.good["done"] != self.loop.done:
+            self.loop.notes["good"] = self.good
+        self.loop.keep()
+        self.loop.notes.pop("good", None)
 
     def save_weights(self, figures: dict[str, float]) -> None:
         """Write what has been trained so far as weights with a card."""

@@ -164,7 +164,7 @@ class ScheduleRecipe:
         "hiding: steps in which batch normalisation follows its batches, before its statistics stay; None for all",
         optional(at_least(0)),
     )
-    validate: int = setting(250, "steps between validations, which are also checkpoints", at_least(1))
+    validate: int = setting(250, "steps between validations, the places that a rollback goes to", at_least(1))
     keep: str = setting(
         "last",
         "which weights are written: those of the last validation, or those of the best so far, by its score",
@@ -178,7 +178,7 @@ class GuardRecipe:
 
     factor: float = setting(6.0, "a loss above this many running medians is an explosion", at_least(1.5))
     patience: int = setting(
-        2, "explosions in a row before the last checkpoint is restored at half the rate", at_least(1)
+        2, "explosions in a row before the last validated state is restored at half the rate", at_least(1)
     )
 
 

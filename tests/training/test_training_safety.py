@@ -129,6 +129,32 @@ def test_what_an_interruption_cut_off_is_dropped_or_told(recipe, tmp_path):
         train(recipe(extra=BLOCKS), out, steps=6, resume=True)
 
 
+def test_a_training_that_is_killed_between_validations_loses_no_more_than_two_minutes(recipe, tmp_path, monkeypatch):
+    """It goes on from the step that was kept last, ends as if nothing had happened, and a rollback goes where it would have gone."""
+    path, more = recipe(extra=BLOCKS), ["schedule.validate=3", "schedule.cooldown=0"]
+    train(path, tmp_path / "whole", *more, steps=7)
+    monkeypatch.setattr("privmed.training.loop.KEPT_EVERY", 0.0)  # seconds: after every step
+    honest = Trainer.advance
+    taken, good = [], []
+
+    def advance(self, step):
+        if len(taken) == 5:
+            taken.append("killed")
+            raise KeyboardInterrupt
+        taken.append(step)
+        good.append(self.good["done"])
+        return honest(self, step)
+
+    monkeypatch.setattr(Trainer, "advance", advance)
+    with pytest.raises(KeyboardInterrupt):
+        train(path, tmp_path / "parts", *more, steps=7)
+    train(path, tmp_path / "parts", *more, steps=7, resume=True)
+    assert taken == [0, 1, 2, 3, 4, "killed", 5, 6]
+    assert good == [0, 0, 0, 3, 3, 3, 6]
+    whole, parts = (next((tmp_path / name).glob("*.safetensors")).read_bytes() for name in ("whole", "parts"))
+    assert whole == parts
+
+
 def test_too_few_covers_and_windows_that_do_not_fit_are_told_before_the_first_step(recipe, data, tmp_path):
     with pytest.raises(SettingsError, match=r"data\.crop 64 is larger than data\.size 32"):
         train(recipe(extra=BLOCKS), tmp_path / "o", "data.crop=64")
