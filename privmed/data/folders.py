@@ -29,7 +29,7 @@ MAYBE = PICTURES - {".dcm"}  # what is believed by its ending
 ENDINGS = PICTURES | {".dicom", ".ima"}  # what is an ending, and not the last number of a UID
 BESIDE = re.compile(r"(.+)_mask(?:_\d+)?")  # the stem of a mask that lies beside its image
 PARTS = {"train": "train", "val": "train", "valid": "train", "validation": "train", "test": "test"}
-"""What folders of a published split are called; validation images are for training."""
+"""What the parts of a published split are called; validation images are for training."""
 ELSEWHERE = {".nii": "NIfTI volumes", ".gz": "NIfTI volumes", ".npz": "an .npz archive"}
 UNPACK = "privmed bench unpack writes as a folder"
 
@@ -96,9 +96,12 @@ class ImageFolder:
 
     @functools.cached_property
     def split(self) -> dict[str, str]:
-        """The part that each image belongs to: as ``split.csv`` says, or as the folders ``train/`` and ``test/``, or drawn 8:2."""
+        """The part that each image belongs to: as ``split.csv`` says, or as the folders ``train/`` and ``test/``, or drawn 8:2.
+
+        What either calls ``val`` is for training; a part of any other name is neither for training nor for testing.
+        """
         if self.has_split:  # a table that names no image is still the one to go by
-            return self._split
+            return {name: PARTS.get(part.strip().lower(), part) for name, part in self._split.items()}
         names = self.names()
         if self._parted:
             return {name: PARTS[name.split("/")[0].lower()] for name in names}

@@ -30,6 +30,16 @@ def test_splits_and_groups_come_from_tables(folder):
     assert all(f.parent.name == "masks" for i in train for f in i.mask.files)
 
 
+def test_what_a_table_calls_val_is_for_training_and_other_parts_are_left_out(folder):
+    """As with folders ``train/``, ``val/`` and ``test/``."""
+    parts = ["train", "val", "Validation", "TEST ", "external", "test"]
+    (folder / "split.csv").write_text("file,split\n" + "".join(f"{i}.png,{part}\n" for i, part in enumerate(parts)))
+    data = ImageFolder(folder)
+    assert [i.image.stem for i in data.items("train")] == ["0", "1", "2"]
+    assert [i.image.stem for i in data.items("test")] == ["3", "5"]
+    assert len(data.items()) == 6
+
+
 def test_classes_are_sub_folders(tmp_path):
     for name in ("benign", "malignant"):
         (tmp_path / name).mkdir()
