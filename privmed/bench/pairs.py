@@ -19,7 +19,9 @@ from privmed.bench.cache import digest
 from privmed.bench.fingerprint import fingerprint
 from privmed.data.folders import ImageFolder
 from privmed.errors import SettingsError
+from privmed.files import make_folder
 from privmed.interfaces import Analyzer
+from privmed.jobs.lock import alone
 from privmed.pipeline import of_images
 from privmed.training.recipe import Recipe, data_root, read_recipe
 from privmed.training.run import train
@@ -120,7 +122,10 @@ class Training:
             if not self._finished(recipe):
                 stage = recipe if previous is None else self._after(recipe, previous)
                 report = lambda n, _, base=before: progress(base + n, total)  # noqa: E731
-                train(stage, self.path(recipe).parent, device=self.device, report=report)
+                make_folder(self.folder)
+                with alone(self.folder):  # another run of the suite may be training it: wait, and take what that made
+                    if not self._finished(recipe):
+                        train(stage, self.path(recipe).parent, device=self.device, report=report)
             before += recipe.schedule.steps
         return registry.create("analyzer", self.pair.analyzer, str(self.path(self.stages[-1])), self.device)
 

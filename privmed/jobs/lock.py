@@ -31,6 +31,21 @@ def alone(folder: Path) -> Iterator[None]:
         os.close(held)
 
 
+@contextmanager
+def owned(folder: Path) -> Iterator[None]:
+    """Have a folder, which is made if it is not there, to oneself.
+
+    Raises:
+        OutputError: when another run has it.
+    """
+    lock = FolderLock(folder, folder)
+    lock.take(make=True)
+    try:
+        yield
+    finally:
+        lock.release()
+
+
 class FolderLock:
     """The lock of one folder, taken with :meth:`take`."""
 

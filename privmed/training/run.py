@@ -14,7 +14,8 @@ import yaml
 
 from privmed.devices import pick_device
 from privmed.errors import InputError, OutputError, SettingsError
-from privmed.files import check_folder, make_folder, sweep, whole_file, writing
+from privmed.files import check_folder, sweep, whole_file, writing
+from privmed.jobs.lock import owned
 from privmed.limits import read_text
 from privmed.settings import unstructure
 from privmed.training.loop import Trainer
@@ -132,20 +133,21 @@ def train(
     task = make_task(plan, pick_device(device))
     task.team = team or task.team
     load_start(task)
-    make_folder(folder)
-    trainer = Trainer(task, folder)
     if not task.team.first:
-        figures = trainer.fit(lambda *_: None)
-        return outcome(plan, folder, trainer, figures)
-    note(folder, plan)
-    done = trainer.loop.done  # 0, unless it goes on from a checkpoint
-    with Progress(folder / "metrics.jsonl", plan.schedule.steps, done, quiet) as progress:
+        trainer = Trainer(task, folder)
+        return outcome(plan, folder, trainer, trainer.fit(lambda *_: None))
+    with owned(folder):
+        sweep(folder)  # what a killed run has left
+        trainer = Trainer(task, folder)
+        note(folder, plan)
+        done = trainer.loop.done  # 0, unless it goes on from a checkpoint
+        with Progress(folder / "metrics.jsonl", plan.schedule.steps, done, quiet) as progress:
 
-        def both(step: int, figures: dict[str, Any]) -> None:
-            progress(step, figures)
-            report(step, figures)
+            def both(step: int, figures: dict[str, Any]) -> None:
+                progress(step, figures)
+                report(step, figures)
 
-        figures = trainer.fit(both)
+            figures = trainer.fit(both)
     return outcome(plan, folder, trainer, figures)
 
 
@@ -163,8 +165,6 @@ def prepare(folder: Path, resume: bool) -> None:
         raise InputError(f"{folder}: nothing to resume, there is no checkpoint.pt in it.")
     if not resume and checkpoint.exists():
         raise OutputError(f"{folder}: holds a training already. Go on with --resume, or choose another folder with -o.")
-    if resume:
-        sweep(folder)
 
 
 def note(folder: Path, recipe: Recipe) -> None:

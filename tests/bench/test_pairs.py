@@ -1,6 +1,8 @@
 """Analyzers that the covert suite trains itself."""
 
 import json
+import shutil
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -121,6 +123,28 @@ def test_an_interrupted_training_goes_on_and_ends_where_it_would_have(plan, tmp_
     )
     again = run(plan(), tmp_path)
     assert steps == [3, 3]  # reported as a step and with its validation; the checkpoint after step 2 counted
+    assert [m.value for m in again.measurements] == [m.value for m in whole.measurements]
+
+
+def test_of_two_runs_in_one_folder_one_trains_and_the_other_waits_for_it(plan, tmp_path, monkeypatch):
+    """Both would write the same files."""
+    whole = run(plan(), tmp_path)
+    trained = next((tmp_path / "out/cache/pairs").iterdir())
+    trained.rename(tmp_path / "other")
+    (tmp_path / "out/runs.jsonl").unlink()
+    waited = []
+
+    @contextmanager
+    def alone(folder):
+        """As long as another run trains in the folder."""
+        waited.append(folder)
+        shutil.copytree(tmp_path / "other", folder, dirs_exist_ok=True)
+        yield
+
+    monkeypatch.setattr(pairs, "alone", alone)
+    monkeypatch.setattr(pairs, "train", None)  # whoever trains fails
+    again = run(plan(), tmp_path)
+    assert waited == [trained]
     assert [m.value for m in again.measurements] == [m.value for m in whole.measurements]
 
 

@@ -9,8 +9,9 @@ import torch
 from PIL import Image
 
 from privmed.cli import run as cli
-from privmed.errors import InputError, SettingsError, TrainingError, WeightsError
+from privmed.errors import InputError, OutputError, SettingsError, TrainingError, WeightsError
 from privmed.files import write_tensors
+from privmed.jobs.lock import owned
 from privmed.training import read_recipe, run
 from privmed.training.loop import Trainer
 from privmed.training.make import make_task
@@ -153,6 +154,20 @@ def test_a_training_that_is_killed_between_validations_loses_no_more_than_two_mi
     assert good == [0, 0, 0, 3, 3, 3, 6]
     whole, parts = (next((tmp_path / name).glob("*.safetensors")).read_bytes() for name in ("whole", "parts"))
     assert whole == parts
+
+
+def test_a_folder_is_for_one_training_at_a_time(recipe, tmp_path):
+    """A second one, begun or resumed meanwhile, would write over what the first keeps."""
+    out, path = tmp_path / "o", recipe(extra=BLOCKS)
+    train(path, out, steps=2)
+    part = out / f".{16 * "0"}.privmed-part"
+    part.touch()  # written by the other
+    with owned(out), pytest.raises(OutputError, match="another run is writing into it"):
+        train(path, out, steps=4, resume=True)
+    assert part.exists()
+    assert json.loads((out / "metrics.jsonl").read_text().splitlines()[-1])["step"] == 2
+    assert train(path, out, steps=4, resume=True)["steps"] == 4
+    assert not part.exists()
 
 
 def test_too_few_covers_and_windows_that_do_not_fit_are_told_before_the_first_step(recipe, data, tmp_path):
