@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -34,6 +35,7 @@ from privmed.cli.common import (
 
 FILES = ("stego.png", "response.png", "recovered.png", "error-map.png", "mask.png")  # of each photograph
 TOGETHER = ("mask.png", "mask.dcm", "capture.dcm", "uncertainty.png", "report.html")
+OURS = re.compile(rf"([0-9]+-)?({'|'.join(map(re.escape, FILES))})|{'|'.join(map(re.escape, TOGETHER))}")
 
 
 def command(
@@ -76,9 +78,9 @@ def command(
     """Hide, analyse, recover: the whole way, with a report."""
     from privmed import __version__
     from privmed.errors import SettingsError
-    from privmed.files import check_folder, whole_folder
+    from privmed.files import check_folder, whole_folder, writing
 
-    given = _given(covers or [], cover, count)
+    given = _given(secret, covers or [], cover, count)
     many = len(given) if cover is None else count
     prefixes = [f"{k + 1}-" for k in range(many)] if many > 1 else [""]
     check_folder(output)
@@ -138,6 +140,11 @@ def command(
             write_segmentation(folder / "mask.dcm", picture, found, in_words(server), __version__)
         if capture and found is not None:
             write_capture(folder / "capture.dcm", picture, found, in_words(server), __version__, frame=frame)
+        made = {path.name for path in folder.iterdir()}
+    for path in output.iterdir() if force else ():
+        if OURS.fullmatch(path.name) and path.name not in made:  # of an earlier scan; nobody must take it for this one
+            with writing(path):
+                path.unlink()
     rows = [row for result in results for row in _rows(result, many)]
     rows += [("all photographs together", together.words)] if together is not None else []
     rows += [("lost", picture.beyond_view)] if picture.beyond_view else []
@@ -162,13 +169,14 @@ def command(
     )
 
 
-def _given(covers: list[Path], folder: Path | None, count: int) -> list[Path]:
-    """The photographs that were named, or all in the folder that was.
+def _given(secret: Path, covers: list[Path], folder: Path | None, count: int) -> list[Path]:
+    """The photographs that were named, or all in the folder that was; one that is there twice counts once.
 
     Raises:
         SettingsError: when there are none, or both.
-        InputError: when the folder holds too few.
+        InputError: when the folder holds too few, or one was named twice or is the scan.
     """
+    from privmed.data.exchange import check_photographs, distinct
     from privmed.errors import InputError, SettingsError
 
     if folder is None:
@@ -176,12 +184,13 @@ def _given(covers: list[Path], folder: Path | None, count: int) -> list[Path]:
             raise SettingsError(
                 "name one photograph or several, or a folder with --cover DIR and how many of it with --covers."
             )
+        check_photographs(secret, covers)
         return covers
     if covers:
         raise SettingsError("--cover DIR chooses photographs itself: name none beside it.")
     from privmed.data.folders import ImageFolder
 
-    found = [item.image for item in ImageFolder(folder).present()]
+    found = distinct((item.image for item in ImageFolder(folder).present()), apart_from=[secret])
     if len(found) < count:
         raise InputError(f"{folder}: holds {len(found)} pictures, too few for --covers {count}.")
     return found

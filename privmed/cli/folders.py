@@ -118,6 +118,8 @@ def on_folder(
 ) -> None:
     """Do a task of ``privmed.covert.files`` with every image of a folder."""
     from privmed.data.exchange import Each, exchange, photographs_for
+    from privmed.data.folders import ImageFolder
+    from privmed.data.release import check_apart
     from privmed.devices import pick_device
 
     job = job_of(
@@ -134,14 +136,16 @@ def on_folder(
         about={"suffix": suffix},
     )
     resume = several.resume or several.retry_failed
-    release, items = exchange(folder, output, about, job=job, resume=resume, suffix=suffix)
+    if covers is not None and covers.is_dir():
+        check_apart(ImageFolder(covers), output)  # or stegos would be photographs the next time
+    release, items, left = exchange(folder, output, about, job=job, resume=resume, suffix=suffix)
     try:
-        photographs = None if covers is None else photographs_for(items, covers, task.seed)
+        photographs = None if covers is None else photographs_for(release, items, covers, task.seed)
         items = job.part(items, [release.name(item) for item in items])
         if several.dry_run:
             return preview(reporter, job, output, *release.preview(items))
         with release, resumable(output), bar(reporter, command) as tick:
-            outcome = release.run(items, Each(task, release.source.path, photographs), tick)
+            outcome = release.run(items, Each(task, release.source.path, photographs, covers), tick)
             release.finish(items, outcome.failed)
     finally:
         release.work.leave()
@@ -151,6 +155,9 @@ def on_folder(
     rows += [("manifest", str(release.manifest))]
     reporter.table(f"{command}: {output}", rows)
     reporter.left_out(outcome.failed)
+    if left:
+        name, why = left[0]
+        reporter.say(f"{len(left)} other files were left out, the first of them {name}: {why}.")
     reporter.finish(
         {
             "output": str(output),
@@ -158,6 +165,7 @@ def on_folder(
             "images": len(release.lines),
             "with_warnings": warned,
             "failed": [{"file": name, "reason": why} for name, why in outcome.failed],
+            "left": [{"file": name, "reason": why} for name, why in left],
         }
     )
     if outcome.failed:

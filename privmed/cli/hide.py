@@ -99,10 +99,12 @@ def command(
     hider = hider or IMAGES
     from privmed.covert.fidelity import fidelity
     from privmed.covert.files import Hiding
+    from privmed.data.exchange import check_photographs
     from privmed.imaging import read, read_secret
     from privmed.refine import steps_of
 
     fidelity(use), steps_of(refine)
+    check_photographs(secret, [cover])
     read_secret(secret, frame=frame, allow_lossy=allow_lossy), read(cover, frame=0)  # refused before weights are loaded
     method = make("hider", hider, weights, device, set_)
     give_key(method, key)

@@ -25,7 +25,7 @@ from privmed.cli.common import (
     settings,
 )
 from privmed.cli.engines import Address, Batch, DryRun, Engine, MaxFailures, Part, RetryFailed, Workers, job_of, preview
-from privmed.cli.studies import CopyRest, Deidentify, Secret, Studies, changed, tell
+from privmed.cli.studies import CopyRest, Deidentify, Secret, Studies, changed, check_kept_apart, tell
 
 
 def command(
@@ -106,6 +106,7 @@ def command(
         if path is not None:
             check_apart(source, path)
     check_split(reporter, source, split)
+    check_kept_apart(source, copy_rest, secret)
     studies = Studies(source, job, copy_rest, deidentify, secret)
     items, classes = source.items(split), classes_of(source)
     if job.shard and judge is not None:

@@ -116,7 +116,7 @@ def command(
         return on_folder("recover", task, image, output, several, reporter, device=device, about=about, suffix=suffix)
     with bar(reporter, "recovering") as tick:
         figures, outcome = task(image, output, seed=seed, overwrite=force, progress=tick)
-    reporter.say(f"{output}: {outcome.words if outcome else 'the hidden scan'}.")
+    reporter.say(f"{output}: {outcome.words if outcome else 'the scan, if this hider hid one with these weights'}.")
     result |= figures
     for words in result["warnings"]:
         reporter.warn(words)

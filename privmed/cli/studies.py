@@ -150,6 +150,21 @@ class Studies:
             self._kept.unlink(missing_ok=True)
 
 
+def check_kept_apart(source: StudyFolder, copy: bool, *secrets: Path | None) -> None:
+    """Refuse secrets that would be published with the set.
+
+    Raises:
+        SettingsError: naming the first.
+    """
+    from privmed.errors import SettingsError
+
+    for path in secrets if copy else ():
+        if path is not None and any(folder.resolve() in path.resolve().parents for folder in source.folders):
+            raise SettingsError(
+                f"{path}: lies in {source.path}, of which --copy-rest publishes every file. Keep it somewhere else."
+            )
+
+
 def changed(release: Release) -> list[dict[str, Any]]:
     """The manifest's lines of what was not just copied."""
     return [line for line in release.lines.values() if "copied" not in line]

@@ -24,7 +24,7 @@ from privmed.cli.common import (
 )
 from privmed.cli.engines import Address, DryRun, Engine, MaxFailures, Part, RetryFailed, Workers, job_of, preview
 from privmed.cli.locks import Identities, PassphraseFile, Recipients, locks_from, openers_from
-from privmed.cli.studies import CopyRest, Deidentify, Secret, Studies, changed, tell
+from privmed.cli.studies import CopyRest, Deidentify, Secret, Studies, changed, check_kept_apart, tell
 
 
 def command(
@@ -126,6 +126,8 @@ def command(
     if job.shard:
         key = key.with_name(f"{key.stem}.{job.shard.word}{key.suffix}")
     check_places(key, output, resume)
+    check_apart(source, key)
+    check_kept_apart(source, copy_rest, passphrase_file, secret_key, *(identity or []))
     check_split(reporter, source, split)
     studies = Studies(source, job, copy_rest, deidentify, secret_key)
     if job.shard and source.has_dicom and seed is None and secret_key is None:

@@ -96,7 +96,7 @@ class Domain:
 
     @classmethod
     def fit(cls, seen: Tensor) -> Domain:
-        """Describe features (N, 10) of training images; at least two."""
+        """Describe features (N, 10) of training images; at least three, as each is held out in turn."""
         held_out = [_of(torch.cat([seen[:i], seen[i + 1 :]])).distance(seen[i]) for i in range(len(seen))]
         return evolve(_of(seen), threshold=float(torch.tensor(held_out).quantile(QUANTILE)))
 

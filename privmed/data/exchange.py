@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable
-from pathlib import Path, PurePosixPath
+from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Any
 
 from attrs import frozen
 
-from privmed.data.folders import ImageFolder, Item
+from privmed.data.drafts import digest
+from privmed.data.folders import ImageFolder, Item, stem_of
 from privmed.data.release import Release
+from privmed.data.studies import MASK, StudyFolder
 from privmed.errors import InputError, PrivmedError
+from privmed.files import same_file
 from privmed.jobs import Job, Task
 from privmed.jobs.batches import batches_of
 from privmed.jobs.contracts import Place
@@ -24,16 +27,20 @@ from privmed.jobs.contracts import Place
 
 def exchange(
     folder: Path, output: Path, about: dict[str, Any], *, job: Job, resume: bool = False, suffix: str = ".png"
-) -> tuple[Release, list[Item]]:
-    """The output folder of a folder, and the images that go into it; masks stay where they are.
+) -> tuple[Release, list[Item], list[tuple[str, str]]]:
+    """The output folder of a folder, the images that go into it, and the names of other files with the reason why they do not.
+
+    DICOM files are told by their content. Masks stay where they are.
 
     Raises:
         InputError: when two images would become the same file.
         OutputError: as :class:`Release`.
     """
-    source = ImageFolder(folder, lenient=True)
+    source = StudyFolder(folder, lenient=True)
     items, names = files_of(source, suffix)
-    return Release(source, output, about, resume=resume, names=names, job=job, beside=True), items
+    left = [(other.image.relative_to(source.path).as_posix(), other.reason) for other in source.rest()]
+    left += [(path.relative_to(source.path).as_posix(), MASK) for path in source.beside()]
+    return Release(source, output, about, resume=resume, names=names, job=job, beside=True), items, sorted(left)
 
 
 def files_of(source: ImageFolder, suffix: str) -> tuple[list[Item], dict[Path, str]]:
@@ -43,17 +50,21 @@ def files_of(source: ImageFolder, suffix: str) -> tuple[list[Item], dict[Path, s
     taken: dict[str, Path] = {}
     for item in items:
         inner = item.image.relative_to(source.path)
-        name = PurePosixPath(inner.as_posix()).with_suffix(suffix).as_posix()
+        name = stem_of(inner.as_posix()) + suffix
         if name in taken:
             raise InputError(f"{item.image}: would become {name}, as {taken[name]} does. Rename one of them.")
         names[item.image], taken[name] = name, item.image
     return items, names
 
 
-def photographs_for(items: list[Item], covers: Path, seed: int) -> dict[Path, Path]:
+def photographs_for(release: Release, items: list[Item], covers: Path, seed: int) -> dict[Path, Path]:
     """A photograph for each scan, none of them twice: two stegos of one photograph show where they differ.
 
+    What an interrupted run has hidden stays in its photograph, which no other scan gets. A photograph that is there several times counts
+    once, and one that is a scan does not count, as its stego would show it.
+
     Args:
+        release: with the lines of an interrupted run.
         items: the scans.
         covers: folder of photographs, at least as many.
         seed: which photograph goes with which scan.
@@ -65,18 +76,74 @@ def photographs_for(items: list[Item], covers: Path, seed: int) -> dict[Path, Pa
         raise InputError(
             f"{covers}: expected a folder of photographs, as there are {len(items)} scans and none may go with two of them."
         )
-    pictures = [item.image for item in ImageFolder(covers, lenient=True).present()]
-    if len(pictures) < len(items):
+    scans = [item.image for item in items]
+    pictures = distinct((item.image for item in ImageFolder(covers, lenient=True).present()), apart_from=scans)
+    names = {path.relative_to(covers).as_posix(): path for path in pictures}
+    earlier = {line.get("source"): line["cover"] for line in release.lines.values() if "cover" in line}
+    kept = {
+        path: names[cover]
+        for path in scans
+        if (cover := earlier.get(path.relative_to(release.source.path).as_posix())) in names
+    }
+    left = [item for item in items if item.image not in kept and not release.is_done(item)]
+
+    def drawn(name: str) -> bytes:
+        return hashlib.sha256(f"{seed}:".encode() + name.encode("utf-8", "replace")).digest()
+
+    order, taken = sorted(names, key=drawn), set(earlier.values())
+    first = {scan: name for scan, name in zip(scans, order) if name not in taken}  # as a run from nothing: shards agree
+    found = {item.image: first[item.image] for item in left if item.image in first}
+    free = [name for name in order if name not in taken]
+    if len(free) < len(left):
+        used = f", of which {len(pictures) - len(free)} are used" if len(free) < len(pictures) else ""
         raise InputError(
-            f"{covers}: holds {len(pictures)} photographs, expected at least {len(items)}, as none may go with two scans."
+            f"{covers}: holds {len(pictures)} photographs{used}, expected at least {len(left)}{' more' if used else ''}, as none may "
+            "go with two scans (the same picture counts once, and a scan does not count)."
         )
+    chosen = set(found.values())
+    spare = [name for name in free if name not in chosen]
+    found |= dict(zip([item.image for item in left if item.image not in found], spare))
+    return kept | {scan: names[name] for scan, name in found.items()}
 
-    def drawn(path: Path) -> bytes:
-        return hashlib.sha256(
-            f"{seed}:".encode() + path.relative_to(covers).as_posix().encode("utf-8", "replace")
-        ).digest()
 
-    return dict(zip((item.image for item in items), sorted(pictures, key=drawn)))
+def check_photographs(secret: Path, covers: list[Path]) -> None:
+    """Refuse a scan as its own photograph, and a photograph that was named twice.
+
+    Raises:
+        InputError: naming it.
+    """
+    for n, cover in enumerate(covers):
+        if is_same(cover, secret):
+            raise InputError(f"{cover}: is the scan itself, which everybody would see in it. Name a photograph.")
+        if any(is_same(cover, other) for other in covers[:n]):
+            raise InputError(
+                f"{cover}: was named before, or is the same picture. Two answers from one photograph tell no more than one."
+            )
+
+
+def distinct(pictures: Iterable[Path], *, apart_from: Iterable[Path]) -> list[Path]:
+    """Files whose content is neither that of an earlier one nor of a file of ``apart_from``; content is looked at where sizes are equal."""
+    seen: dict[int, list[Path]] = {}
+    for path in apart_from:
+        if path.is_file():
+            seen.setdefault(path.stat().st_size, []).append(path)
+    found = []
+    for path in pictures:
+        alike = seen.setdefault(path.stat().st_size if path.is_file() else -1, [])
+        if not any(is_same(path, other) for other in alike):
+            found.append(path)
+            alike.append(path)
+    return found
+
+
+def is_same(a: Path, b: Path) -> bool:
+    """Whether two files are one, or hold the same."""
+    if same_file(a, b):
+        return True
+    try:
+        return a.stat().st_size == b.stat().st_size and digest(a) == digest(b)
+    except (OSError, PrivmedError):  # whoever opens it says what is wrong
+        return False
 
 
 @frozen
@@ -87,11 +154,13 @@ class Each:
         task: its units are ``(name, image, output)``, or with photographs ``(name, image, photograph, output)``.
         folder: the input.
         photographs: of each image, if it needs one.
+        covers: the folder that they lie in.
     """
 
     task: Task
     folder: Path
     photographs: dict[Path, Path] | None = None
+    covers: Path | None = None
 
     def open(self, place: Place) -> Callable[[tuple[Item, Path]], dict[str, Any]]:
         """The work."""
@@ -120,7 +189,10 @@ class Each:
         if self.photographs is None:
             return (name, item.image, draft), {"source": name}
         cover = self.photographs[item.image]
-        return (name, item.image, cover, draft), {"source": name, "cover": cover.name}
+        return (name, item.image, cover, draft), {
+            "source": name,
+            "cover": cover.relative_to(self.covers or cover.parent).as_posix(),
+        }
 
 
 def plain(figures: dict[str, Any]) -> dict[str, Any]:

@@ -142,12 +142,16 @@ class ImageFolder:
         taken = {name for masks in self._beside.values() for name in masks}
         return [name for name in self._pictures(self.root) if name not in taken]
 
+    def beside(self) -> list[Path]:
+        """The masks that lie beside images."""
+        return [self.root / name for names in self._beside.values() for name in names]
+
     def strays(self) -> list[Path]:
         """Masks that belong to no image."""
         if self.masks is not None:
             there = [self.masks / name for name in self._pictures(self.masks)]
         else:
-            there = [self.root / name for masks in self._beside.values() for name in masks]
+            there = self.beside()
         used = {path for item in self.present() if item.mask for path in item.mask.files} if there else set()
         return sorted(path for path in there if path not in used)
 
@@ -224,13 +228,22 @@ class ImageFolder:
 
     def _pictures(self, root: Path) -> list[str]:
         """The names of what may be a picture in a folder, told by their endings."""
-        return sorted(p.relative_to(root).as_posix() for p in root.rglob("*") if p.suffix.lower() in PICTURES)
+        return sorted(
+            name
+            for p in root.rglob("*")
+            if p.suffix.lower() in PICTURES and not is_hidden(name := p.relative_to(root).as_posix())
+        )
 
     def _instead(self) -> str:
         """What there is, of what this cannot read."""
         found = (ELSEWHERE[p.suffix] for p in sorted(self.path.rglob("*")) if p.suffix in ELSEWHERE)
         what = next(found, "")
         return f", but {what}, which {UNPACK}" if what else ""
+
+
+def is_hidden(name: str) -> bool:
+    """Whether a file is one that systems and tools put beside those of people, or lies in such a folder (``._a.png``, ``.thumbnails/``)."""
+    return any(part.startswith(".") or part == "__MACOSX" for part in name.split("/"))
 
 
 def is_dicom(path: Path) -> bool:

@@ -123,8 +123,7 @@ def join(out: Path, data: Path | None = None) -> Joined:
         raise InputError(f"{out}: has no shards; they are made with --shard.")
     check_same(out, headers)
     first, header = next(iter(headers.items()))
-    kind = ImageFolder if header.get("suffix") else StudyFolder  # as the command itself looks at its input
-    source = kind(data or header["dataset"], lenient=True)
+    source = StudyFolder(data or header["dataset"], lenient=True)
     every = source.marked() if header["job"] == "unlock" else source.items(header.get("split"))  # type: ignore[attr-defined]
     items, names = every[: header.get("limit")], {}
     if header["about"].get("copy_rest"):
@@ -159,6 +158,11 @@ def _collect(joined: Joined, headers: dict[Shard, dict[str, Any]], found: dict[S
         states = read_log(found[shard] / NAME)[1].values()
         failed |= {line["id"]: line.get("reason", "") for line in states if line["state"] == "failed"}
         left |= {line["id"] for line in states if line["state"] == "left"}
+    covers = Counter(line["cover"] for line in joined.lines.values() if "cover" in line)
+    if twice := [cover for cover, count in covers.items() if count > 1]:
+        raise InputError(
+            f"{joined.out}: {twice[0]} was taken for two scans, as the shards found other photographs. Make them again in another folder."
+        )
     names = [joined.names.get(item.image) or name_in(joined.source, item) for item in joined.items]
     joined.doubled = [name for name in names if written[name] > 1]
     joined.failed = [(name, failed[name]) for name in names if name in failed and name not in joined.lines]

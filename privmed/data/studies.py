@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from attrs import Factory, define, field, frozen
 
 from privmed.data.drafts import digest
-from privmed.data.folders import MAYBE, PICTURES, ImageFolder, Item, is_dicom, may_be_dicom
+from privmed.data.folders import MAYBE, PICTURES, ImageFolder, Item, is_dicom, is_hidden, may_be_dicom
 from privmed.data.release import MANIFEST, Release, Tick
 from privmed.data.tables import TABLES
 from privmed.errors import InputError, PrivmedError
@@ -27,6 +27,9 @@ MASK = "is a mask"  # what stands for it in manifests
 NO_PICTURE = "is no picture"
 INDEX = "is a DICOMDIR, an index that would be wrong for the copy; make a new one"
 ELSEWHERE = "is a link that leads out of the data set"
+HIDDEN = "is hidden, or lies in a hidden folder"
+KEY = "is a key"
+NEVER = (INDEX, ELSEWHERE, HIDDEN, KEY)  # is copied
 
 
 class Other(NamedTuple):
@@ -51,7 +54,8 @@ class StudyFolder(ImageFolder):
         return {**self.__dict__, "_reasons": {}}  # workers open what they are given
 
     def _pictures(self, root: Path) -> list[str]:
-        return sorted(p.relative_to(root).as_posix() for p in root.rglob("*") if not self._dropped(p))
+        names = ((p, p.relative_to(root).as_posix()) for p in root.rglob("*"))
+        return sorted(name for p, name in names if not is_hidden(name) and not self._dropped(p))
 
     def _dropped(self, path: Path) -> str:
         """Why a path is no image; empty if it is one, or may be."""
@@ -70,14 +74,14 @@ class StudyFolder(ImageFolder):
     def rest(self) -> list[Other]:
         """All files that are neither images nor masks nor tables, with the reason, in a fixed order."""
         taken = {self.path / name for name in (MANIFEST, *TABLES)}
-        taken |= {self.root / name for names in self._beside.values() for name in names}
+        taken |= set(self.beside())
         masks = () if self.masks is None else (self.masks,)
         found = {}
         for folder in (self.path, self.root):
             for path in folder.rglob("*"):
                 if path in taken or path.is_dir() or any(m in path.parents for m in masks):
                     continue
-                reason = self._dropped(path)
+                reason = HIDDEN if is_hidden(path.relative_to(folder).as_posix()) else self._dropped(path)
                 if not reason and self.root not in path.parents:
                     reason = f"lies outside of {self.root.name}/"
                 if reason:
@@ -125,7 +129,9 @@ def no_image(path: Path) -> str:
     if not path.is_file():
         return NO_PICTURE
     if not is_dicom(path):
-        return "" if path.suffix.lower() in PICTURES else NO_PICTURE  # whoever opens it says what is wrong
+        if path.suffix.lower() in PICTURES:
+            return ""  # whoever opens it says what is wrong
+        return KEY if is_key(path) else NO_PICTURE
     try:
         from pydicom.filereader import read_file_meta_info
         from pydicom.uid import DeflatedExplicitVRLittleEndian
@@ -144,6 +150,18 @@ def no_image(path: Path) -> str:
     if syntax == DeflatedExplicitVRLittleEndian or _has_pixels(path):  # a deflated one is not unpacked here
         return ""
     return "is a DICOM file without pixels, of a kind that is not in the standard"
+
+
+def is_key(path: Path) -> bool:
+    """Whether a file begins as keys do, ours (also unfinished ones) and private ones in PEM."""
+    from privmed import keyfile, shared_key
+
+    try:
+        with path.open("rb") as file:
+            start = file.read(64)
+    except OSError:
+        return False
+    return start.startswith((keyfile.MAGIC, shared_key.HEAD)) or b"PRIVATE KEY-----" in start
 
 
 def _has_pixels(path: Path) -> bool:
@@ -166,7 +184,7 @@ def _has_pixels(path: Path) -> bool:
 
 def can_be_copied(other: Other, deidentify: bool) -> bool:
     """Whether a file that is no image can go into a release as it is, or with another identity."""
-    return other.reason not in (INDEX, ELSEWHERE) and (not deidentify or is_dicom(other.image))
+    return other.reason not in NEVER and (not deidentify or is_dicom(other.image))
 
 
 @frozen
@@ -272,7 +290,7 @@ def _without_masks(
 
 def _why(other: Other, copy: bool) -> str:
     """Why a file is not copied, where others were."""
-    if copy and other.reason not in (INDEX, ELSEWHERE):
+    if copy and other.reason not in NEVER:
         return f"{other.reason}, and what is no DICOM file cannot be de-identified"
     return other.reason
 

@@ -46,7 +46,7 @@ def read_table(path: Path, column: str) -> dict[str, str]:
 
 
 class Table:
-    """A table of a data set, with a line an image: read before any work, and copied without the lines of what was left out.
+    """A table of a data set, with a row an image: read before any work, and copied without the rows of what was left out.
 
     The name of the image is in the column ``file``, or in the first one if there is none of that name. Columns are parted by commas,
     semicolons or tabs; what is kept stays byte for byte, in whatever encoding.
@@ -66,9 +66,9 @@ class Table:
             text = read_bytes(path, "table_bytes").decode("utf-8", "surrogateescape")
         except OSError as error:
             raise InputError(f"{path}: cannot be read ({error.strerror}).") from error
-        self.lines = text.splitlines(keepends=True)
-        head = self.lines[0].lstrip("\ufeff") if self.lines else ""
+        head = next(iter(io.StringIO(text, newline="")), "").lstrip("\ufeff")
         self.delimiter = max(",;\t", key=head.count)
+        self.lines = self._rows(text)
         names = self._cells(head)
         self.column = names.index("file") if "file" in names else 0
         self.bare = self._bare(text.lstrip("\ufeff")) if bare else None
@@ -77,8 +77,20 @@ class Table:
                 if name := self._name(line):
                     local_name(name, path)
 
+    def _rows(self, text: str) -> list[str]:
+        """The rows as they are, each with its end; a cell in quotes may hold line breaks."""
+        lines = list(io.StringIO(text, newline=""))
+        reader, rows, begun = csv.reader(lines, delimiter=self.delimiter), [], 0
+        try:
+            for _ in reader:
+                rows.append("".join(lines[begun : reader.line_num]))
+                begun = reader.line_num
+        except csv.Error as error:
+            raise InputError(f"{self.path}: cannot be read ({error}).") from error
+        return rows
+
     def copy(self, target: Path, absent: set[str], work: Path) -> None:
-        """Write it without the lines that name one of ``absent``; ``work`` is for the temporary file."""
+        """Write it without the rows that name one of ``absent``; ``work`` is for the temporary file."""
         if self.bare is not None:
             rows = [row for n, row in enumerate(self.bare) if n == 0 or str(PurePosixPath(row[0])) not in absent]
             kept = [f"{self.delimiter.join(map(self._quoted, row))}\n" for row in rows]
@@ -115,6 +127,6 @@ class Table:
 
     def _cells(self, line: str) -> list[str]:
         try:
-            return next(csv.reader([line], delimiter=self.delimiter), [])
+            return next(csv.reader(io.StringIO(line, newline=""), delimiter=self.delimiter), [])
         except csv.Error as error:
             raise InputError(f"{self.path}: cannot be read ({error}).") from error

@@ -21,6 +21,7 @@ from privmed.imaging.picture import Picture
 from privmed.limits import check_area, limits, raise_it
 
 INFLATED = 8  # bytes a pixel that a deflated file may unpack to
+LOSSY_JPEG = ("1.2.840.10008.1.2.4.50", "1.2.840.10008.1.2.4.51")  # transfer syntaxes
 
 
 def read_dicom(path: Path, data: bytes, frame: int | None) -> Picture:
@@ -95,6 +96,8 @@ def _picture(path: Path, data: bytes, dataset: Any, frame: int | None) -> Pictur
             lossy
             or "holds bits above those of its pixels (an old kind of overlay), which would be lost. Remove them first."
         )
+    if _is_rounded(dataset):
+        lossy = lossy or "is stored in YBR, and changing it would change all pixels a little. Convert it to RGB first."
     chain = grey_chain(dataset, pixels) if pixels.ndim == 2 else unit_chain(pixels.dtype, bits)
     if (
         pixels.ndim == 2
@@ -104,6 +107,12 @@ def _picture(path: Path, data: bytes, dataset: Any, frame: int | None) -> Pictur
     ):
         extra["shown"] = ends(dataset, pixels)
     return Picture(pixels, chain, "dicom", bits, write_dicom, path, extra, lossy)
+
+
+def _is_rounded(dataset: Any) -> bool:
+    """Whether RGB was computed from stored YBR values that were not lost before: of a lossy JPEG, RGB is what it stands for."""
+    colour = str(dataset.PhotometricInterpretation)
+    return colour in ("YBR_FULL", "YBR_FULL_422") and dataset.file_meta.TransferSyntaxUID not in LOSSY_JPEG
 
 
 def _holds_more(dataset: Any) -> bool:

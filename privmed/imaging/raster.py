@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import struct
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +65,8 @@ def read_png(path: Path, data: bytes, frame: int | None = None) -> Picture:
     if b"IEND" not in data:
         raise InputError(f"{path}: the PNG is cut off (its end is missing).")
     check_still(path, _animation(data), frame, "is an animation")
+    if _turned(data):
+        raise InputError(f"{path}: is stored turned or mirrored (eXIf, Orientation). Turn its pixels upright first.")
     try:
         if colour == 3 or depth < 8:
             return _small_png(path, data)
@@ -75,17 +77,36 @@ def read_png(path: Path, data: bytes, frame: int | None = None) -> Picture:
     return Picture(pixels, unit_chain(pixels.dtype), "png", depth, write_png, path, extra)
 
 
-def _animation(data: bytes) -> int:
-    """How many frames an animated PNG says it has; 1 for an ordinary one."""
+def _chunks(data: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Names and contents of the chunks of a PNG, as far as it goes."""
     at = 8
     while at + 12 <= len(data):
         length, name = struct.unpack(">I4s", data[at : at + 8])
-        if name == b"acTL":
-            return int.from_bytes(data[at + 8 : at + 12], "big")
-        if name == b"IDAT":  # the standard puts acTL before it
-            return 1
+        yield name, data[at + 8 : at + 8 + length]
         at += 12 + length
+
+
+def _animation(data: bytes) -> int:
+    """How many frames an animated PNG says it has; 1 for an ordinary one."""
+    for name, content in _chunks(data):
+        if name == b"acTL":
+            return int.from_bytes(content[:4], "big")
+        if name == b"IDAT":  # the standard puts acTL before it
+            break
     return 1
+
+
+def _turned(data: bytes) -> bool:
+    """Whether a PNG asks to be shown turned or mirrored; one whose EXIF data cannot be read does not."""
+    from PIL import ExifTags, Image
+
+    for name, content in _chunks(data):
+        if name == b"eXIf":
+            found = Image.Exif()
+            with suppress(Exception):  # of a stranger, and in any state
+                found.load(content)
+                return found.get(ExifTags.Base.Orientation, 1) not in (0, 1)
+    return False
 
 
 def _small_png(path: Path, data: bytes) -> Picture:
@@ -94,11 +115,14 @@ def _small_png(path: Path, data: bytes) -> Picture:
         if "transparency" in file.info:
             raise LossError(f"{path}: has transparent pixels, which would be lost. Flatten it first.")
         palette = file.getpalette() if file.mode == "P" else None
-        grey = file if palette else file.convert("L")
-        pixels = np.array(grey)
+        pixels = np.array(file.convert("L") if palette is None else file)
     if palette is None:
         return Picture(pixels, unit_chain(pixels.dtype), "png", 8, write_png, path)
     colours = np.array(palette, dtype=np.float64).reshape(-1, 3) / 255
+    if int(pixels.max()) >= len(colours):
+        raise InputError(
+            f"{path}: the PNG is damaged (its palette has {len(colours)} colours, too few for its pixels)."
+        )
     return Picture(pixels, Chain((Palette(colours),), 0, 255), "png", 8, write_png, path, {"palette": palette})
 
 
@@ -148,7 +172,7 @@ def read_jpeg(path: Path, data: bytes, frame: int | None = None) -> Picture:
     from PIL import ImageOps
 
     try:
-        with opened(path, io.BytesIO(data), ("JPEG", "MPO")) as file:
+        with opened(path, io.BytesIO(data), ("JPEG",)) as file:  # which opens MPO, too
             check_still(path, getattr(file, "n_frames", 1), frame, "is a JPEG")
             if file.mode not in ("L", "RGB"):
                 raise InputError(f"{path}: is a {file.mode} JPEG. Convert it to RGB first.")

@@ -16,13 +16,20 @@ from privmed.imaging.raster import encode_png, read_png
 from privmed.imaging.read import kind_of, sniff
 from privmed.limits import read_bytes
 
+ROUNDING = 0.5 / 255  # what a value may lie outside of [0, 1] and still be rounded to an end of it
+
 
 def to_bytes(image: Tensor) -> np.ndarray:
     """Round (1, C, H, W) in [0, 1] to 8 bits, (H, W) or (H, W, 3) uint8."""
     if image.ndim != 4 or image.shape[0] != 1 or image.shape[1] not in (1, 3):
         raise InputError(f"expected one image (1, 1 or 3, H, W), got shape {tuple(image.shape)}.")
+    if not image.is_floating_point():
+        raise InputError(f"expected an image in [0, 1], got {image.dtype}. Divide 8-bit values by 255.")
     if not torch.isfinite(image).all():
         raise InputError("the image holds NaN or infinite values, which cannot be written.")
+    low, high = image.aminmax()
+    if low < -ROUNDING or high > 1 + ROUNDING:
+        raise InputError(f"expected an image in [0, 1], got values from {float(low):.3g} to {float(high):.3g}.")
     pixels = (image[0].detach().float().cpu().clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()
     return pixels[..., 0] if pixels.shape[2] == 1 else pixels
 

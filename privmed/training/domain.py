@@ -41,12 +41,12 @@ def describe(analyzer: Analyzer, hider: Hider, pairs: Iterable[tuple[Tensor, Ten
 
 @torch.no_grad()
 def domain_of(task: Task) -> dict[str, Any] | None:
-    """The entry ``domain`` of the card that a training writes; None for tasks that train no analyzer, or on a single image."""
+    """The entry ``domain`` of the card that a training writes; None for tasks that train no analyzer, or on too few images."""
     if not isinstance(task, Bare):
         return None
     items = (item for turn in zip_longest(*task.training) for item in turn if item)  # of every set
     scans = [task.place([task.full(item.image)]) for item in islice(items, LIMIT)]
-    if len(scans) < 2:
+    if len(scans) < 3:
         return None
     if isinstance(task, Covert):
         return describe(task.method, task.hider, ((scan, task.held_cover(n)) for n, scan in enumerate(scans)))

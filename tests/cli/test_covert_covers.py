@@ -58,6 +58,20 @@ def test_the_best_of_a_folder_are_taken(files, photographs, capsys):
     assert covert(files, "--cover", photographs, "--covers", 2, "--force", "--json") == 0
     told = json.loads(capsys.readouterr().out)
     assert [p["cover"].rpartition("/")[2] for p in told["photographs"]] == ["b-soft.png", "c-bright.png"]
+    made = {p.name for p in (files / "out").iterdir()}
+    assert not made & {"stego.png", "response.png", "recovered.png"}  # of the run before, as it was forced
+    (files / "out/notes.txt").touch()
+    assert covert(files, photographs / "b-soft.png", "--force") == 0
+    made = {p.name for p in (files / "out").iterdir()}
+    assert made == {
+        "stego.png",
+        "response.png",
+        "recovered.png",
+        "error-map.png",
+        "mask.png",
+        "report.html",
+        "notes.txt",
+    }
 
 
 def test_what_makes_no_sense_is_told(files, photographs, capsys):
@@ -74,3 +88,16 @@ def test_what_makes_no_sense_is_told(files, photographs, capsys):
         assert covert(files, *arguments) == code
         assert words in capsys.readouterr().err
         assert not (files / "out").exists()
+
+
+def test_a_photograph_named_twice_and_the_scan_itself_are_refused(files, photographs, capsys):
+    """Two answers from one photograph would seem to agree; a scan in itself is sent in the open."""
+    soft, again = photographs / "b-soft.png", photographs / "again.png"
+    again.write_bytes(soft.read_bytes())
+    assert covert(files, soft, again) == 3
+    assert "was named before, or is the same picture" in capsys.readouterr().err
+    assert covert(files, files / "scan.png") == 3
+    assert "is the scan itself" in capsys.readouterr().err
+    assert covert(files, "--cover", photographs, "--covers", 4) == 3
+    assert "holds 3 pictures, too few" in capsys.readouterr().err
+    assert not (files / "out").exists()

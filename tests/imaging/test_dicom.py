@@ -214,6 +214,20 @@ def test_every_bundled_file_is_read_as_pydicom_does_or_answered_in_a_sentence():
     assert seen > 20
 
 
+@pytest.mark.parametrize("colour", ["YBR_FULL", "RGB"])
+def test_stored_ybr_is_not_changed_as_its_rgb_is_rounded(tmp_path, colour):
+    """What is written back would differ from what was stored in all pixels."""
+    values = RNG.integers(0, 256, (40, 36, 3)).astype(np.uint8)
+    tags = {"SamplesPerPixel": 3, "PhotometricInterpretation": colour, "PlanarConfiguration": 0}
+    picture = read(made(tmp_path / "x.dcm", values, **tags))
+    changed = picture.tensor() * 0.5 + 0.2
+    if colour == "RGB":
+        picture.with_view(changed).save(tmp_path / "y.dcm")
+    else:
+        with pytest.raises(LossError, match="is stored in YBR"):
+            picture.with_view(changed).save(tmp_path / "y.dcm")
+
+
 def test_big_endian_files_are_not_changed(tmp_path):
     picture = read(bundled("MR_small_bigendian.dcm"))
     with pytest.raises(LossError, match="big-endian"):

@@ -1,11 +1,14 @@
 """PNG, JPEG and TIFF: nothing lost, nothing silent."""
 
+import struct
+import zlib
+
 import imagecodecs
 import numpy as np
 import pytest
 import tifffile
 import torch
-from PIL import Image
+from PIL import ExifTags, Image
 
 from privmed.errors import InputError, LossError, OutputError
 from privmed.imaging import read
@@ -208,3 +211,55 @@ def test_bytes_behind_the_end_of_a_png_do_not_make_it_cut_off(tmp_path):
     Image.fromarray(np.zeros((40, 40), np.uint8)).save(path)
     path.write_bytes(path.read_bytes() + b"twenty bytes more...")
     assert read(path).size == (40, 40)
+
+
+def png_of(kind, pixels, *chunks):
+    """A PNG of 8 bits with these chunks before its pixels."""
+
+    def chunk(name, content):
+        return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+
+    rows = b"".join(b"\0" + row.tobytes() for row in pixels)
+    header = struct.pack(">IIBBBBB", pixels.shape[1], pixels.shape[0], 8, kind, 0, 0, 0)
+    parts = [(b"IHDR", header), *chunks, (b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(chunk(*part) for part in parts)
+
+
+@pytest.mark.parametrize("colours", [0, 2, 3])
+def test_a_palette_that_lacks_colours_of_the_pixels_is_damage(tmp_path, colours):
+    palette = [(b"PLTE", bytes(range(0, 60 * colours, 20)))] if colours else []
+    path = tmp_path / "x.png"
+    path.write_bytes(png_of(3, np.arange(6, dtype=np.uint8).reshape(2, 3) % 3, *palette))
+    if colours == 3:
+        assert read(path).tensor().shape == (1, 3, 2, 3)
+    else:
+        with pytest.raises(InputError, match=r"x\.png: the PNG is damaged .*palette"):
+            read(path)
+
+
+@pytest.mark.parametrize("data", [b"\xff\xd8\xff", b"\xff\xd8\xff\xd9", b"\xff\xd8\xff" + bytes(500)])
+def test_what_only_begins_as_a_jpeg_is_damage(tmp_path, data):
+    (tmp_path / "x.jpg").write_bytes(data)
+    with pytest.raises(InputError, match=r"x\.jpg: the JPEG is cut off or damaged"):
+        read(tmp_path / "x.jpg")
+
+
+def test_a_jpeg_of_several_pictures_is_still_found(tmp_path):
+    frames = [Image.fromarray(pixels((32, 40, 3), np.uint8)) for _ in range(2)]
+    frames[0].save(tmp_path / "x.jpg", format="MPO", save_all=True, append_images=frames[1:])
+    with pytest.raises(LossError, match="2 pictures"):
+        read(tmp_path / "x.jpg")
+    assert read(tmp_path / "x.jpg", frame=0).size == (32, 40)
+
+
+@pytest.mark.parametrize(("orientation", "refused"), [(1, False), (3, True), (6, True)])
+def test_a_png_that_asks_to_be_turned_is_refused_as_a_tiff_is(tmp_path, orientation, refused):
+    """Viewers turn it, networks do not, and marks and masks would lie elsewhere."""
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    Image.fromarray(pixels((32, 40, 3), np.uint8)).save(tmp_path / "x.png", exif=exif)
+    if refused:
+        with pytest.raises(InputError, match="turned or mirrored"):
+            read(tmp_path / "x.png")
+    else:
+        assert read(tmp_path / "x.png").size == (32, 40)

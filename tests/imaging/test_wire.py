@@ -70,6 +70,19 @@ def test_nan_and_batches_are_refused(tmp_path, image):
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize("write", [write_view, write_wire])
+def test_images_that_are_not_in_0_to_1_are_refused(tmp_path, image, write):
+    """A picture of 0 to 255 would come out white."""
+    with pytest.raises(InputError, match=r"in \[0, 1\], got torch\.uint8"):
+        write(tmp_path / "x.png", (image * 255).byte())
+    with pytest.raises(InputError, match=r"in \[0, 1\], got values from"):
+        write(tmp_path / "x.png", image * 255)
+    with pytest.raises(InputError, match=r"got values from -0\.5"):
+        write(tmp_path / "x.png", image - image.amin() - 0.5)
+    assert not list(tmp_path.iterdir())
+    write(tmp_path / "x.png", image * (1 + 1e-6))  # rounding of float32
+
+
 def test_existing_output_is_kept(tmp_path, image):
     (tmp_path / "x.png").write_text("precious")
     with pytest.raises(OutputError, match="exists already"):

@@ -112,6 +112,87 @@ def test_a_photograph_is_never_used_twice(scans, capsys):
     assert not (scans / "out").exists()
 
 
+def test_a_photograph_stays_used_when_a_run_goes_on(scans):
+    """Whatever has become of the folders meanwhile: two stegos of one photograph would show where they differ."""
+    assert hide(scans, "whole") == 0
+    covers = {line["source"]: line["cover"] for line in lines(scans / "whole.jsonl")}
+    broken = scans / "photos" / covers["0.png"]
+    picture = broken.read_bytes()
+    broken.write_bytes(b"no picture")
+    assert hide(scans, "out") == 1
+    broken.unlink()
+    Image.open(scans / "scans/0.png").rotate(90).save(scans / "scans/00.png")
+    Image.open(scans / "photos/0.png" if covers["0.png"] != "0.png" else scans / "photos/1.png").rotate(180).save(
+        scans / "photos/more.png"
+    )
+    assert hide(scans, "out", "--resume") == 0
+    found = {line["source"]: line["cover"] for line in lines(scans / "out.jsonl")}
+    assert len(set(found.values())) == 4
+    assert {name: found[name] for name in ("1.tif", "b/0.png")} == {n: covers[n] for n in ("1.tif", "b/0.png")}
+    broken.write_bytes(picture)
+    assert hide(scans, "again") == 0
+
+
+def test_shards_that_took_one_photograph_for_two_scans_are_not_merged(scans, capsys):
+    """As they may where somebody took photographs away between them."""
+    assert [hide(scans, "out", "--shard", f"{n}/2") for n in (1, 2)] == [0, 0]
+    first, second = (next(scans.glob(f".*{n}-of-2.privmed-work")) / "manifest.jsonl" for n in (1, 2))
+    of_second = lines(second)
+    of_second[0]["cover"] = lines(first)[0]["cover"]
+    second.write_text("".join(json.dumps(line) + "\n" for line in of_second))
+    assert run(["jobs", "merge", str(scans / "out"), "-q"]) == 3
+    assert "was taken for two scans" in capsys.readouterr().err
+
+
+def test_one_picture_under_several_names_is_one_photograph(scans, capsys):
+    photos = scans / "photos"
+    for n in (2, 3):
+        (photos / f"{n}.png").write_bytes((photos / "0.png").read_bytes())
+    (photos / "4.png").symlink_to(photos / "1.png")
+    (photos / "5.png").write_bytes((scans / "scans/0.png").read_bytes())  # a scan, which its stego would show
+    assert hide(scans, "out") == 3
+    assert "holds 2 photographs, expected at least 3" in capsys.readouterr().err
+    scan, photo = scans / "scans/0.png", photos / "5.png"
+    assert run(["hide", str(scan), str(photo), "-o", str(scans / "s.png"), *QUICK]) == 3
+    assert "is the scan itself" in capsys.readouterr().err
+
+
+def test_stegos_are_not_written_among_the_photographs(scans, capsys):
+    """The next run would take them for photographs."""
+    assert hide(scans, "photos/sent") == 2
+    assert "must stay untouched" in capsys.readouterr().err
+
+
+def test_what_is_not_hidden_is_told(scans, capsys):
+    (scans / "scans/b/0_mask.png").write_bytes((scans / "scans/0.png").read_bytes())
+    (scans / "scans/.thumbnails").mkdir()
+    (scans / "scans/.thumbnails/t.png").write_bytes((scans / "scans/0.png").read_bytes())
+    (scans / "scans/c.webp").write_bytes(b"RIFF")
+    (scans / "photos/._0.png").write_bytes(b"of another system")
+    assert hide(scans, "out", "--json") == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["images"] == 3
+    assert [left["file"] for left in told["left"]] == [".thumbnails/t.png", "b/0_mask.png", "c.webp"]
+    assert [left["reason"] for left in told["left"]] == [
+        "is hidden, or lies in a hidden folder",
+        "is a mask",
+        "is no picture",
+    ]
+
+
+def test_dicom_is_found_by_its_content(scans):
+    pydicom = pytest.importorskip("pydicom", reason="needs privmed[dicom]")
+    data = Path(pydicom.data.get_testdata_file("CT_small.dcm", download=False)).read_bytes()
+    (scans / "tree").mkdir()
+    for name in ("IM0001", "1.2.840.1", "1.2.840.2"):
+        (scans / "tree" / name).write_bytes(data)
+    assert (
+        run(["hide", str(scans / "tree"), str(scans / "photos"), "-o", str(scans / "out"), "--allow-lossy", *QUICK])
+        == 0
+    )
+    assert set(tree(scans / "out")) == {"IM0001.png", "1.2.840.1.png", "1.2.840.2.png"}
+
+
 def test_two_scans_that_would_become_one_file_are_refused(scans, capsys):
     (scans / "scans/0.tif").write_bytes((scans / "scans/1.tif").read_bytes())
     assert hide(scans, "out") == 3
