@@ -67,6 +67,20 @@ def refine(
     """
     if not how.steps:
         return stego
+    with torch.inference_mode(False):  # in which nothing has a gradient; what was made in it has to be copied out
+        images = (x.clone() if x.is_inference() else x for x in (stego, secret, cover))
+        return _refine(recover, *images, how, progress, fixed)
+
+
+def _refine(
+    recover: Callable[[Tensor], Tensor],
+    stego: Tensor,
+    secret: Tensor,
+    cover: Tensor,
+    how: Refinement,
+    progress: Callable[[int, int], None] | None,
+    fixed: Tensor | None,
+) -> Tensor:
     start = stego.detach()
     low, high = ((start + side * how.bound * GREY).clamp(0, 1) for side in (-1, 1))
     if fixed is not None:

@@ -131,3 +131,11 @@ def test_recovery_is_asked_of_what_the_file_will_hold():
     refine(recover, images, 1 - images, images, Refinement(steps=2))
     assert len(seen) == 3
     assert all(torch.allclose(x, x.round(), atol=1e-3) for x in seen)
+
+
+def test_refining_in_inference_mode_is_refining(mixing, pair):
+    outside = mixing.hide(*pair, refine=5)
+    assert not torch.equal(outside, mixing.hide(*pair))
+    with torch.inference_mode():
+        inside = [mixing.hide(*pair, refine=5), mixing.hide(*(x.clone() for x in pair), refine=5)]
+    assert all(torch.equal(one, outside) for one in inside)

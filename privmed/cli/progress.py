@@ -76,7 +76,7 @@ class Lines:
         passed = now - self._since
         rate = (done - self._from) / passed if passed >= ENOUGH else 0.0
         left = (
-            f", {rate:.3g} a second, about {in_time((total - done) / rate)} left" if rate > 0 and done <= total else ""
+            f", {rate:.3g} a second, about {in_time((total - done) / rate)} left" if rate > 0 and done < total else ""
         )
         print(f"{self.what}: {f'{words}: ' if words else ''}{done:,} of {total:,}{left}", file=sys.stderr, flush=True)
         self._said = self._since = now

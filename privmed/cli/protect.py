@@ -145,6 +145,7 @@ def command(
     release = Release(source, output, about, resume=resume, job=job, mark_of=mark_of, identities=True)
     items = job.part(items, [*map(release.name, items), *studies.ids()])
     if dry_run:
+        reporter.unlisted(source)
         return preview(reporter, job, output, *release.preview(items))
     with release, resumable(output):
         reporter.unlisted(source)
@@ -331,7 +332,7 @@ def report(reporter: Reporter, release, carried, outcome, judged) -> None:
         rows += [("PSNR", f"{summary['psnr']:.2f} dB"), ("SSIM", f"{summary['ssim']:.4f}")]
         rows += [("largest change", f"{summary['largest_change'] * 255:.2f} / 255")]
     rows += sentences(judged) if isinstance(judged, dict) else [("judged", judged)]
-    reporter.table(f"protected data set in {release.out}", rows)
+    reporter.table(f"protected data set in {release.out}" if lines else f"{release.out}: nothing was published", rows)
     if summary["note"]:
         reporter.say(summary["note"])
     reporter.left_out(carried.failed)

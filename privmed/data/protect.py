@@ -197,7 +197,7 @@ def write_protected(
     if change == 0:
         raise VerificationError(
             f"{item.image}: {protector.name} changed nothing that its {picture.bits} bits can hold, so it was left out as unprotected. "
-            "Fit for longer, or allow a larger epsilon."
+            f"{'Fit for longer, or allow' if protector.learns else 'Allow'} a larger epsilon."
         )
     return {
         "psnr": round(float(psnr(written, view)), 3),

@@ -114,7 +114,8 @@ class Release:
         taken = joined if self.job.shard else bool(there) or joined
         if taken and (self.job.shard or not resume):
             how = "" if self.job.shard else ", or go on with --resume"
-            raise OutputError(f"{self.out}: is not empty. Choose another folder{how}.")
+            what = f"{self.out}: is not empty" if there or not self.beside else f"{self.published}: is there already"
+            raise OutputError(f"{what}. Choose another folder{how}.")
 
     def target(self, item: Item) -> Path:
         """Where the image goes: the same place and name.

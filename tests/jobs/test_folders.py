@@ -144,6 +144,12 @@ def test_shards_that_took_one_photograph_for_two_scans_are_not_merged(scans, cap
     assert "was taken for two scans" in capsys.readouterr().err
 
 
+def test_a_manifest_without_its_folder_is_named(scans, capsys):
+    (scans / "out.jsonl").write_text("")
+    assert hide(scans, "out") == 2
+    assert "out.jsonl: is there already" in capsys.readouterr().err
+
+
 def test_one_picture_under_several_names_is_one_photograph(scans, capsys):
     photos = scans / "photos"
     for n in (2, 3):
