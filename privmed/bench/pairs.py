@@ -111,11 +111,14 @@ class Training:
         }
         self.folder = cache / "pairs" / digest(self.about)
 
-    def analyzer(self, progress: Callable[[int, int], None] = lambda *_: None) -> Analyzer:
+    def analyzer(
+        self, progress: Callable[[int, int], None] = lambda *_: None, waiting: Callable[[], None] = lambda: None
+    ) -> Analyzer:
         """The trained analyzer with its card, trained now if the cache has none.
 
         Args:
             progress: told steps done and steps in all.
+            waiting: called before it waits for another run that trains the same.
         """
         total, before = sum(r.schedule.steps for r in self.stages), 0
         for recipe, previous in zip(self.stages, [None, *self.stages]):
@@ -123,7 +126,7 @@ class Training:
                 stage = recipe if previous is None else self._after(recipe, previous)
                 report = lambda n, _, base=before: progress(base + n, total)  # noqa: E731
                 make_folder(self.folder)
-                with alone(self.folder):  # another run of the suite may be training it: wait, and take what that made
+                with alone(self.folder, waiting):  # and take what another run of the suite has made
                     if not self._finished(recipe):
                         train(stage, self.path(recipe).parent, device=self.device, report=report)
             before += recipe.schedule.steps

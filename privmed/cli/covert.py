@@ -86,6 +86,7 @@ def command(
     check_folder(output)
     if output.exists():
         names = {f"{prefix}{name}" for prefix in prefixes for name in FILES} | {*TOGETHER}
+        names |= {path.name for path in output.iterdir() if force and OURS.fullmatch(path.name)}  # which go
         check_outputs([output / name for name in sorted(names)], force, (secret, *given))
     from privmed.covert import several
     from privmed.covert.case import CovertCase, run_case
@@ -192,7 +193,9 @@ def _given(secret: Path, covers: list[Path], folder: Path | None, count: int) ->
 
     found = distinct((item.image for item in ImageFolder(folder).present()), apart_from=[secret])
     if len(found) < count:
-        raise InputError(f"{folder}: holds {len(found)} pictures, too few for --covers {count}.")
+        raise InputError(
+            f"{folder}: holds {len(found)} different pictures that are not the scan, too few for --covers {count}."
+        )
     return found
 
 

@@ -106,7 +106,7 @@ def command(
         if path is not None:
             check_apart(source, path)
     check_split(reporter, source, split)
-    check_kept_apart(source, copy_rest, secret)
+    check_kept_apart(source, copy_rest, secret, Path(load) if load is not None else None)
     studies = Studies(source, job, copy_rest, deidentify, secret)
     items, classes = source.items(split), classes_of(source)
     if job.shard and judge is not None:

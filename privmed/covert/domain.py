@@ -15,7 +15,7 @@ from attrs import evolve, frozen
 from torch import Tensor
 from torch.nn import functional as F
 
-from privmed.errors import WeightsError
+from privmed.errors import InputError, WeightsError
 from privmed.weights import spoken
 
 if TYPE_CHECKING:
@@ -96,7 +96,13 @@ class Domain:
 
     @classmethod
     def fit(cls, seen: Tensor) -> Domain:
-        """Describe features (N, 10) of training images; at least three, as each is held out in turn."""
+        """Describe features (N, 10) of training images; at least three, as each is held out in turn.
+
+        Raises:
+            InputError: for fewer.
+        """
+        if len(seen) < 3:
+            raise InputError(f"expected the features of at least 3 images, got {len(seen)}.")
         held_out = [_of(torch.cat([seen[:i], seen[i + 1 :]])).distance(seen[i]) for i in range(len(seen))]
         return evolve(_of(seen), threshold=float(torch.tensor(held_out).quantile(QUANTILE)))
 

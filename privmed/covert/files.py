@@ -258,7 +258,7 @@ class Recovering:
         self, run: Run, image: Path, output: Path, *, overwrite: bool = True
     ) -> tuple[dict[str, Any], Outcome | None]:
         if self.server is None:
-            write_view(output, run.recovered, overwrite=overwrite)
+            write_view(output, run.recovered.clamp(0, 1), overwrite=overwrite)
             return {"warnings": []}, None
         with torch.no_grad():
             run = decode(self.server)(run)

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections import Counter
 from collections.abc import Callable, Iterable
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -60,8 +62,8 @@ def files_of(source: ImageFolder, suffix: str) -> tuple[list[Item], dict[Path, s
 def photographs_for(release: Release, items: list[Item], covers: Path, seed: int) -> dict[Path, Path]:
     """A photograph for each scan, none of them twice: two stegos of one photograph show where they differ.
 
-    What an interrupted run has hidden stays in its photograph, which no other scan gets. A photograph that is there several times counts
-    once, and one that is a scan does not count, as its stego would show it.
+    A scan that an interrupted run has hidden stays in its photograph, and what such a run has used no other scan gets, under whatever name.
+    A photograph that is there several times counts once, and one that is a scan does not count, as its stego would show it.
 
     Args:
         release: with the lines of an interrupted run.
@@ -76,34 +78,67 @@ def photographs_for(release: Release, items: list[Item], covers: Path, seed: int
         raise InputError(
             f"{covers}: expected a folder of photographs, as there are {len(items)} scans and none may go with two of them."
         )
-    scans = [item.image for item in items]
-    pictures = distinct((item.image for item in ImageFolder(covers, lenient=True).present()), apart_from=scans)
-    names = {path.relative_to(covers).as_posix(): path for path in pictures}
-    earlier = {line.get("source"): line["cover"] for line in release.lines.values() if "cover" in line}
-    kept = {
-        path: names[cover]
-        for path in scans
-        if (cover := earlier.get(path.relative_to(release.source.path).as_posix())) in names
+    earlier = {line["file"]: line for line in (*release.gone, *release.lines.values()) if "cover" in line}
+    taken, contents = ({line.get(key) for line in earlier.values()} for key in ("cover", "cover_sha256"))
+    named = {path.relative_to(covers).as_posix(): path for path in _pictures_of(covers)}
+    used_first = sorted(named, key=lambda name: (name not in taken, name))  # of two copies the used one counts
+    names = {
+        path.relative_to(covers).as_posix(): path
+        for path in distinct((named[name] for name in used_first), apart_from=[item.image for item in items])
     }
-    left = [item for item in items if item.image not in kept and not release.is_done(item)]
+    kept, left = {}, []
+    for item in items:
+        line = earlier.get(release.name(item), {})
+        if line.get("cover") in names and line["source_sha256"] == release.mark_of(item.image):
+            kept[item.image] = names[line["cover"]]
+        elif not release.is_done(item):
+            left.append(item.image)
 
     def drawn(name: str) -> bytes:
         return hashlib.sha256(f"{seed}:".encode() + name.encode("utf-8", "replace")).digest()
 
-    order, taken = sorted(names, key=drawn), set(earlier.values())
-    first = {scan: name for scan, name in zip(scans, order) if name not in taken}  # as a run from nothing: shards agree
-    found = {item.image: first[item.image] for item in left if item.image in first}
-    free = [name for name in order if name not in taken]
-    if len(free) < len(left):
-        used = f", of which {len(pictures) - len(free)} are used" if len(free) < len(pictures) else ""
+    def is_free(name: str) -> bool:
+        return name not in taken and (not earlier or _mark(names[name]) not in contents)
+
+    order = sorted(names, key=drawn)
+    first = dict(zip([item.image for item in items], order))  # as a run from nothing would choose, so that shards agree
+    found = {scan: first[scan] for scan in left if scan in first and is_free(first[scan])}
+    chosen, without = set(found.values()), [scan for scan in left if scan not in found]
+    spare = list(islice((name for name in order if name not in chosen and is_free(name)), len(without)))
+    if len(spare) < len(without):
+        more = " that are not used yet" if earlier else ""
         raise InputError(
-            f"{covers}: holds {len(pictures)} photographs{used}, expected at least {len(left)}{' more' if used else ''}, as none may "
-            "go with two scans (the same picture counts once, and a scan does not count)."
+            f"{covers}: holds {len(found) + len(spare)} photographs{more}, expected at least {len(left)}, as none may go with two scans "
+            "(the same picture counts once, and a scan does not count)."
         )
-    chosen = set(found.values())
-    spare = [name for name in free if name not in chosen]
-    found |= dict(zip([item.image for item in left if item.image not in found], spare))
+    found |= dict(zip(without, spare))
     return kept | {scan: names[name] for scan, name in found.items()}
+
+
+def _pictures_of(folder: Path) -> list[Path]:
+    return [item.image for item in ImageFolder(folder, lenient=True).present()]
+
+
+def _mark(path: Path) -> str:
+    """The digest of a file; of one that cannot be read its place."""
+    try:
+        return digest(path)
+    except (OSError, PrivmedError):  # whoever opens it says what is wrong
+        return str(path.absolute())
+
+
+def distinct(pictures: Iterable[Path], *, apart_from: Iterable[Path]) -> list[Path]:
+    """Files whose content is neither that of an earlier one nor of a file of ``apart_from``; content is read where sizes agree."""
+    pictures, others = list(pictures), [path for path in apart_from if path.is_file()]
+    sizes = {path: path.stat().st_size if path.is_file() else -1 for path in (*others, *pictures)}
+    alike = Counter(sizes.values())
+    marks = {path: _mark(path) if alike[size] > 1 else str(path) for path, size in sizes.items()}
+    seen, found = {marks[path] for path in others}, []
+    for path in pictures:
+        if marks[path] not in seen:
+            found.append(path)
+            seen.add(marks[path])
+    return found
 
 
 def check_photographs(secret: Path, covers: list[Path]) -> None:
@@ -119,21 +154,6 @@ def check_photographs(secret: Path, covers: list[Path]) -> None:
             raise InputError(
                 f"{cover}: was named before, or is the same picture. Two answers from one photograph tell no more than one."
             )
-
-
-def distinct(pictures: Iterable[Path], *, apart_from: Iterable[Path]) -> list[Path]:
-    """Files whose content is neither that of an earlier one nor of a file of ``apart_from``; content is looked at where sizes are equal."""
-    seen: dict[int, list[Path]] = {}
-    for path in apart_from:
-        if path.is_file():
-            seen.setdefault(path.stat().st_size, []).append(path)
-    found = []
-    for path in pictures:
-        alike = seen.setdefault(path.stat().st_size if path.is_file() else -1, [])
-        if not any(is_same(path, other) for other in alike):
-            found.append(path)
-            alike.append(path)
-    return found
 
 
 def is_same(a: Path, b: Path) -> bool:
@@ -189,10 +209,8 @@ class Each:
         if self.photographs is None:
             return (name, item.image, draft), {"source": name}
         cover = self.photographs[item.image]
-        return (name, item.image, cover, draft), {
-            "source": name,
-            "cover": cover.relative_to(self.covers or cover.parent).as_posix(),
-        }
+        about = {"source": name, "cover": cover.relative_to(self.covers or cover.parent).as_posix()}
+        return (name, item.image, cover, draft), {**about, "cover_sha256": _mark(cover)}
 
 
 def plain(figures: dict[str, Any]) -> dict[str, Any]:

@@ -158,8 +158,9 @@ def _collect(joined: Joined, headers: dict[Shard, dict[str, Any]], found: dict[S
         states = read_log(found[shard] / NAME)[1].values()
         failed |= {line["id"]: line.get("reason", "") for line in states if line["state"] == "failed"}
         left |= {line["id"] for line in states if line["state"] == "left"}
-    covers = Counter(line["cover"] for line in joined.lines.values() if "cover" in line)
-    if twice := [cover for cover, count in covers.items() if count > 1]:
+    hidden_in = [line for line in joined.lines.values() if "cover" in line]
+    covers = Counter(line.get("cover_sha256", line["cover"]) for line in hidden_in)
+    if twice := [line["cover"] for line in hidden_in if covers[line.get("cover_sha256", line["cover"])] > 1]:
         raise InputError(
             f"{joined.out}: {twice[0]} was taken for two scans, as the shards found other photographs. Make them again in another folder."
         )

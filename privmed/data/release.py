@@ -91,6 +91,7 @@ class Release:
                 for name in TABLES
                 if not beside and (path := inside(source.path, name)).is_file()
             ]
+            self.gone: list[dict[str, Any]] = []  # lines of files that were written once
             self.lines = {line["file"]: line for line in self._read()} if resume else {}
         except BaseException:
             self.work.leave()
@@ -259,7 +260,7 @@ class Release:
             self.job.log.begin()
 
     def finish(self, items: list[Item], failed: list[tuple[str, str]], **more: Any) -> None:
-        """Copy masks and tables of what was written, and put the manifest in order. A table loses the lines of what was left out.
+        """Copy masks and tables of what was written, and put the manifest in order. A table loses the rows of what was left out.
 
         Args:
             items: what was to be written.
@@ -316,6 +317,8 @@ class Release:
                 )
             if (self.out / line["file"]).is_file():  # it has its line before it is moved in
                 yield line
+            else:
+                self.gone.append(line)
 
 
 def check_apart(source: ImageFolder, out: Path) -> None:

@@ -74,7 +74,7 @@ class StudyFolder(ImageFolder):
     def rest(self) -> list[Other]:
         """All files that are neither images nor masks nor tables, with the reason, in a fixed order."""
         taken = {self.path / name for name in (MANIFEST, *TABLES)}
-        taken |= set(self.beside())
+        taken |= {*self.beside(), *(self.root / name for name in self._split)}  # a table may name what would be hidden
         masks = () if self.masks is None else (self.masks,)
         found = {}
         for folder in (self.path, self.root):
@@ -158,7 +158,7 @@ def is_key(path: Path) -> bool:
 
     try:
         with path.open("rb") as file:
-            start = file.read(64)
+            start = file.read(2**16)  # certificates and parameters may come before a key
     except OSError:
         return False
     return start.startswith((keyfile.MAGIC, shared_key.HEAD)) or b"PRIVATE KEY-----" in start

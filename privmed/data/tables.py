@@ -69,7 +69,7 @@ class Table:
         head = next(iter(io.StringIO(text, newline="")), "").lstrip("\ufeff")
         self.delimiter = max(",;\t", key=head.count)
         self.lines = self._rows(text)
-        names = self._cells(head)
+        names = self._cells(self.lines[0].lstrip("\ufeff")) if self.lines else []
         self.column = names.index("file") if "file" in names else 0
         self.bare = self._bare(text.lstrip("\ufeff")) if bare else None
         if "file" in names:
@@ -87,6 +87,11 @@ class Table:
                 begun = reader.line_num
         except csv.Error as error:
             raise InputError(f"{self.path}: cannot be read ({error}).") from error
+        try:
+            list(csv.reader(io.StringIO("".join(rows[-1:]), newline=""), delimiter=self.delimiter, strict=True))
+        except csv.Error as error:
+            if "end of data" in str(error):  # strict readers mind other things, too
+                raise InputError(f"{self.path}: row {len(rows)} opens a quote that is never closed.") from error
         return rows
 
     def copy(self, target: Path, absent: set[str], work: Path) -> None:

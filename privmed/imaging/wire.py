@@ -20,18 +20,29 @@ ROUNDING = 0.5 / 255  # what a value may lie outside of [0, 1] and still be roun
 
 
 def to_bytes(image: Tensor) -> np.ndarray:
-    """Round (1, C, H, W) in [0, 1] to 8 bits, (H, W) or (H, W, 3) uint8."""
+    """Clamp (1, C, H, W) to [0, 1] and round it to 8 bits, (H, W) or (H, W, 3) uint8."""
     if image.ndim != 4 or image.shape[0] != 1 or image.shape[1] not in (1, 3):
         raise InputError(f"expected one image (1, 1 or 3, H, W), got shape {tuple(image.shape)}.")
-    if not image.is_floating_point():
-        raise InputError(f"expected an image in [0, 1], got {image.dtype}. Divide 8-bit values by 255.")
     if not torch.isfinite(image).all():
         raise InputError("the image holds NaN or infinite values, which cannot be written.")
-    low, high = image.aminmax()
-    if low < -ROUNDING or high > 1 + ROUNDING:
-        raise InputError(f"expected an image in [0, 1], got values from {float(low):.3g} to {float(high):.3g}.")
     pixels = (image[0].detach().float().cpu().clamp(0, 1) * 255).round().byte().permute(1, 2, 0).numpy()
     return pixels[..., 0] if pixels.shape[2] == 1 else pixels
+
+
+def in_range(image: Tensor) -> Tensor:
+    """An image that somebody wants to write, as it is; a mask may be of truth values.
+
+    Raises:
+        InputError: for 8-bit values, and what is outside of [0, 1].
+    """
+    if image.dtype == torch.bool or not image.numel():
+        return image
+    if not image.is_floating_point():
+        raise InputError(f"expected an image in [0, 1], got {image.dtype}. Divide 8-bit values by 255.")
+    low, high = (float(end) for end in image.detach().aminmax())
+    if low < -ROUNDING or high > 1 + ROUNDING:
+        raise InputError(f"expected an image in [0, 1], got values from {low:.3g} to {high:.3g}.")
+    return image
 
 
 def from_bytes(pixels: np.ndarray) -> Tensor:
@@ -49,7 +60,7 @@ def write_view(path: str | Path, image: Tensor, *, overwrite: bool = False) -> P
         overwrite: whether an existing file may be replaced.
 
     Raises:
-        InputError: for another shape, NaN or infinite values.
+        InputError: for another shape, NaN or infinite values, or what is not in [0, 1].
         OutputError: when the name is not that of a PNG, or the file exists or cannot be written.
 
     Example:
@@ -60,7 +71,7 @@ def write_view(path: str | Path, image: Tensor, *, overwrite: bool = False) -> P
     """
     if Path(path).suffix.lower() != ".png":
         raise OutputError(f"{path}: is written as a PNG; give it a name that ends in .png.")
-    data = encode_png(to_bytes(image))
+    data = encode_png(to_bytes(in_range(image)))
     with whole_file(path, overwrite=overwrite) as temporary:
         temporary.write_bytes(data)
     return Path(path)
@@ -81,7 +92,8 @@ def write_wire(
         What the file holds, (1, 3, H, W) float32.
 
     Raises:
-        InputError, OutputError, VerificationError: as :func:`write_pixels`.
+        InputError: as :func:`write_view`.
+        OutputError, VerificationError: as :func:`write_pixels`.
 
     Example:
         >>> import torch
@@ -92,7 +104,7 @@ def write_wire(
     """
     colour = image.expand(-1, 3, -1, -1) if image.ndim == 4 and image.shape[1] == 1 else image
     again = None if check is None else lambda held: check(from_bytes(held))
-    return from_bytes(write_pixels(path, colour, overwrite=overwrite, check=again))
+    return from_bytes(write_pixels(path, in_range(colour), overwrite=overwrite, check=again))
 
 
 def write_pixels(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -17,29 +17,33 @@ except ImportError:  # Windows: two runs are not kept apart there
 
 
 @contextmanager
-def alone(folder: Path) -> Iterator[None]:
-    """Wait until no other process is in such a block for this folder, which is there."""
+def alone(folder: Path, waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
+    """Wait until no other process is in such a block for this folder, which is there; ``waiting`` is called before."""
     if fcntl is None:
         yield
         return
     held = os.open(folder, os.O_RDONLY)
     try:
         with suppress(OSError):  # a file system without locks
-            fcntl.flock(held, fcntl.LOCK_EX)
+            try:
+                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                waiting()
+                fcntl.flock(held, fcntl.LOCK_EX)
         yield
     finally:
         os.close(held)
 
 
 @contextmanager
-def owned(folder: Path) -> Iterator[None]:
-    """Have a folder, which is made if it is not there, to oneself.
+def owned(folder: Path, *, make: bool = True) -> Iterator[None]:
+    """Have a folder to oneself; one that is not there is made, or (``make`` off) not locked.
 
     Raises:
         OutputError: when another run has it.
     """
     lock = FolderLock(folder, folder)
-    lock.take(make=True)
+    lock.take(make=make)
     try:
         yield
     finally:

@@ -46,7 +46,7 @@ def png(
             if check is not None:
                 check(arrive(name, run, held.to(run.image)))
 
-        held = write_wire(path, run.image, overwrite=overwrite, check=inspect)
+        held = write_wire(path, run.image.clamp(0, 1), overwrite=overwrite, check=inspect)
         return arrive(name, run, held.to(run.image))
 
     name = f"png({Path(path).name})"

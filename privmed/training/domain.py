@@ -25,7 +25,7 @@ def describe(analyzer: Analyzer, hider: Hider, pairs: Iterable[tuple[Tensor, Ten
     Args:
         analyzer: whose card this is for.
         hider: what it was trained behind.
-        pairs: scans and photographs, each (1, 3, H, W) in [0, 1]; two pairs at least.
+        pairs: scans and photographs, each (1, 3, H, W) in [0, 1]; three pairs at least.
 
     Returns:
         The entry ``domain`` of a card.

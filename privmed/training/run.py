@@ -6,6 +6,7 @@ import functools
 import json
 import math
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import yaml
 
 from privmed.devices import pick_device
 from privmed.errors import InputError, OutputError, SettingsError
-from privmed.files import check_folder, sweep, whole_file, writing
+from privmed.files import check_folder, make_folder, sweep, whole_file, writing
 from privmed.jobs.lock import owned
 from privmed.limits import read_text
 from privmed.settings import unstructure
@@ -96,7 +97,8 @@ def _one(plan: Recipe, folder: Path, *, device: str, devices: int, nodes: int, q
     if devices * nodes == 1:
         return train(plan, folder, device=device, quiet=quiet)
     work = functools.partial(train_in_team, plan, folder, quiet)
-    return together(work, device=device, devices=devices, nodes=nodes)
+    with owned(folder, make=False) if nodes == 1 else nullcontext():  # all of a team would have to fail together
+        return together(work, device=device, devices=devices, nodes=nodes)
 
 
 def train_in_team(plan: Recipe, folder: Path, quiet: bool, team: Team, device: str) -> dict[str, Any]:
@@ -136,7 +138,7 @@ def train(
     if not task.team.first:
         trainer = Trainer(task, folder)
         return outcome(plan, folder, trainer, trainer.fit(lambda *_: None))
-    with owned(folder):
+    with owned(make_folder(folder)) if task.team.size == 1 else nullcontext(make_folder(folder)):
         sweep(folder)  # what a killed run has left
         trainer = Trainer(task, folder)
         note(folder, plan)

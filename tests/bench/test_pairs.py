@@ -135,7 +135,7 @@ def test_of_two_runs_in_one_folder_one_trains_and_the_other_waits_for_it(plan, t
     waited = []
 
     @contextmanager
-    def alone(folder):
+    def alone(folder, waiting):
         """As long as another run trains in the folder."""
         waited.append(folder)
         shutil.copytree(tmp_path / "other", folder, dirs_exist_ok=True)

@@ -80,7 +80,7 @@ def test_what_makes_no_sense_is_told(files, photographs, capsys):
         ([], 2, "name one photograph or several"),
         ([photo, "--covers", 2], 2, "name one photograph or several"),
         ([photo, "--cover", photographs], 2, "name none beside it"),
-        (["--cover", photographs, "--covers", 4], 3, "holds 3 pictures, too few"),
+        (["--cover", photographs, "--covers", 4], 3, "holds 3 different pictures that are not the scan, too few"),
         (["--cover", files / "nowhere"], 3, "no such folder"),
         ([photo, "--hider", "lightih-keyed"], 2, "hides under a key, and nothing can be analysed in that"),
         ([photo, "--hider", "lsbm"], 2, "carries files under a key"),
@@ -99,5 +99,16 @@ def test_a_photograph_named_twice_and_the_scan_itself_are_refused(files, photogr
     assert covert(files, files / "scan.png") == 3
     assert "is the scan itself" in capsys.readouterr().err
     assert covert(files, "--cover", photographs, "--covers", 4) == 3
-    assert "holds 3 pictures, too few" in capsys.readouterr().err
+    assert "holds 3 different pictures that are not the scan, too few" in capsys.readouterr().err
     assert not (files / "out").exists()
+
+
+def test_a_forced_run_removes_no_file_that_it_was_given(files, photographs, capsys):
+    (files / "out").mkdir()
+    scan, photo = files / "out/3-stego.png", files / "out/2-recovered.png"
+    scan.write_bytes((files / "scan.png").read_bytes())
+    photo.write_bytes((photographs / "b-soft.png").read_bytes())
+    assert run(["covert", str(scan), str(photo), "-o", str(files / "out"), "--force"]) == 2
+    assert "is the input" in capsys.readouterr().err
+    assert scan.exists()
+    assert photo.exists()

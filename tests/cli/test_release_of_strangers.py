@@ -62,11 +62,14 @@ def test_keys_that_lie_in_a_set_are_never_copied(classes, tmp_path, capsys, word
     shutil.copy(tmp_path / "first.key", classes / "old.key")
     make_shared_key(classes / "shared.txt")
     assert run(["keygen", "-o", str(classes / "mine"), "-q"]) == 0
+    (classes / "other.pem").write_text(
+        "-----BEGIN EC PARAMETERS-----\nBgUr\n-----END EC PARAMETERS-----\n-----BEGIN EC PRIVATE KEY-----\n"
+    )
     (classes / "notes.txt").write_text("of the study")
     assert mark(classes, tmp_path / "out", tmp_path / "out.key", "--copy-rest", "--json") == 0
     told = json.loads(capsys.readouterr().out)
     assert {left["file"]: left["reason"] for left in told["left"]} == dict.fromkeys(
-        ("mine", "old.key", "shared.txt"), "is a key"
+        ("mine", "old.key", "other.pem", "shared.txt"), "is a key"
     )
     assert tree(tmp_path / "out") >= {"notes.txt", "mine.pub", "benign/p0.png"}
     assert not tree(tmp_path / "out") & {"mine", "old.key", "shared.txt"}
@@ -83,6 +86,9 @@ def test_secrets_that_would_be_published_are_refused(classes, tmp_path, capsys, 
     assert protect(classes, tmp_path / "out", *secret, "--copy-rest") == 2
     assert "shared: lies in" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
+    (classes / "fit.safetensors").write_bytes(b"a fit")
+    assert protect(classes, tmp_path / "out", "--load", str(classes / "fit.safetensors"), "--copy-rest") == 2
+    assert "fit.safetensors: lies in" in capsys.readouterr().err
     assert mark(classes, tmp_path / "out", tmp_path / "k", *more) == 0  # is not copied
 
 
@@ -146,6 +152,19 @@ def test_tables_lose_the_rows_of_what_was_left_out_and_no_others(tmp_path, text,
     assert rows[1] == [row for row in rows[0] if not row or row[0] not in absent]
     if not absent:
         assert copy.read_bytes() == path.read_bytes()
+
+
+def test_a_head_with_a_line_break_is_one_row(tmp_path):
+    (tmp_path / "split.csv").write_text('"a\nnote",file,split\nx,a,train\ny,b,test\n')
+    Table(tmp_path / "split.csv").copy(tmp_path / "copy.csv", {"b"}, tmp_path)
+    assert (tmp_path / "copy.csv").read_text() == '"a\nnote",file,split\nx,a,train\n'
+
+
+def test_a_quote_that_is_never_closed_is_told(tmp_path):
+    """It would take in the rows of what was left out."""
+    (tmp_path / "split.csv").write_text('file,split\na,"train\nb,test\n')
+    with pytest.raises(InputError, match=r"split\.csv: row 2 opens a quote that is never closed"):
+        Table(tmp_path / "split.csv")
 
 
 def test_a_table_that_is_no_csv_is_told(tmp_path):

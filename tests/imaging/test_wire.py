@@ -81,6 +81,7 @@ def test_images_that_are_not_in_0_to_1_are_refused(tmp_path, image, write):
         write(tmp_path / "x.png", image - image.amin() - 0.5)
     assert not list(tmp_path.iterdir())
     write(tmp_path / "x.png", image * (1 + 1e-6))  # rounding of float32
+    write(tmp_path / "y.png", image > 0.5)
 
 
 def test_existing_output_is_kept(tmp_path, image):

@@ -64,6 +64,18 @@ def test_a_folder_is_hidden_analysed_and_recovered(scans, capsys):
     }
 
 
+def test_a_scan_of_black_and_white_comes_back_though_what_is_read_overshoots(scans):
+    """A network gives a little less than black and more than white."""
+    y, x = np.mgrid[0:48, 0:64]
+    disc = np.where((x - 32) ** 2 + (y - 24) ** 2 < 200, 255, 0).astype(np.uint8)
+    Image.fromarray(disc).save(scans / "scans/0.png")
+    assert hide(scans, "stegos") == 0
+    assert run(["recover", str(scans / "stegos"), "-o", str(scans / "back"), "-q"]) == 0
+    assert run(["recover", str(scans / "stegos/0.png"), "-o", str(scans / "one.png"), "-q"]) == 0
+    assert np.abs(np.asarray(Image.open(scans / "one.png").convert("L"), float) - disc).mean() < 8
+    assert run(["recover", str(scans / "photos/0.png"), "-o", str(scans / "none.png"), "-q"]) == 0
+
+
 def test_shards_and_workers_hide_as_one_process_does(scans, capsys):
     assert hide(scans, "one") == 0
     assert hide(scans, "two", "--workers", "1") == 0
@@ -133,12 +145,32 @@ def test_a_photograph_stays_used_when_a_run_goes_on(scans):
     assert hide(scans, "again") == 0
 
 
+@pytest.mark.parametrize("away", [True, False])
+def test_a_used_photograph_is_known_by_its_content(scans, away):
+    """Also where it has got another name since, or a copy; and a scan that has changed gets another photograph."""
+    assert hide(scans, "whole") == 0
+    covers = {line["source"]: line["cover"] for line in lines(scans / "whole.jsonl")}
+    (scans / "whole/1.png").unlink()  # as somebody may have who sent it
+    other = next(iter({f"{n}.png" for n in range(4)} - set(covers.values())))
+    for n in range(2):
+        Image.open(scans / "photos" / other).rotate(90 + 90 * n).save(scans / f"photos/b{n}.png")
+    Image.open(scans / "scans/0.png").rotate(180).save(scans / "scans/0.png")
+    used = scans / "photos" / covers["0.png"]
+    (scans / "photos/a.png").write_bytes(used.read_bytes())
+    if away:
+        used.unlink()
+    assert hide(scans, "whole", "--resume") == 0
+    found = {line["source"]: line["cover"] for line in lines(scans / "whole.jsonl")}
+    assert found["0.png"] in {other, "b0.png", "b1.png"}
+    assert {n: found[n] for n in ("1.tif", "b/0.png")} == {n: covers[n] for n in ("1.tif", "b/0.png")}
+
+
 def test_shards_that_took_one_photograph_for_two_scans_are_not_merged(scans, capsys):
     """As they may where somebody took photographs away between them."""
     assert [hide(scans, "out", "--shard", f"{n}/2") for n in (1, 2)] == [0, 0]
     first, second = (next(scans.glob(f".*{n}-of-2.privmed-work")) / "manifest.jsonl" for n in (1, 2))
     of_second = lines(second)
-    of_second[0]["cover"] = lines(first)[0]["cover"]
+    of_second[0] |= {key: lines(first)[0][key] for key in ("cover", "cover_sha256")}
     second.write_text("".join(json.dumps(line) + "\n" for line in of_second))
     assert run(["jobs", "merge", str(scans / "out"), "-q"]) == 3
     assert "was taken for two scans" in capsys.readouterr().err

@@ -172,7 +172,10 @@ class Covert(Suite):
     def _trained(self, training: Training) -> Analyzer:
         pair = training.pair
         words = f"training {pair.analyzer} on {pair.data}, hider {pair.hider}, seed {pair.seed}"
-        return training.analyzer(lambda done, total: self.context.progress(done, total, words))
+        report = self.context.progress
+        return training.analyzer(
+            lambda done, total: report(done, total, words), lambda: report(0, 1, f"waiting for another run: {words}")
+        )
 
     @functools.cache  # noqa: B019
     def _with_weights(self, label: str, data: str) -> Analyzer:
