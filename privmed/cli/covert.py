@@ -92,6 +92,7 @@ def command(
     from privmed.covert.case import CovertCase, run_case
     from privmed.covert.fidelity import fidelity
     from privmed.covert.report import write_report
+    from privmed.data.exchange import check_photographs
     from privmed.imaging import read, read_secret
     from privmed.imaging.capture import write_capture
     from privmed.imaging.segmentation import check_described, check_segmentable, write_segmentation
@@ -124,6 +125,8 @@ def command(
                 f"--hider {client.name}: hides under a key, and nothing can be analysed in that. Choose one that needs no key."
             )
         reporter.other_hider(server, client)
+    if cover is None:
+        check_photographs(secret, given)
     chosen = list(photographs) if cover is None else best_covers(client, scan, photographs, count, seed=seed)
     weights_words, results = in_words(client, server), []
     with whole_folder(output, overwrite=force) as folder, bar(reporter, "hiding") as tick:
@@ -175,9 +178,9 @@ def _given(secret: Path, covers: list[Path], folder: Path | None, count: int) ->
 
     Raises:
         SettingsError: when there are none, or both.
-        InputError: when the folder holds too few, or one was named twice or is the scan.
+        InputError: when the folder holds too few.
     """
-    from privmed.data.exchange import check_photographs, distinct
+    from privmed.data.exchange import distinct
     from privmed.errors import InputError, SettingsError
 
     if folder is None:
@@ -185,7 +188,6 @@ def _given(secret: Path, covers: list[Path], folder: Path | None, count: int) ->
             raise SettingsError(
                 "name one photograph or several, or a folder with --cover DIR and how many of it with --covers."
             )
-        check_photographs(secret, covers)
         return covers
     if covers:
         raise SettingsError("--cover DIR chooses photographs itself: name none beside it.")
