@@ -19,6 +19,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
+from torch import Tensor
 
 from privmed.errors import WeightsError, did_you_mean
 from privmed.files import make_folder, whole_file
@@ -206,6 +207,14 @@ def load_into(method: Method, path: Path, card: dict[str, Any]) -> None:
     method.card, method.source = card, path
 
 
+def _compact(tensor: Tensor) -> Tensor:
+    """Floating-point values in half precision, but for tensors with values beyond its range, such as variances above 65504."""
+    if not tensor.is_floating_point():
+        return tensor
+    half = tensor.half()
+    return half if torch.equal(torch.isfinite(half), torch.isfinite(tensor)) else tensor.float()
+
+
 def load_checkpoint(path: Path, device: str | torch.device = "cpu") -> Any:
     """Plain data and tensors of a ``.pt`` or ``.pth`` file; nothing in it is run.
 
@@ -233,7 +242,7 @@ def load_checkpoint(path: Path, device: str | torch.device = "cpu") -> Any:
 
 
 def save(method: Method, path: str | os.PathLike[str], **card: Any) -> dict[str, Any]:
-    """Write a method's weights in half precision, with a model card beside them; returns the card.
+    """Write a method's weights in half precision, where it has the range, with a model card beside them; returns the card.
 
     Args:
         method: what to save.
@@ -248,8 +257,7 @@ def save(method: Method, path: str | os.PathLike[str], **card: Any) -> dict[str,
         ('hider:lightih', 'scans of our own')
     """
     path = Path(path)
-    half = {k: (v.half() if v.is_floating_point() else v).cpu().contiguous() for k, v in method.state_dict().items()}
-    data = save_tensors(half)
+    data = save_tensors({k: _compact(v).cpu().contiguous() for k, v in method.state_dict().items()})
     full = {
         "card_version": CARD_VERSION,
         "method": f"{method.kind}:{method.name}",

@@ -4,6 +4,7 @@ import json
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from privmed import registry, weights
 from privmed.errors import WeightsError
@@ -72,3 +73,16 @@ def test_weights_of_a_method_whose_name_begins_alike_are_not_its_own():
     ours, keyed = (weights.bundled(registry.load("hider", name)) for name in ("lightih", "lightih-keyed"))
     assert set(ours) == {"broad", "general"}
     assert set(keyed) == {"general"}
+
+
+def test_values_beyond_half_precision_survive(toy_hider, tmp_path):
+    """Variances of batch normalisation may be above 65504, which half precision takes for infinite."""
+    path = tmp_path / "toy-wide.safetensors"
+    toy_hider.norm = torch.nn.BatchNorm2d(2)
+    toy_hider.norm.running_var.copy_(torch.tensor([7e4, 3e9]))
+    card = weights.save(toy_hider, path)
+    kept = {name: value.dtype for name, value in load_file(path).items() if value.is_floating_point()}
+    assert {name for name, kind in kept.items() if kind == torch.float32} == {"norm.running_var"}
+    toy_hider.norm = torch.nn.BatchNorm2d(2)
+    weights.load_into(toy_hider, path, card)
+    assert toy_hider.norm.running_var.tolist() == [7e4, 3e9]
