@@ -112,7 +112,7 @@ class Training:
         self.folder = cache / "pairs" / digest(self.about)
 
     def analyzer(
-        self, progress: Callable[[int, int], None] = lambda *_: None, waiting: Callable[[], None] = lambda: None
+        self, progress: Callable[[int, int], None] = lambda *_: None, waiting: Callable[..., None] = lambda: None
     ) -> Analyzer:
         """The trained analyzer with its card, trained now if the cache has none.
 

@@ -17,7 +17,7 @@ except ImportError:  # Windows: two runs are not kept apart there
 
 
 @contextmanager
-def alone(folder: Path, waiting: Callable[[], None] = lambda: None) -> Iterator[None]:
+def alone(folder: Path, waiting: Callable[..., None] = lambda: None) -> Iterator[None]:
     """Wait until no other process is in such a block for this folder, which is there; ``waiting`` is called before."""
     if fcntl is None:
         yield
