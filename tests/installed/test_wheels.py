@@ -65,8 +65,8 @@ def test_no_development_tool_is_needed(everything, tmp_path):
 
 MISSING = [
     ("demo -o out", "pip install 'privmed[demo]'"),
-    ("hide scan.dcm scan.png -o stego.png", "pip install 'privmed[dicom]'"),
-    ("hide scan.png scan.png -o stego.png", "pip install privmed-hiders"),
+    ("hide scan.dcm beach.png -o stego.png", "pip install 'privmed[dicom]'"),
+    ("hide scan.png beach.png -o stego.png", "pip install privmed-hiders"),
     ("analyze scan.png -o response.png", "pip install privmed-analyzers"),
     ("protect set -o out", "pip install privmed-protectors"),
     ("watermark set -o out --key set.key", "pip install privmed-watermarkers"),
@@ -77,9 +77,9 @@ MISSING = [
 
 
 def test_the_core_alone_names_what_is_missing_with_its_command(core, tmp_path):
-    for name in ("scan.png", "set/a/0.png", "set/b/1.png"):
+    for grey, name in enumerate(("scan.png", "beach.png", "set/a/0.png", "set/b/1.png"), start=90):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(np.full((48, 48), 90, np.uint8)).save(tmp_path / name)
+        Image.fromarray(np.full((48, 48), grey, np.uint8)).save(tmp_path / name)
     (tmp_path / "scan.dcm").write_bytes(b"\0" * 128 + b"DICM")
     run = "import json, sys; from privmed.cli import run; print([run(c.split()) for c in json.loads(sys.argv[1])], file=sys.stderr)"
     lines = [line for line, _ in MISSING]
