@@ -15,7 +15,7 @@ from torch import Tensor
 
 from privmed.errors import SettingsError
 from privmed.imaging.quantise import quantise
-from privmed.settings import at_least, between, positive, setting
+from privmed.settings import at_least, between, parse_named, positive, setting, structure
 
 AUTO = 20  # steps of a refinement that nobody gave a number for
 
@@ -29,7 +29,7 @@ GREY = 1 / 255
 class Refinement:
     """How a stego is refined."""
 
-    steps: int = setting(20, "gradient steps; each costs about three times a recovery", at_least(0))
+    steps: int = setting(AUTO, "gradient steps; each costs about three times a recovery", at_least(0))
     bound: float = setting(8.0, "largest change of a value of the stego, in grey levels of 255", between(0, 255))
     rate: float = setting(0.12, "first step of a value, in grey levels", positive())
     secret: float = setting(1.0, "weight of the recovered against the secret; that of the stego is 1", at_least(0))
@@ -106,46 +106,56 @@ def _refine(
     return best
 
 
-def steps_of(text: str) -> int | None:
-    """What ``--refine`` says: a number of steps, or None for ``auto``.
+def refinement_of(text: str) -> tuple[Refinement, bool]:
+    """What ``--refine`` says: how a stego is refined, and whether only where the scan would fall short (``auto``).
+
+    Args:
+        text: ``auto`` or a number of steps; settings of :class:`Refinement` in brackets, ``auto[bound=2]``.
 
     Raises:
         SettingsError: for anything else.
+
+    Example:
+        >>> from privmed.refine import refinement_of
+        >>> refinement_of("30[bound=2]")
+        (Refinement(steps=30, bound=2.0, rate=0.12, secret=1.0), False)
     """
-    if text == "auto":
-        return None
-    if not text.isdecimal() or len(text) > 4:
+    name, settings = parse_named(text)
+    auto = name == "auto"
+    if not auto and (not name.isdecimal() or len(name) > 4):
         raise SettingsError(f"--refine must be auto or a number of steps from 0 to 9999, got {text!r}.")
-    return int(text)
+    if "steps" in settings:
+        raise SettingsError(f"--refine {text}: the number of steps stands before the brackets, as in 20[bound=2].")
+    return structure(Refinement, {**settings, "steps": AUTO if auto else int(name)}, "--refine"), auto
 
 
 def hide_well(
     hide: Callable[..., Tensor],
-    falls_short: Callable[[Tensor], bool],
-    steps: int | None,
+    how: Refinement,
+    falls_short: Callable[[Tensor], bool] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> tuple[Tensor, int]:
-    """Hide, and refine the stego: by so many steps, or (None) only where what would be recovered falls short.
+    """Hide, and refine the stego, always or only where what would be recovered falls short.
 
     Args:
         hide: :meth:`Hider.hide` with its images, taking ``refine`` and ``progress``.
-        falls_short: whether what is recovered from a stego, as the file will hold it, is not good enough.
-        steps: how many steps; None for :data:`AUTO` where they are needed, and none elsewhere.
+        how: how it is refined.
+        falls_short: whether what is recovered from a stego, as the file will hold it, is not good enough; None to refine always.
         progress: see :meth:`Hider.hide`.
 
     Returns:
         The stego, and how many steps it was refined by.
 
     Raises:
-        SettingsError: when so many steps are asked for of a hider whose recovery has no gradient.
+        SettingsError: when a hider whose recovery has no gradient shall always refine.
     """
-    if steps is not None:
-        return hide(refine=steps, progress=progress), steps
+    if falls_short is None:
+        return hide(refine=how, progress=progress), how.steps
     stego = hide(refine=0, progress=progress)
-    if not falls_short(quantise(stego)):
+    if not how.steps or not falls_short(quantise(stego)):
         return stego, 0
     try:
-        return hide(refine=AUTO, progress=progress), AUTO
+        return hide(refine=how, progress=progress), how.steps
     except SettingsError:  # no gradient, and nobody insisted on one
         return stego, 0
 

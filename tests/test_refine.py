@@ -8,7 +8,7 @@ import torch
 from privmed import Hider
 from privmed.errors import SettingsError
 from privmed.imaging import quantise
-from privmed.refine import AUTO, Refinement, hide_well, refine, steps_of
+from privmed.refine import AUTO, Refinement, hide_well, refine, refinement_of
 from privmed.settings import structure
 
 
@@ -93,23 +93,40 @@ def test_no_steps_change_nothing_and_a_hider_without_gradient_is_told(mixing, pa
 def test_auto_refines_only_what_falls_short_and_lets_hiders_without_gradient_be(mixing, pair, monkeypatch):
     secret, cover = pair
     hide = functools.partial(mixing.hide, secret, cover)
-    stego, steps = hide_well(hide, lambda held: False, None)
+    auto, two = Refinement(), Refinement(steps=2)
+    stego, steps = hide_well(hide, auto, lambda held: False)
     assert (steps, torch.equal(stego, hide())) == (0, True)
-    refined, steps = hide_well(hide, lambda held: True, None)
+    refined, steps = hide_well(hide, auto, lambda held: True)
     assert steps == AUTO
     assert (mse(mixing.recover(quantise(refined)), secret) < mse(mixing.recover(quantise(stego)), secret)).all()
-    assert hide_well(hide, lambda held: False, 2)[1] == 2
+    assert hide_well(hide, two)[1] == 2
+    assert hide_well(hide, two, lambda held: False)[1] == 0
+    assert hide_well(hide, two, lambda held: True)[1] == 2
+    assert hide_well(hide, Refinement(steps=0), lambda held: True)[1] == 0
     monkeypatch.setattr(Mixing, "_recover", lambda self, stego, generator: stego.detach().round())
-    assert hide_well(hide, lambda held: True, None)[1] == 0
+    assert hide_well(hide, auto, lambda held: True)[1] == 0
     with pytest.raises(SettingsError, match="no gradient"):
-        hide_well(hide, lambda held: True, 2)
+        hide_well(hide, two)
 
 
-def test_refine_is_auto_or_a_number():
-    assert (steps_of("auto"), steps_of("0"), steps_of("20")) == (None, 0, 20)
-    for text in ("", "-1", "2.5", "on", "99999", "²"):
+def test_refine_is_auto_or_a_number_with_settings():
+    assert refinement_of("auto") == (Refinement(steps=AUTO), True)
+    assert [refinement_of(text) for text in ("0", "20")] == [(Refinement(steps=steps), False) for steps in (0, 20)]
+    assert refinement_of("auto[bound=2]") == (Refinement(steps=AUTO, bound=2), True)
+    assert refinement_of("5[bound=1;secret=3]") == (Refinement(steps=5, bound=1, secret=3), False)
+    for text in ("", "-1", "2.5", "on", "99999", "²", "[bound=2]"):
         with pytest.raises(SettingsError, match="--refine must be auto or a number"):
-            steps_of(text)
+            refinement_of(text)
+    wrong = {
+        "5[bound]": "NAME",
+        "5[bound=2": "NAME",
+        "5[width=2]": "width",
+        "5[bound=300]": "bound",
+        "5[steps=2]": "before the brackets",
+    }
+    for text, told in wrong.items():
+        with pytest.raises(SettingsError, match=told):
+            refinement_of(text)
 
 
 def test_steps_that_are_far_too_long_leave_the_stego_as_good_as_it_was(mixing, pair):

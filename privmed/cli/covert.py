@@ -98,10 +98,10 @@ def command(
     from privmed.imaging.segmentation import check_described, check_segmentable, write_segmentation
     from privmed.interfaces.abilities import Keyed, missing
     from privmed.pipeline import best_covers, of_images, tuned_hider
-    from privmed.refine import steps_of
+    from privmed.refine import refinement_of
 
     fidelity(use)
-    steps = steps_of(refine)
+    how, auto = refinement_of(refine)
     picture = read_secret(secret, frame=frame, allow_lossy=allow_lossy)
     if seg:
         check_segmentable(picture)
@@ -132,7 +132,7 @@ def command(
     with whole_folder(output, overwrite=force) as folder, bar(reporter, "hiding") as tick:
         for k, (prefix, (path, photograph)) in enumerate(zip(prefixes, chosen)):
             case = CovertCase(name="covert", title=f"{secret.name} in {path.name}", secret=scan, cover=photograph)
-            options = {"seed": seed + k, "prefix": prefix, "use": use, "strict": strict, "refine": steps}
+            options = {"seed": seed + k, "prefix": prefix, "use": use, "strict": strict, "refine": how, "auto": auto}
             results.append(run_case(case, client, server, folder, progress=tick, **options))
         together = several.join(results, server) if many > 1 else None
         if together is not None:

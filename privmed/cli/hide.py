@@ -101,9 +101,9 @@ def command(
     from privmed.covert.files import Hiding
     from privmed.data.exchange import check_photographs
     from privmed.imaging import read, read_secret
-    from privmed.refine import steps_of
+    from privmed.refine import refinement_of
 
-    fidelity(use), steps_of(refine)
+    fidelity(use), refinement_of(refine)
     check_photographs(secret, [cover])
     read_secret(secret, frame=frame, allow_lossy=allow_lossy), read(cover, frame=0)  # refused before weights are loaded
     method = make("hider", hider, weights, device, set_)
@@ -157,12 +157,12 @@ def _hide_folder(
     from privmed.covert.fidelity import fidelity
     from privmed.covert.files import Hiding
     from privmed.errors import InputError
-    from privmed.refine import steps_of
+    from privmed.refine import refinement_of
 
     if carries_files(context, hider):
         raise InputError(f"{secret}: is a folder, and files under a key are hidden one by one. Name a file.")
     refuse_force(force)
-    fidelity(how["use"]), steps_of(how["refine"])
+    fidelity(how["use"]), refinement_of(how["refine"])
     method = make("hider", hider or IMAGES, weights, device, set_)
     give_key(method, key)
     about = {**about_of(hider=method), "refine": how["refine"], "seed": how["seed"]}

@@ -15,6 +15,7 @@ from privmed.imaging import write_view
 from privmed.imaging.labels import encode, label_map
 from privmed.interfaces import Analyzer, Hider
 from privmed.pipeline import Run, analyze, decode, hide, png, recover
+from privmed.refine import Refinement
 
 
 @frozen(eq=False)
@@ -61,7 +62,8 @@ def run_case(
     prefix: str | None = None,
     use: str = STRICTEST,
     strict: bool = False,
-    refine: int | None = 0,
+    refine: int | Refinement = 0,
+    auto: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> CovertResult:
     """Run one case and write its PNG files into ``folder``; every figure is that of the written file.
@@ -76,7 +78,8 @@ def run_case(
         prefix: of the file names; the case's name by default.
         use: what the recovered scan is for (see :mod:`privmed.covert.fidelity`).
         strict: refuse a recovered scan that falls short of the use, instead of warning.
-        refine: steps that the stego is refined by; None for as many as help, where the scan would fall short of the use.
+        refine: steps that the stego is refined by, or how, see :meth:`Hider.hide`.
+        auto: refine only where the scan would fall short of the use.
         progress: of hiding, see :meth:`Hider.hide`.
 
     Raises:
@@ -97,7 +100,7 @@ def run_case(
         result.figures.update(figures, refined=run.refined)
         result.warnings.extend([warning] if warning else [])
 
-    sent = hide(client, refine=refine, falls_short=falls_short(client, use), progress=progress)
+    sent = hide(client, refine=refine, falls_short=falls_short(client, use) if auto else None, progress=progress)
     steps = sent | png(path("stego"), overwrite=overwrite, check=check)
     if server is not None:
         steps |= analyze(server) | png(path("response"), overwrite=overwrite) | recover(client) | decode(server)

@@ -24,7 +24,7 @@ from privmed.jobs.batches import in_groups
 from privmed.jobs.contracts import Place, seed_of
 from privmed.metrics import psnr, ssim
 from privmed.pipeline import Pipeline, Run, decode, png, recover
-from privmed.refine import AUTO, steps_of
+from privmed.refine import Refinement, refinement_of
 
 
 @frozen(kw_only=True)
@@ -34,7 +34,7 @@ class Hiding:
     Attributes:
         method: the hider.
         use: what recovered scans are for.
-        refine: steps, or ``"auto"``.
+        refine: steps, or ``"auto"``, see :func:`privmed.refine.refinement_of`.
         frame, allow_lossy: of the scan, see :func:`privmed.imaging.read_secret`.
         strict: refuse what falls short of the use.
         seed: of the job; each scan has its own, made of this and its name.
@@ -99,23 +99,22 @@ class Hiding:
 
     def _hide(self, pairs: list[Pair], seed: int, progress: Callable[..., None] | None = None) -> list[Hidden]:
         """Hide scans of one size, and recover each from what its file will hold; ``auto`` refines those that fall short."""
-        wanted, steps = fidelity(self.use), steps_of(self.refine)
+        wanted, (how, auto) = fidelity(self.use), refinement_of(self.refine)
 
-        def hide(some: list[Pair], refine: int) -> list[Hidden]:
+        def hide(some: list[Pair], how: Refinement | None) -> list[Hidden]:
             secrets, covers = torch.cat([p.secret for p in some]), torch.cat([p.cover for p in some])
-            stegos = self.method.hide(secrets, covers, refine=refine, progress=progress, generator=seed)
+            stegos = self.method.hide(secrets, covers, refine=how or 0, progress=progress, generator=seed)
             recovered = self.method.recover(quantise(stegos), progress=progress, generator=seed)
-            return [Hidden(*one, refine, seed) for one in zip(stegos.split(1), recovered.split(1), strict=True)]
+            steps = how.steps if how else 0
+            return [Hidden(*one, steps, seed) for one in zip(stegos.split(1), recovered.split(1), strict=True)]
 
-        made = hide(pairs, steps or 0)
+        made = hide(pairs, None if auto else how)
         short = [
-            n
-            for n, pair in enumerate(pairs)
-            if steps is None and wanted.shortfalls(recovery(made[n].recovered, pair.secret))
+            n for n, pair in enumerate(pairs) if auto and wanted.shortfalls(recovery(made[n].recovered, pair.secret))
         ]
         if short:
             with suppress(SettingsError):  # no gradient, and nobody insisted on one
-                for n, better in zip(short, hide([pairs[n] for n in short], AUTO), strict=True):
+                for n, better in zip(short, hide([pairs[n] for n in short], how), strict=True):
                     made[n] = better
         return made
 

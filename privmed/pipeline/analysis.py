@@ -16,6 +16,7 @@ from privmed.interfaces import Analyzer, BareAnalyzer, FileHider, Hider
 from privmed.pipeline.run import PUBLISHED, Run
 from privmed.pipeline.stage import Stage, arrive
 from privmed.refine import Refinement, hide_well
+from privmed.settings import structure
 from privmed.weights import bundled, read_card
 
 
@@ -30,8 +31,8 @@ def hide(
 
     Args:
         hider: a name or a hider.
-        refine: by so many steps (see :meth:`Hider.hide`); None for as many as :mod:`privmed.refine` finds useful, where it ``falls_short``.
-        falls_short: whether the run, as an 8-bit file would deliver it, is not good enough.
+        refine: by so many steps, or as it says (see :meth:`Hider.hide`); None for as many as :mod:`privmed.refine` finds useful.
+        falls_short: whether the run, as an 8-bit file would deliver it, is not good enough: it is refined only then. None: always.
         progress: see :meth:`Hider.hide`.
 
     Raises:
@@ -49,14 +50,17 @@ def hide(
     method = _hider(hider)
     if refine is None and falls_short is None:
         raise SettingsError(f"stage hide({method.name}): refine=None needs falls_short, which says when to refine.")
+    how = (
+        refine
+        if isinstance(refine, Refinement)
+        else structure(Refinement, {} if refine is None else {"steps": refine}, "refine")
+    )
 
     def step(run: Run) -> Run:
         call = partial(method.hide, run.secret, run.cover, generator=run.seed)
         made = evolve(run, last="stego")
-        if isinstance(refine, Refinement):
-            stego, steps = call(refine=refine, progress=progress), refine.steps
-        else:
-            stego, steps = hide_well(call, lambda held: falls_short(arrive("hide", made, held)), refine, progress)
+        short = None if falls_short is None else lambda held: falls_short(arrive("hide", made, held))
+        stego, steps = hide_well(call, how, short, progress)
         return evolve(made, image=stego, stego=stego, refined=steps)
 
     return Stage(f"hide({method.name})", step, "secret", "cover")

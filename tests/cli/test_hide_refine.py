@@ -37,6 +37,16 @@ def test_refining_gives_the_scan_back_better(pair, tmp_path, capsys):
     assert hide(pair, tmp_path, capsys)["refined"] == (20 if plain["warnings"] else 0)
 
 
+def test_no_value_changes_by_more_than_the_bound(pair, tmp_path, capsys):
+    def levels(how):
+        hide(pair, tmp_path, capsys, "--refine", how)
+        return np.asarray(Image.open(tmp_path / "out.png"), np.int16)
+
+    plain = levels("0")
+    assert abs(levels("9[rate=0.4]") - plain).max() > 1
+    assert abs(levels("9[rate=0.4;bound=0.5]") - plain).max() == 1  # by rounding
+
+
 def test_a_refinement_that_is_no_number_is_refused(pair, tmp_path, capsys):
     assert run(["hide", *pair, "-o", str(tmp_path / "out.png"), "--refine", "lots"]) == 2
     assert "--refine must be auto or a number of steps" in capsys.readouterr().err

@@ -20,7 +20,7 @@ from privmed.jobs.batches import Batched, in_groups
 from privmed.jobs.contracts import Place
 from privmed.jobs.local import Local
 from privmed.jobs.pool import Processes
-from privmed.refine import AUTO
+from privmed.refine import AUTO, Refinement
 
 SIZES = [(48, 64), (32, 32), (48, 64), (48, 64), (32, 32)]
 
@@ -228,7 +228,7 @@ def test_only_those_scans_of_a_batch_are_refined_that_fall_short(scans, monkeypa
     monkeypatch.setattr(files, "fidelity", lambda use: Short())
     made = Hiding(method=method).open_batches(Place())(units)
     assert [m["refined"] for m in made] == [0, AUTO, 0]
-    assert hidden == [(3, 0), (1, AUTO)]
+    assert hidden == [(3, 0), (1, Refinement(steps=AUTO))]
 
 
 class Short:

@@ -10,7 +10,7 @@ from PIL import Image
 from privmed.errors import InputError, SettingsError, VerificationError
 from privmed.imaging import read_wire
 from privmed.pipeline import Pipeline, Stage, analyze, bare, blur, decode, hide, jpeg, noise, png, recover, resize
-from privmed.refine import AUTO
+from privmed.refine import AUTO, Refinement
 from privmed.testing import sample_images
 
 
@@ -147,6 +147,8 @@ def test_refining_happens_where_it_falls_short(images, toy_hider):
     stage = Pipeline(hide(toy_hider, refine=None, falls_short=falls_short))
     assert stage(*images, seed=0).refined == 0
     assert stage(*images, seed=1).refined == AUTO
+    few = Pipeline(hide(toy_hider, refine=Refinement(steps=2), falls_short=falls_short))
+    assert [few(*images, seed=seed).refined for seed in (0, 1)] == [0, 2]
     levels = seen[0].stego * 255
     torch.testing.assert_close(levels, levels.round(), atol=1e-4, rtol=0)
     with pytest.raises(SettingsError, match="needs falls_short"):
