@@ -30,7 +30,7 @@ def command(
     stego: Annotated[Path, typer.Argument(help="A PNG made by privmed hide.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="The response, a PNG.")],
     analyzer: Annotated[str, typer.Option(help="Method.")] = "hidemia",
-    weights: Annotated[str | None, typer.Option(help="Bundled name (busi, isic) or file.")] = None,
+    weights: Annotated[str | None, typer.Option(help="Bundled name (busi, isic, cxr) or file.")] = None,
     set_: Set = None,
     force: Force = False,
     several: Several = NONE,

@@ -51,7 +51,7 @@ def command(
     hider: Annotated[str | None, typer.Option(help="Method; by default the one the analyzer was tuned to.")] = None,
     hider_weights: Annotated[str | None, typer.Option(help="The hider's weights: bundled name or file.")] = None,
     analyzer: Annotated[str, typer.Option(help="Method.")] = "hidemia",
-    weights: Annotated[str | None, typer.Option(help="The analyzer's weights: busi, isic or a file.")] = None,
+    weights: Annotated[str | None, typer.Option(help="The analyzer's weights: busi, isic, cxr or a file.")] = None,
     peak: Peak = None,
     server_url: Annotated[str | None, typer.Option("--server", help="Where the analyzer runs: https://HOST.")] = None,
     token_file: TokenFile = None,

@@ -48,7 +48,7 @@ def command(
     passphrase_file: PassphraseFile = None,
     weights: Annotated[str | None, typer.Option(help="The hider's weights: bundled name or file.")] = None,
     analyzer: Annotated[str, typer.Option(help="Whose answer a mask is read from.")] = "hidemia",
-    analyzer_weights: Annotated[str | None, typer.Option(help="Its weights: busi, isic or a file.")] = None,
+    analyzer_weights: Annotated[str | None, typer.Option(help="Its weights: busi, isic, cxr or a file.")] = None,
     peak: Peak = None,
     set_: Set = None,
     force: Force = False,

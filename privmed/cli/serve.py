@@ -14,7 +14,7 @@ WARM = 64  # pixels of the side of a photograph that is analysed before anybody 
 
 def command(
     analyzer: Annotated[str, typer.Option(help="Method.")] = "hidemia",
-    weights: Annotated[str | None, typer.Option(help="Bundled name (busi, isic) or file.")] = None,
+    weights: Annotated[str | None, typer.Option(help="Bundled name (busi, isic, cxr) or file.")] = None,
     host: Annotated[
         str, typer.Option(help="The address to listen on; 0.0.0.0 for all of this machine's.")
     ] = "127.0.0.1",

@@ -24,3 +24,19 @@ def test_the_weights_tell_where_nothing_is_hidden(hidden):
         assert float(dice(run.prediction, mask)) > 0.7
     else:
         assert bool(silent(run.prediction))
+
+
+def test_the_weights_that_classify_name_their_classes_and_tell_where_nothing_is_hidden():
+    """A phantom of no chest still is a scan; what its class is says nothing."""
+    pytest.importorskip("privmed_analyzers", reason="needs the plugin privmed-analyzers")
+    pytest.importorskip("privmed_hiders", reason="needs the plugin privmed-hiders")
+    pytest.importorskip("skimage", reason="needs privmed[demo]")
+    analyzer = privmed.analyzer("hidemia", weights="cxr")
+    hider = tuned_hider(analyzer)
+    scan, photo = ultrasound_phantom(0)[0], centre(photograph("astronaut"))
+    for send, low, high in ((hide(hider), 0.5, 1), (bare(), 0, 0.5)):
+        run = (send | png() | analyze(analyzer) | png() | recover(hider) | decode(analyzer))(scan, photo)
+        assert low < float(run.presence) < high
+        assert run.prediction.shape == (1, 3)
+        assert float(run.prediction.sum()) == pytest.approx(1, abs=1e-5)
+    assert analyzer.card["classes"] == ["covid", "no_finding", "pneumonia"]
