@@ -40,7 +40,7 @@ class UNet(PlainAnalyzer):
     check_settings = {"width": 4}  # noqa: RUF012
 
     def build(self) -> nn.Module:
-        return unet.UNet(width=self.config.width)
+        return unet.UNet(width=self.config.width, silent=self.config.residual)
 
 
 @hookimpl

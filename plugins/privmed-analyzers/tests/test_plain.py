@@ -136,6 +136,16 @@ def test_every_competitor_learns_as_the_pairs_of_the_paper_do(name):
     assert losses[-1] < losses[0]
 
 
+@pytest.mark.parametrize("name", [*SMALL])
+def test_an_untrained_network_answers_with_something_unless_its_answer_is_added_to_the_stego(name):
+    """A head of zeros would have a baseline learn nothing at first; a network that adds to the stego begins with the stego."""
+    stego = sample_images(1)[1][..., :64, :64]
+    assert float(privmed.analyzer(name, weights=None, **SMALL[name]).analyze(stego, clamp=False).std()) > 0
+    if name == "unet":
+        added = privmed.analyzer(name, weights=None, residual=True, **SMALL[name])
+        torch.testing.assert_close(added.analyze(stego), stego)
+
+
 @pytest.mark.parametrize("name", SMALL)
 def test_the_residual_is_the_stego(name):
     torch.manual_seed(0)
