@@ -47,6 +47,7 @@ def test_psnr_by_hand_and_per_item():
     b[0] += 0.1
     assert psnr(a, b)[0] == pytest.approx(20.0, abs=1e-4)
     assert psnr(a, b)[1] == torch.inf
+    assert float(psnr(a, a + 1 / 255)[0]) == pytest.approx(48.13, abs=0.005)
 
 
 def test_psnr_of_luma_by_hand():

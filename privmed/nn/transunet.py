@@ -1,7 +1,7 @@
 """TransUNet: a residual network, a vision transformer on its last map, and a U-shaped decoder.
 
 J. Chen et al., "TransUNet: Transformers Make Strong Encoders for Medical Image Segmentation", 2021 (R50-ViT-B/16), without the
-pretrained weights of the paper.
+pretrained weights of the paper, and with a pooling that pads by one pixel where the public code pads the pooled map.
 """
 
 from __future__ import annotations

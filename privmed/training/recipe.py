@@ -81,7 +81,9 @@ class LossRecipe:
     """Weights of the losses; all losses are means."""
 
     stego: float = setting(
-        1.0, "mean squared error of stego and cover; distillation: of student and teacher (alpha1)", at_least(0)
+        1.0,
+        "mean squared error of stego and cover (with joint, try 200); distillation: of student and teacher (alpha1, 800)",
+        at_least(0),
     )
     low: float = setting(0.0, "mean squared error of their LL bands", at_least(0))
     secret: float = setting(
@@ -91,11 +93,11 @@ class LossRecipe:
     )
     response: float = setting(200.0, "mean squared error of response and cover (beta2)", at_least(0))
     task: float = setting(
-        1.0, "Dice and cross-entropy of the decoded answer (beta1; distillation: alpha3)", at_least(0)
+        1.0, "Dice and cross-entropy of the decoded answer (beta1; distillation: alpha3, 4)", at_least(0)
     )
     mia: float = setting(
         1.0,
-        "distillation: mean squared error of the analyzer's answers to the student's and the teacher's stegos (alpha2)",
+        "distillation: mean squared error of the analyzer's answers to the student's and the teacher's stegos (alpha2, 800)",
         at_least(0),
     )
     scale: str = setting(
@@ -135,7 +137,9 @@ class LossRecipe:
 class OptimizerRecipe:
     """How the weights move."""
 
-    name: str = setting("adam", "which optimizer", one_of("adam", "muon"))
+    name: str = setting(
+        "adam", "which optimizer; adam has decoupled decay and betas of 0.9 and 0.99", one_of("adam", "muon")
+    )
     rate: float = setting(1e-3, "learning rate", positive())
     vector_rate: float = setting(1e-3, "learning rate of biases and other vectors under muon", positive())
     decay: float = setting(0.0, "decoupled weight decay (adam)", at_least(0))

@@ -1,6 +1,7 @@
 """ResNet-50: the classifier of bare images that classification through the hidden channel is held against.
 
-K. He, X. Zhang, S. Ren, J. Sun, "Deep Residual Learning for Image Recognition", CVPR 2016; MONAI's, stride 2 in the first convolution.
+K. He, X. Zhang, S. Ren, J. Sun, "Deep Residual Learning for Image Recognition", CVPR 2016; MONAI's, whose
+four projections have biases: 3,840 parameters more than the paper's.
 
 Idea: What a clinic loses by hiding is told by a strong classifier that sees the scan itself. It answers with no image, so it cannot stand
 behind a hider; HideMIA's tables of classification have it as their bare reference.

@@ -35,6 +35,15 @@ def test_a_centre_tap_is_left_alone_and_a_corner_moves_as_found_on_paper():
     assert collapse_matrices((1, 2, 3, 4, 5))[:, :, 0].argmax(1).tolist() == [4, 3, 1, 0, 4]
 
 
+def test_of_a_centre_tap_the_differences_take_what_they_may():
+    """Every D_i is the kernel itself then: one minus lambda of the image is left, whatever the gate chose."""
+    layer, x = MoDC(1, 1, k=2).double(), torch.rand(2, 1, 6, 7, dtype=torch.float64)
+    with torch.no_grad():
+        layer.weight.zero_()[..., 1, 1] = 1
+    change = layer(x) - (0 if layer.bias is None else layer.bias.view(1, -1, 1, 1))
+    torch.testing.assert_close(change, (1 - layer.strength) * x, atol=1e-12, rtol=0)
+
+
 @pytest.fixture(params=["projected", "literal"])
 def layer(request):
     torch.manual_seed(0)

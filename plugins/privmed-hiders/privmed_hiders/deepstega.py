@@ -36,7 +36,7 @@ REACH = 2  # of a level
 
 @frozen(kw_only=True)
 class DeepStegaConfig:
-    """Settings of :class:`DeepStega`; the defaults are the paper's."""
+    """Settings of :class:`DeepStega`; the defaults are those that the figures of HideMIA's Table 7 tell; neither paper prints them."""
 
     levels: int = setting(5, "levels of the hiding and of the reveal network", at_least(1))
     preparation: int = setting(2, "levels of the preparation network", at_least(1))

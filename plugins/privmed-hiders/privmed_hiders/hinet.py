@@ -11,8 +11,9 @@ parameters, same result, no copy, and wider convolutions.
 
 Idea: Cover and secret are split into Haar bands, and blocks of two branches add to each what a small network makes of the other. Every
 block can be undone exactly, so recovering is hiding run backwards with the same parameters. What does not fit into the stego, r, is thrown
-away, and a latent z stands in for it on the way back. The loss wants the stego to look like the cover, above all in its low band, and what
-comes back to be the secret.
+away, and a latent z stands in for it on the way back. The paper's loss wants the stego to look like the cover, above all in its low band,
+and what comes back to be the secret (lambda_s is 5, lambda_c and lambda_f are 1); the bundled weights were trained without the term of the
+low band.
 
 Formula:
     c' = c + phi(s)                              c, s: Haar bands of cover and secret

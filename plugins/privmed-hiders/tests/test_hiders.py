@@ -4,10 +4,12 @@ from contextlib import nullcontext
 
 import pytest
 import torch
-from privmed_hiders.hinet import DenseBlock, bands, image
+from privmed_hiders.hinet import CouplingBlock, DenseBlock, bands, image
 from torch.nn import functional as F
+from torch.utils.flop_counter import FlopCounterMode
 
 import privmed
+from privmed.imaging.quantise import quantise
 from privmed.testing import parametrize_with_checks, sample_images
 
 
@@ -35,6 +37,25 @@ def test_parameters_are_those_of_the_paper(name, parameters):
     assert sum(p.numel() for p in privmed.hider(name, weights=None).parameters()) == parameters
 
 
+def test_multiplications_are_those_of_the_paper():
+    """At 224 x 224, one way: 49 times as many as at 32 x 32, and five convolutions of 84,380 parameters a sub-network."""
+    assert sum(p.numel() for p in DenseBlock(12).parameters()) == 84_380
+    x = torch.rand(1, 3, 32, 32)
+    for name, published in (("hinet", 50_721_914_880), ("lightih", 12_680_478_720)):
+        hider = privmed.hider(name, weights=None)
+        with FlopCounterMode(display=False) as counter:
+            hider.hide(x, x)
+        assert 49 * counter.get_total_flops() // 2 == published
+
+
+def test_a_scale_lies_between_the_exponentials_of_two():
+    block, x = CouplingBlock(12, alpha=2.0), torch.zeros(1, 12, 4, 4)
+    torch.testing.assert_close(block.log_scale(x, nullcontext), x)
+    for raw, scale in ((1e3, 7.389), (-1e3, 0.1353)):
+        torch.nn.init.constant_(block.rho.layers[-1].bias, raw)
+        assert float(block.log_scale(x, nullcontext).exp().mean().detach()) == pytest.approx(scale, abs=1e-3)
+
+
 def test_dense_block_equals_the_concatenating_form():
     block = DenseBlock(12).double()
     for p in block.parameters():
@@ -47,10 +68,12 @@ def test_dense_block_equals_the_concatenating_form():
 
 
 def test_untrained_network_is_the_identity():
-    """conv5 starts at zero, so the stego is the cover, bit for bit."""
+    """conv5 starts at zero, so the stego's file is the cover's, and what comes back is the latent alone: nothing, as z = 0."""
     secret, cover = sample_images(1, size=(32, 48))
-    hider = privmed.hider("hinet", weights=None, blocks=3)
-    torch.testing.assert_close(hider.hide(secret, cover), cover, atol=1e-6, rtol=0)
+    hider, cover = privmed.hider("hinet", weights=None, blocks=3), quantise(cover)
+    stego = hider.hide(secret, cover)
+    assert torch.equal(quantise(stego), cover)
+    assert not hider.recover(stego).any()
 
 
 EMULATED = "without AVX-512 bfloat16 is emulated, by kernels that round otherwise, and nothing chooses it"

@@ -1,5 +1,7 @@
 """What HiDDeN and DeepStega promise beyond the conformance kit: the networks that the papers' figures identify."""
 
+from itertools import pairwise
+
 import pytest
 import torch
 from privmed_hiders.deepstega import Level
@@ -11,6 +13,8 @@ import privmed
 from privmed.testing import parametrize_with_checks, sample_images
 
 NAMES = ["deepstega", "hidden"]
+# of the networks in turn: where each begins among the modules, and its parameters
+PARTS = {"deepstega": ([1, 2], [50_110, 243_163, 195_388]), "hidden": ([-2], [319_299, 263_043])}
 
 
 @parametrize_with_checks("hider:deepstega", levels=2, preparation=1)
@@ -25,7 +29,10 @@ def test_hidden_conforms(method, check):
 
 @pytest.mark.parametrize(("name", "parameters"), [("deepstega", 488_661), ("hidden", 582_342)])
 def test_parameters_are_those_of_the_paper(name, parameters):
-    assert sum(p.numel() for p in privmed.hider(name, weights=None).parameters()) == parameters
+    hider = privmed.hider(name, weights=None)
+    assert sum(p.numel() for p in hider.parameters()) == parameters
+    counts = [sum(p.numel() for p in part.parameters()) for part in hider.children()]
+    assert [sum(counts[a:b]) for a, b in pairwise([0, *PARTS[name][0], len(counts)])] == PARTS[name][1]
 
 
 def multiplications(call, *images):

@@ -4,9 +4,10 @@ X. Lin et al., "HideMIA: Hidden Wavelet Mining for Privacy-Enhancing Medical Ima
 sub-band; MoDC in their encoders (Eq. 2 and 3), AsyWA between them (Eq. 4 to 6), and the stego's LL band added to the answer (Eq. 1).
 
 Idea: What a hider leaves of a scan lies in the wavelet bands of its stego, faint and different in each. So each band has a U-Net of its
-own, whose convolutions choose among differences in several directions (MoDC) to see faint edges. Between them, attention lets the high
-bands ask the low one and each other (AsyWA). The answer is added to bands of the stego, so that the response looks like the photograph
-still. The client recovers an image from it with the hider, and a fixed formula makes probabilities of that.
+own, whose convolutions choose among differences in several directions (MoDC) to see faint edges. Between them, attention lets the low
+band ask the high ones, and these each other; none of them asks the low one, which is nearly the photograph (AsyWA). The answer is added to
+bands of the stego, so that the response looks like the photograph still. The client recovers an image from it with the hider, and a fixed
+formula makes probabilities of that.
 
 Formula:
     LL, LH, HL, HH = haar(stego)
