@@ -53,6 +53,7 @@ def test_empty_and_full_masks():
 def test_fitted_sizes_are_exact():
     """A 153-wide logo at one fourth of 224 is 56 wide; a float product loses a pixel (methods, 9.2)."""
     assert fitted_size((100, 153), (224, 224), 4) == (37, 56)
+    assert fitted_size((73, 153), (224, 224), 4) == (27, 56)  # MedLocker's logo: 26.7 rounded
     assert fitted_size((1, 1000), (224, 224), 4) == (1, 56)
     assert fitted_size((50, 50), (100, 300), 4) == (25, 25)
 

@@ -23,6 +23,7 @@ def test_blending_by_hand():
     """(255 - a) / 255 * v + a / 255 * c, halves up: a = 100 on 51 under white is 31 + 100 = 131."""
     values = np.full((1, 3), 51, np.uint8)
     assert blend(values, overlay([[0, 100, 255]]), 255).tolist() == [[51, 131, 255]]
+    assert blend(np.full((1, 1), 100, np.uint8), overlay([[128]], (200, 200, 200)), 255).item() == 150  # 150.196
 
 
 def test_luma_of_the_colour_is_used_on_grey():

@@ -13,13 +13,14 @@ from privmed.imaging.contour import contour
 from privmed.imaging.effects import gaussian_blur, jpeg, jpeg_file
 
 
-def disc(area: float, side: int = 224) -> torch.Tensor:
-    y, x = np.mgrid[0:side, 0:side] - (side - 1) / 2
+def disc(area: float, side: int = 224, centre: float | None = None) -> torch.Tensor:
+    y, x = np.mgrid[0:side, 0:side] - ((side - 1) / 2 if centre is None else centre)
     return torch.from_numpy((x**2 + y**2 <= area * side**2 / np.pi).astype(np.float32))[None, None]
 
 
 def test_contour_of_a_disc():
-    assert int(contour(disc(0.09)).sum()) == pytest.approx(600, abs=12)  # 1.196 % of 224 x 224
+    assert int(contour(disc(0.09, centre=112)).sum()) == 600  # 1.196 % of 224 x 224
+    assert int(contour(disc(0.09)).sum()) == pytest.approx(600, abs=12)  # between two pixels
 
 
 @pytest.mark.parametrize("kernel", [3, 5, 7])

@@ -42,6 +42,11 @@ def test_a_quick_fit_says_what_is_short_of_the_paper():
     )
     assert made(cycles=99).note == "umed: the fit is shortened: cycles 99 instead of 100."
     assert made(batch=8).note == "umed: the fit is not the paper's: batch 8 instead of 16."
+    assert made(size=128).note == "umed: the fit is not the paper's: size 128 instead of 224."
+    assert (
+        made(robust=True).note
+        == "umed: the fit is not the paper's: through random filters (robust), which is beyond it."
+    )
 
 
 def test_quick_is_a_set_of_defaults():

@@ -46,7 +46,7 @@ Images = tuple[
 class ProtectionConfig:
     """Settings of :class:`Protection`."""
 
-    size: int = setting(128, "side of all images", side())
+    size: int = setting(128, "side of all images; 224 in the papers", side())
     colour: bool = setting(False, "publish grey images in colour, where noise has more room")
     holdout: float = setting(0.0, "judge on this part of the training images, for choosing settings", between(0, 0.9))
     elsewhere: str = setting(

@@ -1,9 +1,9 @@
 """Watermarkers: how often marks mislead the models they were made against, and others, and marks that spare the lesion.
 
-Only images that the source classifies correctly are attacked (as in MedLocker). ASR is the share of them that it errs on once they are
-marked; transfer is the share of *those* that another model errs on, of the ones it had right before. An entry without a method is the
-unmarked images: what the models get right. Marks that ask no model anything (``plain``) are the controls: a search is worth its margin over
-them.
+Only images that the source classifies correctly are attacked (MedLocker: that all models do). ASR is the share of them that it errs on once
+they are marked; transfer is the share of *those* that another model errs on, of the ones it had right before. An entry without a method is
+the unmarked images: what the models get right. Marks that ask no model anything (``plain``) are the controls: a search is worth its margin
+over them.
 """
 
 from __future__ import annotations

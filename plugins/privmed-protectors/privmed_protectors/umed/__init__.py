@@ -52,6 +52,7 @@ from privmed_protectors.umed.cdc import CentralDifference
 GENERATOR_EPOCHS = 4  # of every five; the fifth is the surrogate's
 PAPER = {"width": 64, "cycles": 100, "batch": 16, "learning_rate": 1e-4, "generator_learning_rate": 1e-4}
 QUICK = {"width": 8, "cycles": 10, "batch": 8, "learning_rate": 1e-3, "generator_learning_rate": 1e-3}
+SIZE = 224  # of the images that it learns on
 REMEDY = "Lower its learning rate with --set learning_rate=... or --set generator_learning_rate=..."
 
 
@@ -124,6 +125,10 @@ class UMed(Protector):
         now = {name: getattr(self.config, name) for name in PAPER}
         kind = "shortened" if any(now[name] < PAPER[name] for name in ("width", "cycles")) else "not the paper's"
         said = [f"{name} {now[name]:g} instead of {value:g}" for name, value in PAPER.items() if now[name] != value]
+        if self.config.size != SIZE:
+            said.append(f"size {self.config.size} instead of {SIZE}")
+        if self.config.robust:
+            said.append("through random filters (robust), which is beyond it")
         return f"umed: the fit is {kind}: {', '.join(said)}." if said else ""
 
     def bounds(self, image: Tensor, mask: Tensor) -> dict[str, Tensor]:

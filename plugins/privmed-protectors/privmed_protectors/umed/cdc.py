@@ -21,7 +21,8 @@ class CentralDifference(nn.Module):
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
         first, second = (nn.Conv2d(inputs, outputs, 3, padding=1) for _ in range(2))
-        self.w_v = nn.Parameter(first.weight.detach() / 2)  # halved: their sum has the variance of one
+        # Halved, their sum has half the variance of one; normalisation follows.
+        self.w_v = nn.Parameter(first.weight.detach() / 2)
         self.w_c = nn.Parameter(second.weight.detach() / 2)
         self.bias = first.bias
 

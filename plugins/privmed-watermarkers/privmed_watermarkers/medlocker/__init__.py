@@ -64,7 +64,11 @@ class MedLockerConfig(Watermarker.LogoConfig):
     """Settings of :class:`MedLocker`; the defaults are the paper's, but for the temperature: 0.05, the paper's is 1."""
 
     low: int = setting(100, "smallest opacity limit (alpha)", between(0, 255))
-    high: int = setting(255, "largest opacity limit (alpha)", between(0, 255))
+    high: int = setting(
+        255,
+        "largest opacity limit (alpha); searches that draw opacities stay below it, as they draw real numbers",
+        between(0, 255),
+    )
     search: str = setting(
         "hopping",
         "basin-hopping evolution, its ablation with random mutation, the strongest marks on a grid first, or covariance adaptation",
