@@ -1,6 +1,6 @@
 """Put statistics of the training images into the cards of shipped analyzers, and see whom they would warn.
 
-    python benchmarks/domain.py --data DIR [--weights busi isic] [--limit N] [--measure-only]
+    python benchmarks/domain.py --data DIR [--weights busi isic cxr] [--limit N] [--measure-only]
 
 Statistics and thresholds come from the training split and the training photographs alone: every second scan squashed to 224 x 224, as
 the weights were trained, the others as they lie in their files, as clients hide them. The rates printed are of test splits as they lie
@@ -31,8 +31,12 @@ from privmed.weights import card_path
 
 SIZE = 224
 COVERS = ("covers", "photos")
-SCANS = {"busi": (("busi", {}), ("busi-cls", {"only": "normal", "masks": "none"})), "isic": (("isic", {}),)}
-OTHERS = {"busi": ("isic", "fundus-vessel", "cxr-lung"), "isic": ("busi", "fundus-vessel", "polyp")}
+SCANS = {"busi": (("busi", {}), ("busi-cls", {"only": "normal", "masks": "none"})), "isic": (("isic", {}),), "cxr": (("cxr", {}),)}
+OTHERS = {
+    "busi": ("isic", "fundus-vessel", "cxr-lung"),
+    "isic": ("busi", "fundus-vessel", "polyp"),
+    "cxr": ("busi", "isic", "fundus-vessel"),
+}
 
 
 def main() -> None:

@@ -45,6 +45,7 @@ NEW = (
     "covert-wire",
     "hiding-four",
     "covert-cxr",
+    "covert-diagnosis",
     "covert-lungs",
     "large",
     "costs",
