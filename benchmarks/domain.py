@@ -31,7 +31,11 @@ from privmed.weights import card_path
 
 SIZE = 224
 COVERS = ("covers", "photos")
-SCANS = {"busi": (("busi", {}), ("busi-cls", {"only": "normal", "masks": "none"})), "isic": (("isic", {}),), "cxr": (("cxr", {}),)}
+SCANS = {
+    "busi": (("busi", {}), ("busi-cls", {"only": "normal", "masks": "none"})),
+    "isic": (("isic", {}),),
+    "cxr": (("cxr", {}),),
+}
 OTHERS = {
     "busi": ("isic", "fundus-vessel", "cxr-lung"),
     "isic": ("busi", "fundus-vessel", "polyp"),

@@ -12,7 +12,7 @@ import os
 import re
 import sys
 from functools import lru_cache
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import EntryPoint, distributions, entry_points
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -266,8 +266,11 @@ _loaded: dict[tuple[str, str, str], type[Method]] = {}
 def _get(kind: str) -> str:
     """Where privmed's own methods of a kind come from, if they are not installed."""
     home = HOMES.get(kind)
-    absent = home and all(_normal(row.distribution) != home for row in _discover(kind))
-    return f" Those of privmed: pip install {home}" if absent else ""
+    if not home or any(_normal(row.distribution) == home for row in _discover(kind)):
+        return ""
+    allowed = _allowed_distributions()
+    hidden = allowed is not None and home not in allowed and any(_normal(d.name) == home for d in distributions())
+    return f" Those of {home} are left out by PRIVMED_PLUGINS." if hidden else f" Those of privmed: pip install {home}"
 
 
 def _known_kind(kind: str) -> str:

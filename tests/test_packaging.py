@@ -105,7 +105,7 @@ def test_shipped_weights_stay_small_and_all_match_their_cards():
 
     files = sorted((ROOT / "plugins").glob("*/*/weights/*.safetensors"))
     shipped = [f for f in files if not f.name.startswith("unet-")]
-    assert sum(f.stat().st_size for f in shipped) <= 60e6
+    assert sum(f.stat().st_size for f in shipped) <= 75e6
     for path in shipped:
         card = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
         assert hashlib.sha256(path.read_bytes()).hexdigest() == card["sha256"]

@@ -199,6 +199,15 @@ def test_loading_can_be_limited_to_named_distributions(install, monkeypatch):
     assert row("mine").distribution == "acme"
 
 
+def test_methods_of_ours_that_are_left_out_are_not_called_absent(monkeypatch):
+    pytest.importorskip("privmed_hiders", reason="needs the plugin privmed-hiders")
+    monkeypatch.setenv("PRIVMED_PLUGINS", "acme")
+    with pytest.raises(
+        MethodNotFoundError, match=r"installed: none\. Those of privmed-hiders are left out by PRIVMED_PLUGINS\."
+    ):
+        privmed.hider("lightih")
+
+
 def test_unknown_misspelt_and_broken_are_three_sentences(install):
     install("acme", "hiders", {"mine": "acme_mine"}, {"acme_mine": "import no_such_module_xyz"})
     with pytest.raises(MethodNotFoundError, match=r"no hider is called 'mime'; installed: .*Did you mean 'mine'\?"):

@@ -37,7 +37,7 @@ Refine = Annotated[
     str,
     typer.Option(
         help="Steps that make a stego give the scan back better; auto: 20 where it would fall short of --use. "
-        "auto[bound=2] changes no value by more than two grey levels."
+        "auto\\[bound=2] changes no value by more than two grey levels."
     ),
 ]
 Peak = Annotated[

@@ -65,5 +65,5 @@ def openers_from(file: Path | None, identities: list[Path] | None, reporter) -> 
 
     openers: list = [Identity.read(path) for path in identities or []]
     if file is not None or "PRIVMED_PASSPHRASE" in os.environ or not openers:
-        openers.append(Passphrase(passphrase(file, twice=False)))
+        openers.append(Passphrase(passphrase(file, twice=False, ways="--passphrase-file or --identity")))
     return openers

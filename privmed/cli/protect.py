@@ -25,6 +25,7 @@ from privmed.cli.common import (
     settings,
 )
 from privmed.cli.engines import Address, Batch, DryRun, Engine, MaxFailures, Part, RetryFailed, Workers, job_of, preview
+from privmed.cli.folders import refuse_force
 from privmed.cli.studies import CopyRest, Deidentify, Secret, Studies, changed, check_kept_apart, tell
 
 
@@ -126,6 +127,8 @@ def command(
         )
     if save is not None:
         check_save(save, output, method, force, resume)
+    else:
+        refuse_force(force)
     if classes and load is not None:  # numbers mean what they meant in the fit, whatever lies in this folder
         classes = (method.card or {}).get("classes", classes)
     more = {"classes": classes, "note": method.note}

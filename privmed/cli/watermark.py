@@ -200,7 +200,9 @@ def command(
                 writer.add({"owner": owner, "secret": secret, "about": about, "recipients": people})
             with bar(reporter, "marking") as tick:
                 outcome = watermark_set(release, groups, Marker(marking, models), writer, known, tick)
-            if not release.lines:
+            if not release.lines and (
+                items or not job.shard
+            ):  # a part may be left without any, as there are few groups
                 if not known:  # what an earlier run marked may have been moved away, and still needs its key
                     writer.part.unlink(missing_ok=True)
                 first = f" The first is {outcome.failed[0][0]}: {outcome.failed[0][1]}" if outcome.failed else ""

@@ -47,6 +47,11 @@ def test_no_value_changes_by_more_than_the_bound(pair, tmp_path, capsys):
     assert abs(levels("9[rate=0.4;bound=0.5]") - plain).max() == 1  # by rounding
 
 
+def test_help_names_the_bound_with_its_brackets(capsys):
+    assert run(["hide", "--help"]) == 0
+    assert "auto[bound=2]" in "".join(capsys.readouterr().out.split())
+
+
 def test_a_refinement_that_is_no_number_is_refused(pair, tmp_path, capsys):
     assert run(["hide", *pair, "-o", str(tmp_path / "out.png"), "--refine", "lots"]) == 2
     assert "--refine must be auto or a number of steps" in capsys.readouterr().err

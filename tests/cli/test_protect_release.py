@@ -59,6 +59,12 @@ def test_a_loaded_protector_keeps_its_epsilon_and_seed_unless_told_otherwise(fol
     assert c["largest_change"] == pytest.approx(2 / 255, abs=1e-5)
 
 
+def test_a_set_is_not_overwritten_by_force(folder, tmp_path, capsys):
+    assert protect(folder, tmp_path / "a", *NOISE, "--force") == 2
+    assert "--force: is for single files" in capsys.readouterr().err
+    assert not (tmp_path / "a").exists()
+
+
 def test_classes_mean_the_same_in_every_part_of_a_set(classes, tmp_path):
     """Class-wise noise fitted on both classes serves a later folder that has only the second."""
     fitted = str(tmp_path / "fitted.safetensors")

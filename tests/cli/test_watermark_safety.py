@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import unicodedata
 from pathlib import Path
@@ -383,3 +384,38 @@ def test_workers_and_shards_mark_as_one_process_does(folder, tmp_path, model, ca
         told.append(json.loads(capsys.readouterr().out))
     assert told[0] == told[1]
     assert told[0]["untouched"] == 4
+
+
+def test_a_shard_that_is_left_without_images_is_a_shard_all_the_same(folder, tmp_path, capsys):
+    """Images are dealt out in groups of --together, of which a small set has one; the empty key opens nothing and harms nothing."""
+    how = ["--watermarker", "plain", "--seed", "3", "-q"]
+    for n in (1, 2):
+        asked = ["watermark", str(folder), "-o", str(tmp_path / "out"), "--key", str(tmp_path / "m.key"), *how]
+        assert run([*asked, "--shard", f"{n}/2"]) == 0, capsys.readouterr().err
+    assert run(["jobs", "merge", str(tmp_path / "out"), "-q"]) == 0
+    keys = [w for n in (1, 2) for w in ("--key", str(tmp_path / f"m.shard-{n}-of-2.key"))]
+    assert run(["verify", str(tmp_path / "out"), *keys, "-q"]) == 0
+    assert run(["unlock", str(tmp_path / "out"), "-o", str(tmp_path / "back"), *keys, "-q"]) == 0
+    for path in folder.rglob("*.png"):
+        assert np.array_equal(read(tmp_path / "back" / path.relative_to(folder)).pixels, read(path).pixels)
+
+
+def test_only_ways_that_a_command_has_are_offered_where_a_passphrase_is_missing(folder, tmp_path, capsys, monkeypatch):
+    asked = [
+        "watermark",
+        str(folder),
+        "-o",
+        str(tmp_path / "out"),
+        "--key",
+        str(tmp_path / "m.key"),
+        "--watermarker",
+        "plain",
+        "-q",
+    ]
+    assert run(asked) == 0
+    monkeypatch.delenv("PRIVMED_PASSPHRASE")
+    monkeypatch.setattr("sys.stdin", io.StringIO())
+    assert run(["unlock", str(tmp_path / "out"), "-o", str(tmp_path / "back"), "--key", str(tmp_path / "m.key")]) == 5
+    assert "set PRIVMED_PASSPHRASE, or give --passphrase-file or --identity." in " ".join(
+        capsys.readouterr().err.split()
+    )

@@ -134,7 +134,7 @@ def test_the_digest_of_a_class_is_that_of_its_images(root):
 
 def test_several_classes_train_bare_and_covert(root):
     sets = "[{folder: scans, masks: masks-multi}]"
-    longer = [*TINY, "schedule.steps=100", "schedule.validate=100", "optimizer.rate=1e-2", "optimizer.average=0"]
+    longer = [*TINY, "schedule.steps=200", "schedule.validate=200", "optimizer.rate=3e-3", "optimizer.average=0"]
     path = recipe(root, "bare", sets, "{width: 2, mask_classes: 3}")
     bare = run(path, overrides=longer, out=root / "b", quiet=True)
     assert min(bare["dice"], bare["dice_1"], bare["dice_2"]) > 0.4
