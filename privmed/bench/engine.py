@@ -23,7 +23,7 @@ from privmed.bench.data import Dataset
 from privmed.bench.gathering import gather
 from privmed.bench.plan import Plan
 from privmed.bench.progress import Progress, Told
-from privmed.bench.provenance import commit, device_name
+from privmed.bench.provenance import origin
 from privmed.bench.records import Records
 from privmed.bench.runlog import RunLog
 from privmed.errors import InputError, SettingsError, WeightsError, did_you_mean
@@ -303,7 +303,7 @@ def entry_of(suite: Suite, cell: Cell, values: list[Value]) -> dict[str, Any]:
     ]
     about = {"label": cell.entry.label, "method": cell.entry.method, "settings": cell.entry.settings}
     run = {"suite": suite.name, "entry": about, "data": cell.data, "dimensions": cell.dimensions, "seed": cell.seed}
-    return {**run, "values": plain, "commit": commit(), "device": device_name()}
+    return {**run, "values": plain, **origin()}
 
 
 def records_beside(out: Path, plan: Plan) -> Path:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 from attrs import evolve
 
 from privmed.bench.contracts import Cell, Suite
 from privmed.bench.plan import Plan
-from privmed.bench.provenance import provenance
+from privmed.bench.provenance import origin, provenance
 from privmed.bench.records import Measurement, Provenance, Records
 from privmed.bench.runlog import RunLog
 from privmed.bench.summary import JUDGE, MARGIN, RATIO, UNPAIRED, averages, margins, worst
@@ -17,18 +18,21 @@ from privmed.bench.summary import JUDGE, MARGIN, RATIO, UNPAIRED, averages, marg
 def gather(suite: Suite, log: RunLog, cells: dict[str, Cell]) -> Records:
     """Records of the runs that the log holds, margins over controls included."""
     plan, found = suite.context.plan, Records()
-    made: dict[tuple, Provenance] = {}
+    made: dict[str, Provenance] = {}
     for key, cell in cells.items():
         if key not in log:
             continue
         run = log[key]
-        origin = (run.get("commit", "unknown"), run.get("device", ""))
-        if origin not in made:
+        kept = {"commit": "unknown", "device": "", **{name: run[name] for name in origin() if name in run}}
+        word = json.dumps(kept, sort_keys=True)
+        if word not in made:
             digests = {name: suite.context.dataset(name).digest() for name in plan.data}
-            made[origin] = evolve(provenance(digests, suite.weights()), commit=origin[0], device=origin[1])
-            found.provenances[made[origin].id] = made[origin]
+            made[word] = evolve(
+                provenance(digests, suite.weights()), **kept
+            )  # logs of 0.2.0 and before keep commit and device alone
+            found.provenances[made[word].id] = made[word]
         for value in run["values"]:
-            found.measurements.append(_measured(suite, cell, value, made[origin].id))
+            found.measurements.append(_measured(suite, cell, value, made[word].id))
     return derived(plan, found, suite)
 
 

@@ -10,8 +10,15 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 from privmed.bench.records import Provenance
+
+
+def origin() -> dict[str, Any]:
+    """What a run keeps of the process that made it: a later process may gather it."""
+    now = provenance()
+    return {name: getattr(now, name) for name in ("command", "commit", "date", "device", "threads", "versions")}
 
 
 def provenance(data: dict[str, str] | None = None, weights: dict[str, str] | None = None) -> Provenance:

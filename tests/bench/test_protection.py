@@ -162,6 +162,26 @@ def figures_of(records):
     return [(m.cell, m.value) for m in records.measurements if not m.metric.endswith("time")]
 
 
+def test_a_run_keeps_the_words_of_the_process_that_made_it(folder, tmp_path, monkeypatch):
+    """Who gathers, with another command or more threads, did not measure; a log of before says less, and can be read still."""
+    pytest.importorskip("privmed_protectors", reason="needs the plugin privmed-protectors")
+    plan, out = plan_of(LSP), tmp_path / "out"
+    monkeypatch.setattr("sys.argv", ["/somewhere/privmed", "bench", "run", "here.yaml"])
+    (there,) = run_plan(plan, tmp_path, out, only=["noise"]).records.provenances.values()
+    monkeypatch.setattr("sys.argv", ["/somewhere/privmed", "bench", "run", "here.yaml", "--collect"])
+    monkeypatch.setattr("torch.get_num_threads", lambda: 77)
+    (gathered,) = run_plan(plan, tmp_path, out, only=["noise"], collect=True).records.provenances.values()
+    assert gathered == there
+    assert there.command == "privmed bench run here.yaml"
+    log = out / "runs.jsonl"
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    log.write_text(
+        "".join(json.dumps({k: v for k, v in line.items() if k not in ("command", "threads")}) + "\n" for line in lines)
+    )
+    (old,) = run_plan(plan, tmp_path, out, only=["noise"], collect=True).records.provenances.values()
+    assert (old.command, old.threads, old.commit) == ("privmed bench run here.yaml --collect", 77, there.commit)
+
+
 def test_the_work_can_be_shared(folder, tmp_path):
     pytest.importorskip("privmed_protectors", reason="needs the plugin privmed-protectors")
     plan, out = plan_of(LSP), tmp_path / "out"
